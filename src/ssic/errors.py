@@ -1,0 +1,89 @@
+"""All errors that ssic raises on purpose, in one tree.
+
+::
+
+    SsicError
+    ├── InvalidInput            what the caller gave can't be used (also a ValueError)
+    │   ├── ImageError          the picture: unreadable, alpha, 16 bit, too small or too large
+    │   ├── MaskError           the group mask: wrong size, too many groups, empty groups
+    │   └── UnknownGroup        a group was asked for that the file or mask does not have
+    ├── FormatError             the bytes are not a whole, intact ssic file
+    │   ├── NotAnSsicFile       the magic is missing
+    │   ├── UnsupportedVersion  written by a newer format
+    │   ├── TruncatedFile       the bytes end too early
+    │   ├── CorruptHead         checksum or content of the head is wrong
+    │   ├── LimitExceeded       well formed perhaps, but larger than `DecodeLimits` allows
+    │   └── DamagedSegment      one group's segment is damaged; carries `.groups`
+    └── ModelError              weights: unreadable, or not those that the file was made with
+        └── UnknownModel        the file names a model that is not installed
+
+Catch `SsicError` for all of them. Anything else that escapes from ssic is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SsicError(Exception):
+    """Root of every error that ssic raises on purpose."""
+
+
+class InvalidInput(SsicError, ValueError):
+    """What the caller gave can't be used."""
+
+
+class ImageError(InvalidInput):
+    """The picture can't be coded as it is."""
+
+
+class MaskError(InvalidInput):
+    """The group mask, or what it should be made from, is unusable."""
+
+
+class UnknownGroup(InvalidInput):
+    """A group was asked for, by name or id, that does not exist."""
+
+
+class FormatError(SsicError):
+    """The bytes are not a whole, intact ssic file."""
+
+
+class NotAnSsicFile(FormatError):
+    """The bytes don't start with the magic of an ssic file."""
+
+
+class UnsupportedVersion(FormatError):
+    """The file was written in a format version that this reader doesn't know."""
+
+
+class TruncatedFile(FormatError):
+    """The bytes end before the file does."""
+
+
+class CorruptHead(FormatError):
+    """The head's checksum fails, or its content contradicts itself."""
+
+
+class LimitExceeded(FormatError):
+    """The file asks for more than `DecodeLimits` allows."""
+
+
+class DamagedSegment(FormatError):
+    """The segments of some groups are damaged; the other groups are not concerned.
+
+    Attributes:
+        groups: names of the damaged groups.
+    """
+
+    def __init__(self, message: str, groups: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.groups = tuple(groups)
+
+
+class ModelError(SsicError):
+    """Weights are unreadable or inconsistent."""
+
+
+class UnknownModel(ModelError):
+    """The file was made with a model that is not installed here."""
