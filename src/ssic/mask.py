@@ -1,0 +1,382 @@
+"""Group masks: which group owns each 16x16 block of a picture.
+
+A mask is made from a label map, COCO annotations, boxes or a grid. All but the grid know a label per pixel;
+`blocks_from_pixels` is the one rule that decides which label owns a block. Sizes are (width, height) in
+pixels; arrays are [rows, columns].
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import unicodedata
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssic.errors import MaskError, UnknownGroup
+from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
+
+BLOCK = 16
+"""Pixels on a side of a block, the finest unit that a group can own."""
+ABSENT = 255
+"""In a mask: the block belongs to no group that is here (in extracted files)."""
+MAX_GROUPS = 255
+
+Size = tuple[int, int]
+Rule = Literal["most", "any"]
+
+
+class DroppedGroups(UserWarning):
+    """Groups own no block under the block rule and were left out, as `drop_empty` asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupMask:
+    """Which group owns each block, and what the groups are called. Immutable.
+
+    Attributes:
+        ids: [ceil(H/16), ceil(W/16)] uint8: 0..254 is a group, 255 (`ABSENT`) no group. Read-only.
+        names: a name for each id that occurs; unique; 1 to 255 bytes of UTF-8, no commas (they separate
+            groups on the command line), no control characters.
+        classes: the class ("person") of a group, where known; the same rules, but not unique.
+        scores: a detector's confidence, 0..1, where known.
+
+    Raises:
+        MaskError: any of this does not hold, a group has no name, or a name has no block.
+    """
+
+    ids: NDArray[np.uint8]
+    names: Mapping[int, str]
+    classes: Mapping[int, str] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.ids, np.ndarray) or self.ids.dtype != np.uint8 or self.ids.ndim != 2:
+            met = getattr(self.ids, "dtype", type(self.ids).__name__), getattr(self.ids, "shape", None)
+            raise MaskError(
+                f"group ids must be a uint8 array [rows, columns], not {met[0]} of shape {met[1]}"
+            )
+        ids = np.array(self.ids, order="C")
+        ids.flags.writeable = False
+        object.__setattr__(self, "ids", ids)
+        present = {int(n) for n in np.flatnonzero(np.bincount(ids.ravel(), minlength=256))} - {ABSENT}
+        if not present:
+            raise MaskError("no block of the mask belongs to a group: at least one id must be 0..254")
+        for about in ("names", "classes", "scores"):
+            entries = {int(key): value for key, value in getattr(self, about).items()}
+            if about == "names" and present - set(entries):
+                raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
+            if empty := sorted(set(entries) - present):
+                raise _empty_groups([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+            object.__setattr__(self, about, MappingProxyType(dict(sorted(entries.items()))))
+        owner: dict[str, int] = {}
+        for n, name in self.names.items():
+            _check_text(name, f"the name of group {n}")
+            if owner.setdefault(name, n) != n:
+                raise MaskError(
+                    f'groups {owner[name]} and {n} are both called "{name}": names must be unique'
+                )
+        for n, name in self.classes.items():
+            _check_text(name, f"the class of group {n}")
+        for n, score in self.scores.items():
+            if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+                raise MaskError(f"the score of group {n} is {score!r}; a number from 0 to 1 was expected")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GroupMask):
+            return NotImplemented
+        about = self.names == other.names and self.classes == other.classes and self.scores == other.scores
+        return about and np.array_equal(self.ids, other.ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # read-only views of dicts can't be pickled
+        return GroupMask, (self.ids, dict(self.names), dict(self.classes), dict(self.scores))
+
+    @property
+    def groups(self) -> list[int]:
+        """Ids of the groups, ascending."""
+        return list(self.names)
+
+    def blocks(self, group: int) -> int:
+        """How many blocks the group with this id owns (`UnknownGroup` if there is none)."""
+        return int(np.count_nonzero(self.ids == self.resolve([int(group)])[0]))
+
+    def resolve(self, wanted: Iterable[str | int] | str | int) -> list[int]:
+        """Ids of the groups asked for, in that order, each once.
+
+        A string is taken as a name, and as a class: "person" means the group of that name and all groups of
+        that class. If it is neither, it is taken as an id ("3" and 3).
+
+        Raises:
+            UnknownGroup: nothing fits; the message lists what there is.
+        """
+        found: dict[int, None] = {}
+        for item in [wanted] if isinstance(wanted, (str, int)) else wanted:
+            fitting = [n for n in self.names if isinstance(item, str) and self._is_called(n, item)]
+            fitting = fitting or [n for n in self.names if str(item).strip() == str(n)]
+            if not fitting:
+                raise self._unknown(str(item))
+            found |= dict.fromkeys(fitting)
+        return list(found)
+
+    def _is_called(self, group: int, text: str) -> bool:
+        spellings = (text, text.strip())
+        return self.names[group] in spellings or self.classes.get(group) in spellings
+
+    def _unknown(self, item: str) -> UnknownGroup:
+        close = difflib.get_close_matches(item, [*self.names.values(), *self.classes.values()], n=1)
+        hint = f'; did you mean "{close[0]}"?' if close else "."
+        listed = [f'{n} "{name}"' for n, name in self.names.items()]
+        more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
+        return UnknownGroup(f'there is no group "{item}"{hint} There are: {", ".join(listed[:20])}{more}')
+
+    def to_pixels(self, width: int, height: int) -> NDArray[np.uint8]:
+        """The id of each pixel, [height, width] uint8; `MaskError` if the mask is not for such a picture."""
+        if block_grid((width, height)) != self.ids.shape:
+            rows, columns = self.ids.shape
+            raise MaskError(
+                f"a mask of {columns}x{rows} blocks does not fit a picture of {width}x{height} pixels"
+            )
+        return self.ids.repeat(BLOCK, 0)[:height].repeat(BLOCK, 1)[:, :width]
+
+    @classmethod
+    def single(cls, size: Size) -> GroupMask:
+        """The whole picture as one group, id 0, "image"."""
+        return cls(np.zeros(block_grid(size), np.uint8), {0: "image"})
+
+    @classmethod
+    def grid(cls, size: Size, rows: int, columns: int) -> GroupMask:
+        """Cells as equal as whole blocks allow: ids 0, 1, ... in raster order, named "r1c1", "r1c2", ...
+
+        Raises:
+            MaskError: more cells than blocks in a direction, or more than 255 cells.
+        """
+        height, width = block_grid(size)
+        if not (1 <= rows <= height and 1 <= columns <= width):
+            raise MaskError(
+                f"a grid of {rows} rows by {columns} columns would leave cells empty: the picture has "
+                f"{height} rows by {width} columns of blocks; ask for at least 1x1 and at most that"
+            )
+        if rows * columns > MAX_GROUPS:
+            raise MaskError(
+                f"a grid of {rows}x{columns} has {rows * columns} cells; at most {MAX_GROUPS} fit"
+            )
+        row, column = np.arange(height) * rows // height, np.arange(width) * columns // width
+        ids = (row[:, None] * columns + column).astype(np.uint8)
+        return cls(ids, {n: f"r{n // columns + 1}c{n % columns + 1}" for n in range(rows * columns)})
+
+    @classmethod
+    def from_label_map(
+        cls,
+        source: str | os.PathLike[str] | Image.Image | NDArray[Any],
+        size: Size,
+        names: Names | None = None,
+        *,
+        rule: Rule = "most",
+        drop_empty: bool = False,
+    ) -> GroupMask:
+        """A mask from a label per pixel, or from one per block.
+
+        Args:
+            source: path or Pillow image (palette indices, 1-bit, 8- or 16-bit gray, RGB of equal channels) or
+                integer array [rows, columns]. It has the picture's size or that of its block grid
+                (for a picture of 1x1 these are the same, and so is the mask).
+            size: (width, height) of the picture.
+            names: label -> name, as a mapping (keys may be strings, as in JSON), as a list by label, or as
+                the path of a JSON file with either. Names of labels that don't occur are not used. Default
+                "background" for label 0, "group N" for label N.
+            rule: see `blocks_from_pixels`.
+            drop_empty: leave out labels that own no block (with a `DroppedGroups` warning) rather than raise.
+
+        Labels up to 254 become ids as they are. If one is larger, the labels that own blocks are renumbered
+        in ascending order: 0 stays 0, the others are 1, 2, ... (from 0 only if all 255 ids are needed).
+
+        Raises:
+            MaskError: unreadable, in colour, of another size, more than 255 labels, or labels without blocks.
+        """
+        labels = _check_labels(read_labels(source))
+        width, height = size
+        grid = block_grid(size)
+        if labels.shape == (height, width):
+            owners = blocks_from_pixels(labels, rule)
+        elif labels.shape == grid:
+            owners = labels.astype(np.int64)
+        else:
+            sideways = labels.shape == (width, height)
+            hint = "; it seems to lie sideways: rotate it as the picture is shown" if sideways else ""
+            raise MaskError(
+                f"the label map has {labels.shape[1]}x{labels.shape[0]} entries; this picture needs "
+                f"{width}x{height} (one per pixel) or {grid[1]}x{grid[0]} (one per block){hint}"
+            )
+        given = read_names(names)
+        named = {n: given.get(n, f"group {n}" if n else BACKGROUND) for n in _distinct(labels)}
+        return _from_owners(owners, named, drop_empty)
+
+    @classmethod
+    def from_coco(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any],
+        size: Size,
+        *,
+        image_id: int | str | None = None,
+        file_name: str | None = None,
+        group_by: Literal["instance", "class"] = "instance",
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from a COCO annotation file (path or loaded dict): a group per object, or per class.
+
+        The picture is the one with `image_id`, else the one with `file_name`, else the only one. Groups are
+        named by category, and numbered where several have it ("dog", "person 1", "person 2"); ids are
+        1, 2, ... in the order of the annotations, and 0 is the background, where it owns blocks. Of
+        overlapping objects the smaller lies on top, crowds below all others. Small objects often own no block
+        at all; these are left out, with a `DroppedGroups` warning, unless `drop_empty` is false.
+
+        Raises:
+            MaskError: as `ssic.sources.read_objects`, or more than 255 groups.
+        """
+        block_grid(size)
+        found = read_objects(source, size, image_id=image_id, file_name=file_name, group_by=group_by)
+        return _from_objects(found, rule, drop_empty)
+
+    @classmethod
+    def from_boxes(
+        cls,
+        source: str | os.PathLike[str] | Sequence[Any],
+        size: Size,
+        *,
+        rule: Rule = "most",
+        drop_empty: bool = False,
+    ) -> GroupMask:
+        """A mask from boxes: a list, or the path of a JSON file with one, of `[x0, y0, x1, y1]` or of
+        `{"box": [x0, y0, x1, y1], "name": ..., "class": ..., "score": ...}` (all but the box optional).
+
+        Pixels, x1 and y1 exclusive; fractions are rounded outwards; what is outside the picture is cut off.
+        Later boxes lie on top. Ids are 1, 2, ... in order, 0 is the background. A box without a name is
+        called after its class, else "box", numbered where there are several.
+
+        Raises:
+            MaskError: malformed, a box outside the picture, more than 255 groups, or boxes without blocks.
+        """
+        block_grid(size)
+        return _from_objects(read_boxes(source, size), rule, drop_empty)
+
+
+def block_grid(size: Size) -> tuple[int, int]:
+    """(rows, columns) of blocks of a picture of (width, height) pixels, rounded up."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise MaskError(
+            f"a picture of {width}x{height} pixels has no blocks; size is (width, height), at least 1"
+        )
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def blocks_from_pixels(labels: NDArray[Any], rule: Rule = "most") -> NDArray[np.int64]:
+    """The label that owns each block: [H, W] integers 0..2^31-1 -> [ceil(H/16), ceil(W/16)] int64.
+
+    "most": the label with most pixels in the block; of equals an object rather than the background (0), then
+    the smaller label. "any": the same, but the background owns only blocks without any pixel of an object.
+    Blocks at the edge count the pixels that are there.
+    """
+    if rule not in ("most", "any"):
+        raise MaskError(f'the block rule is {rule!r}; it can be "most" or "any"')
+    labels = _check_labels(labels)
+    rows, columns = block_grid((labels.shape[1], labels.shape[0]))
+    owners = np.empty((rows, columns), np.int64)
+    area = BLOCK * BLOCK
+    step = max(1, 2**20 // (area * columns))  # strips of about a megapixel bound the memory
+    for top in range(0, rows, step):
+        strip = labels[top * BLOCK : (top + step) * BLOCK].astype(np.int32)
+        edges = ((0, -strip.shape[0] % BLOCK), (0, -strip.shape[1] % BLOCK))
+        strip = np.pad(strip, edges, constant_values=-1)  # -1: no pixel
+        tiles = strip.reshape(-1, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, area)
+        winner = tiles.max(1)
+        mixed = np.flatnonzero(tiles.min(1) != winner)
+        ordered = np.sort(tiles[mixed], axis=1)
+        start = np.ones(ordered.shape, bool)
+        start[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        at = np.flatnonzero(start)
+        label, count = ordered.ravel()[at], np.diff(at, append=ordered.size)
+        # Runs are in ascending order of label, so argmax settles what is still equal for the smaller label.
+        score = np.full(ordered.shape, -1, np.int32)
+        background = 2 * count if rule == "most" else np.zeros_like(count)
+        score.ravel()[at] = np.where(label > 0, 2 * count + 1, np.where(label == 0, background, -1))
+        winner[mixed] = np.take_along_axis(ordered, score.argmax(1)[:, None], 1)[:, 0]
+        owners[top : top + step] = winner.reshape(-1, columns)
+    return owners
+
+
+def _from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:
+    owners = blocks_from_pixels(found.labels, rule)
+    return _from_owners(owners, {0: BACKGROUND} | found.names, drop_empty, found.classes, found.scores)
+
+
+def _from_owners(
+    owners: NDArray[np.int64],
+    names: Mapping[int, str],
+    drop_empty: bool,
+    classes: Mapping[int, str] = MappingProxyType({}),
+    scores: Mapping[int, float] = MappingProxyType({}),
+) -> GroupMask:
+    """The mask of owning labels; of `names` (all labels) label 0 alone may own nothing without a word."""
+    left = _distinct(owners)
+    owning = {0, *left}
+    empty = [f'{n} "{names[n]}"' for n in names if n not in owning]
+    if empty and not drop_empty:
+        raise _empty_groups(empty)
+    if empty:
+        text = f"left out, because they own no block: {_some(empty)}"
+        warnings.warn(text, DroppedGroups, stacklevel=3)
+    if len(left) > MAX_GROUPS:
+        raise MaskError(
+            f"{len(left)} groups; a file holds at most {MAX_GROUPS}: merge some, or group by class"
+        )
+    first = 0 if left[0] == 0 or len(left) == MAX_GROUPS else 1
+    id_of = {n: n for n in left} if left[-1] < ABSENT else {n: k for k, n in enumerate(left, first)}
+    ids = np.array(list(id_of.values()), np.uint8)[np.searchsorted(np.array(left), owners)]
+    about: Any = ({id_of[n]: table[n] for n in left if n in table} for table in (names, classes, scores))
+    return GroupMask(ids, *about)
+
+
+def _empty_groups(empty: list[str]) -> MaskError:
+    return MaskError(
+        f"groups that own no block: {_some(empty)}. Leave them out (drop_empty=True), let small objects own "
+        'every block that they touch (rule="any"), or merge them with a neighbour'
+    )
+
+
+def _some(listed: list[str]) -> str:
+    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")
+
+
+def _distinct(labels: NDArray[Any]) -> list[int]:
+    if labels.size and int(labels.max()) < 2**16:  # much faster than sorting megapixels
+        return [int(n) for n in np.flatnonzero(np.bincount(labels.ravel(), minlength=1))]
+    return [int(n) for n in np.unique(labels)]
+
+
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str) or not text:
+        raise MaskError(f"{what} is {text!r}; it must be a string that is not empty")
+    if "," in text or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise MaskError(f"{what} is {text!r}; commas and control characters can't be in it")
+    if len(text.encode()) > 255:
+        raise MaskError(f"{what} has {len(text.encode())} bytes of UTF-8; at most 255 fit: {text[:40]}...")
+
+
+def _check_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "bui":
+        hint = "; a map in colour must become indices first" if labels.ndim == 3 else ""
+        raise MaskError(
+            f"a label map must be integers [rows, columns], not {labels.dtype} of shape {labels.shape}{hint}"
+        )
+    if labels.min() < 0 or labels.max() >= 2**31:
+        raise MaskError(f"labels must be 0 to 2^31-1; these go from {labels.min()} to {labels.max()}")
+    return labels if labels.dtype.itemsize <= 2 else labels.astype(np.int32)

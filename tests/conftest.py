@@ -1,0 +1,45 @@
+"""Settings and pictures that the tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+settings.register_profile("ssic", deadline=None)  # two cores, often busy: time is no property of the code
+settings.load_profile("ssic")
+
+
+def natural_picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture with edges, gradients, texture and noise: enough to exercise every scale of the codec."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 64.0
+    layers = [
+        np.sin(2 * np.pi * (rng.uniform(-2, 2) * x + rng.uniform(-2, 2) * y) + rng.uniform(0, 7))
+        for _ in range(9)
+    ]
+    field = np.stack([sum(layers[c::3]) for c in range(3)], axis=2)  # type: ignore[arg-type]
+    field += 1.5 * ((x + y * rng.uniform(0.2, 2)) % 1 > 0.5)[..., None] * rng.uniform(-1, 1, 3)
+    field += 0.15 * rng.standard_normal(field.shape)
+    return (128 + 40 * field).clip(0, 255).astype(np.uint8)
+
+
+def blob_mask(seed: int, rows: int, columns: int, groups: int) -> NDArray[np.uint8]:
+    """Irregular groups, ids 0..groups-1, each with a block (given enough blocks)."""
+    rng = np.random.default_rng(seed)
+    groups = min(groups, rows * columns)
+    seeds = rng.permutation(rows * columns)[:groups]
+    y, x = np.divmod(np.arange(rows * columns), columns)
+    distance = np.hypot(y[:, None] - y[seeds], x[:, None] - x[seeds]) + 0.7 * rng.random(
+        (rows * columns, groups)
+    )
+    owner = distance.argmin(1)
+    owner[seeds] = np.arange(len(seeds))
+    return owner.reshape(rows, columns).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def picture() -> NDArray[np.uint8]:
+    """[90, 130, 3]: no side a multiple of 16."""
+    return natural_picture(1, 90, 130)
