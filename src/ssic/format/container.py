@@ -1,0 +1,268 @@
+"""Whole files: writing, reading segments, taking groups out and putting files together."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.errors import DamagedSegment, InvalidInput, MaskError, TruncatedFile, UnknownGroup
+from ssic.format.head import read_head
+from ssic.format.head_writer import head_bytes
+from ssic.format.layout import (
+    ABSENT,
+    ICC,
+    MAX_SIZE,
+    MODEL_ID_BYTES,
+    class_of,
+    default_name,
+    default_order,
+    grid,
+    is_tag,
+    text_fault,
+)
+from ssic.format.limits import DecodeLimits
+from ssic.format.types import GroupEntry, Head, Segment
+
+
+def read_segment(data: bytes | memoryview, head: Head, group_id: int) -> bytes:
+    """The segment of one group, its checksum checked.
+
+    Args:
+        data: the file, or a prefix of it that holds the segment.
+
+    Raises:
+        UnknownGroup: the file has no such group.
+        TruncatedFile: `data` ends before the segment does.
+        DamagedSegment: the checksum fails.
+    """
+    entry = _entry(head, group_id)
+    end = entry.offset + entry.length
+    if len(data) < end:
+        raise TruncatedFile(
+            f'the file ends at byte {len(data)}; the segment of "{entry.name}" takes {entry.offset} to {end}'
+        )
+    payload = bytes(data[entry.offset : end])
+    if (found := zlib.crc32(payload)) != entry.crc:
+        raise DamagedSegment(
+            f'the segment of "{entry.name}" (bytes {entry.offset} to {end}) has checksum {found:08x}, '
+            f"the head says {entry.crc:08x}",
+            [entry.name],
+        )
+    return payload
+
+
+def check(data: bytes | memoryview, head: Head) -> list[GroupEntry]:
+    """The groups whose segments are damaged or not wholly in `data`; empty when all is well."""
+    bad: list[GroupEntry] = []
+    for entry in head.groups:
+        try:
+            read_segment(data, head, entry.id)
+        except (DamagedSegment, TruncatedFile):
+            bad.append(entry)
+    return bad
+
+
+def _entry(head: Head, group_id: int) -> GroupEntry:
+    for entry in head.groups:
+        if entry.id == group_id:
+            return entry
+    known = ", ".join(str(entry.id) for entry in head.groups)
+    raise UnknownGroup(f"there is no group {group_id}; the file has {known}")
+
+
+def write_file(
+    *,
+    width: int,
+    height: int,
+    model_id: bytes,
+    mask: NDArray[np.uint8],
+    segments: Sequence[Segment],
+    chunks: Mapping[str, bytes] | None = None,
+    order: Sequence[int] | None = None,
+) -> bytes:
+    """Assembles a file.
+
+    Args:
+        width, height: of the picture, in pixels.
+        model_id: eight bytes.
+        mask: block ids ``[ceil(height / 16), ceil(width / 16)]``; every id is that of a segment or `ABSENT`.
+        segments: one per group, in any order.
+        chunks: optional data by tag: "ICCP" (stored compressed), "EXIF", "XMPP", or four other letters.
+        order: the ids in the order in which the segments shall lie; None for smallest first, 0 last.
+
+    Raises:
+        MaskError: the mask has the wrong size, ids without segment, or segments without blocks.
+        InvalidInput: any other argument can't be written.
+    """
+    stored = {tag: zlib.compress(body, 9) if tag == ICC else body for tag, body in (chunks or {}).items()}
+    return _write(width, height, model_id, mask, segments, stored, order)
+
+
+def _write(
+    width: int,
+    height: int,
+    model_id: bytes,
+    mask: NDArray[np.uint8],
+    segments: Sequence[Segment],
+    stored_chunks: Mapping[str, bytes],
+    order: Sequence[int] | None,
+) -> bytes:
+    if not (1 <= width <= MAX_SIZE and 1 <= height <= MAX_SIZE):
+        raise InvalidInput(f"a picture of {width}x{height} can't be written; sizes go from 1 to {MAX_SIZE}")
+    if len(model_id) != MODEL_ID_BYTES:
+        raise InvalidInput(f"a model id has {MODEL_ID_BYTES} bytes, not {len(model_id)}")
+    segments = sorted(segments, key=lambda segment: segment.id)
+    _check_segments(segments)
+    for tag in stored_chunks:
+        if not is_tag(tag):
+            raise InvalidInput(f"chunk tag {tag!r} is not four ASCII letters")
+    if len(stored_chunks) > 255:
+        raise InvalidInput(f"{len(stored_chunks)} chunks are more than 255")
+    blocks = _check_mask(mask, grid(width, height), segments)
+
+    ids = [segment.id for segment in segments]
+    usual = default_order(blocks, ids)
+    if order is None:
+        places = usual
+    elif sorted(order) == ids:
+        places = [ids.index(group_id) for group_id in order]
+    else:
+        raise InvalidInput(f"order {list(order)} does not name each of the groups {ids} once")
+    head = head_bytes(
+        width, height, bytes(model_id), mask, segments, stored_chunks, None if places == usual else places
+    )
+    return b"".join([head, *(segments[i].payload for i in places)])
+
+
+def _check_segments(segments: Sequence[Segment]) -> None:
+    ids, names = [segment.id for segment in segments], [segment.name for segment in segments]
+    if not segments:
+        raise InvalidInput("a file needs a group")
+    if ids[0] < 0 or ids[-1] >= ABSENT or len(set(ids)) < len(ids):
+        raise InvalidInput(f"group ids must differ and lie in 0 .. {ABSENT - 1}, not {ids}")
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"group names must differ: {names}")
+    for segment in segments:
+        for text in (segment.name, segment.class_name):
+            if text is not None and (fault := text_fault(text)):
+                raise InvalidInput(f"name or class {text!a} of group {segment.id} {fault}")
+        if not 1 <= segment.quality <= 100:
+            raise InvalidInput(f"quality {segment.quality} of group {segment.id} is not in 1 .. 100")
+        score = segment.score
+        if score is not None and not (math.isfinite(score) and 0 <= score <= 1):
+            raise InvalidInput(f"score {score} of group {segment.id} is not in 0 .. 1")
+
+
+def _check_mask(mask: NDArray[np.uint8], shape: tuple[int, int], segments: Sequence[Segment]) -> list[int]:
+    """Blocks of each segment."""
+    if mask.shape != shape or mask.dtype != np.uint8:
+        raise MaskError(f"the mask must be uint8 {list(shape)}, not {mask.dtype} {list(mask.shape)}")
+    counts = np.bincount(mask.ravel(), minlength=256).tolist()
+    ids = [segment.id for segment in segments]
+    if strays := [i for i in range(ABSENT) if counts[i] and i not in ids]:
+        raise MaskError(f"the mask has ids {strays} for which there is no segment")
+    if empty := [segment.name for segment in segments if not counts[segment.id]]:
+        raise MaskError(f"groups without a block in the mask: {empty}")
+    return [counts[i] for i in ids]
+
+
+def _segment(data: bytes | memoryview, head: Head, entry: GroupEntry) -> Segment:
+    payload = read_segment(data, head, entry.id)
+    return Segment(
+        entry.id, entry.name, entry.quality, payload, entry.class_name, entry.score, entry.encrypted
+    )
+
+
+def extract(
+    data: bytes | memoryview,
+    ids: Sequence[int],
+    limits: DecodeLimits | None = None,
+    *,
+    metadata: bool = False,
+) -> bytes:
+    """A file with only the groups `ids`, their segments byte for byte.
+
+    All other blocks become `ABSENT`: nothing of the other groups is left, not even their outlines. For the
+    same reason EXIF, XMP and unknown chunks are left out (they may hold a thumbnail of the whole picture)
+    unless `metadata` is true. Ids, names and qualities stay; the segments keep their order.
+
+    Args:
+        data: the file, or a prefix of it that holds the wanted segments.
+
+    Raises:
+        UnknownGroup, InvalidInput (no ids), and what `read_head` and `read_segment` raise.
+    """
+    head = read_head(data, limits)
+    wanted = set(ids)
+    if not wanted:
+        raise InvalidInput("extract needs at least one group")
+    segments = [_segment(data, head, _entry(head, i)) for i in wanted]
+    mask = np.where(np.isin(head.mask, list(wanted)), head.mask, np.uint8(ABSENT))
+    chunks = {tag: body for tag, body in head.stored_chunks.items() if metadata or tag == ICC}
+    order = [i for i in head.order if i in wanted]
+    return _write(head.width, head.height, head.model_id, mask, segments, chunks, order)
+
+
+def merge(files: Sequence[bytes | memoryview], limits: DecodeLimits | None = None) -> bytes:
+    """One file with the groups of all `files`, for instance of several `extract`\\ s of the same picture.
+
+    Where ids or names meet, the first file keeps its own; later ones get a free id, and a name with a free
+    number ("person 2"). Each chunk comes from the first file that has it. Segments lie in the default order.
+
+    Raises:
+        InvalidInput: no files, other size or other model than the first.
+        MaskError: two groups own the same block (the message names them), or there are more than 255 groups.
+        FormatError: as `read_head` and `read_segment` raise it.
+    """
+    heads = [read_head(data, limits) for data in files]
+    if not heads:
+        raise InvalidInput("merge needs at least one file")
+    first = heads[0]
+    mask = np.full(first.mask.shape, ABSENT, np.uint8)
+    segments: dict[int, Segment] = {}
+    chunks: dict[str, bytes] = {}
+    used = {entry.id for head in heads for entry in head.groups}
+    free_ids = (i for i in range(1, ABSENT) if i not in used)
+    for number, (data, head) in enumerate(zip(files, heads, strict=True)):
+        if (head.width, head.height, head.model_id) != (first.width, first.height, first.model_id):
+            raise InvalidInput(
+                f"file {number} is {head.width}x{head.height} with model {head.model_id.hex()}, file 0 is "
+                f"{first.width}x{first.height} with model {first.model_id.hex()}"
+            )
+        both = (mask != ABSENT) & (head.mask != ABSENT)
+        if both.any():
+            mine = [segments[i].name for i in np.unique(mask[both]).tolist()]
+            theirs = [_entry(head, i).name for i in np.unique(head.mask[both]).tolist()]
+            raise MaskError(f"{theirs} of file {number} and {mine} own {both.sum()} of the same blocks")
+        names = {segment.name for segment in segments.values()}
+        taken = names | {entry.name for entry in head.groups}
+        for entry in head.groups:
+            segment = _segment(data, head, entry)
+            group_id, name = entry.id, entry.name
+            if group_id in segments:
+                group_id = next(free_ids, ABSENT)
+                if group_id == ABSENT:
+                    raise MaskError(f"the files have more than {ABSENT} groups together")
+            if group_id != entry.id and name == default_name(entry.id) and entry.id != 0:
+                name = default_name(group_id)
+            if name in names:
+                name = _free_name(name, taken)
+            names.add(name)
+            taken.add(name)
+            mask[head.mask == entry.id] = group_id
+            segments[group_id] = Segment(
+                group_id, name, entry.quality, segment.payload, entry.class_name, entry.score, entry.encrypted
+            )
+        for tag, body in head.stored_chunks.items():
+            chunks.setdefault(tag, body)
+    return _write(first.width, first.height, first.model_id, mask, list(segments.values()), chunks, None)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    base = class_of(name)
+    candidates = (f"{base} {number}" for number in range(2, len(taken) + 3))
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -1,0 +1,105 @@
+"""Writing the head of a file. `docs/format.md` is the norm."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.format.layout import (
+    ABSENT,
+    CLASS,
+    CLASS_OF_NAME,
+    CRC_BYTES,
+    ENCRYPTED,
+    EXPLICIT_IDS,
+    EXPLICIT_ORDER,
+    HAS_ABSENT,
+    HAS_CHUNKS,
+    MAGIC,
+    NAME,
+    PLAIN,
+    SAME_QUALITY,
+    SCORE,
+    STEP_SHIFT,
+    VERSION,
+    class_of,
+    default_name,
+)
+from ssic.format.mask_coder import encode_mask, mask_step
+from ssic.format.types import Segment
+from ssic.format.varint import write_varint
+
+
+def head_bytes(
+    width: int,
+    height: int,
+    model_id: bytes,
+    mask: NDArray[np.uint8],
+    segments: Sequence[Segment],
+    stored_chunks: Mapping[str, bytes],
+    order: Sequence[int] | None,
+) -> bytes:
+    """Serialises a head. All arguments have been checked by the caller.
+
+    Args:
+        segments: in ascending order of id.
+        stored_chunks: as they are to lie in the file.
+        order: table indices in the order of the segments; None for the default order.
+    """
+    ids = [segment.id for segment in segments]
+    absent = bool((mask == ABSENT).any())
+    lookup = np.zeros(256, np.uint8)
+    lookup[[ABSENT, *ids] if absent else ids] = np.arange(len(ids) + absent)
+    labels = lookup[mask]
+    step = mask_step(labels)
+    flags = step << STEP_SHIFT
+    flags |= EXPLICIT_IDS * (ids != list(range(len(ids)))) | EXPLICIT_ORDER * (order is not None)
+    flags |= HAS_CHUNKS * bool(stored_chunks) | HAS_ABSENT * absent
+
+    rows = [_row(segment, segments[i - 1] if i else None) for i, segment in enumerate(segments)]
+    if all(row[0] == (SAME_QUALITY if i else 0) for i, row in enumerate(rows)):
+        flags |= PLAIN
+        rows = [row[1:] for row in rows]
+    body = bytearray([flags])
+    body += write_varint(width) + write_varint(height) + model_id + bytes([len(segments)])
+    for segment, row in zip(segments, rows, strict=True):
+        body += bytes([segment.id] if flags & EXPLICIT_IDS else []) + row
+    body += bytes(order or [])
+    if stored_chunks:
+        body.append(len(stored_chunks))
+        for tag, chunk in stored_chunks.items():
+            body += tag.encode() + write_varint(len(chunk)) + chunk
+    body += encode_mask(labels, len(ids) + absent, step)
+    start = MAGIC + bytes([VERSION]) + write_varint(len(body)) + body
+    return start + zlib.crc32(start).to_bytes(CRC_BYTES, "little")
+
+
+def _row(segment: Segment, previous: Segment | None) -> bytes:
+    """A group's entry without the id; the first byte holds its flags."""
+    bits, out = 0, b""
+
+    def text(value: str) -> bytes:
+        encoded = value.encode()
+        return bytes([len(encoded)]) + encoded
+
+    if segment.name != default_name(segment.id):
+        bits |= NAME
+        out += text(segment.name)
+    if segment.class_name == class_of(segment.name):
+        bits |= CLASS_OF_NAME
+    elif segment.class_name is not None:
+        bits |= CLASS
+        out += text(segment.class_name)
+    if segment.score is not None:
+        bits |= SCORE
+        out += bytes([round(segment.score * 255)])
+    bits |= ENCRYPTED * segment.encrypted
+    if previous is not None and previous.quality == segment.quality:
+        bits |= SAME_QUALITY
+    else:
+        out += bytes([segment.quality])
+    crc = zlib.crc32(segment.payload).to_bytes(CRC_BYTES, "little")
+    return bytes([bits]) + out + write_varint(len(segment.payload)) + crc

@@ -1,0 +1,85 @@
+"""Constants of the file, and the rules that its writer and its reader share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+MAGIC = b"\xf3sic"
+VERSION = 1
+BLOCK = 16
+ABSENT = 255
+"""The block id of blocks that no group of the file owns."""
+
+MODEL_ID_BYTES = 8
+CRC_BYTES = 4
+MAX_TEXT_BYTES = 255
+MAX_SIZE = 2**32 - 1
+ICC, EXIF, XMP = "ICCP", "EXIF", "XMPP"
+"""Tags of the chunks that this version defines."""
+
+# Flags of the head; bits 4 and 5 hold the mask's step, bit 7 is zero.
+EXPLICIT_IDS, EXPLICIT_ORDER, HAS_CHUNKS, HAS_ABSENT, PLAIN = 1, 2, 4, 8, 64
+STEP_SHIFT = 4
+HEAD_FLAGS = 0x7F
+# Flags of a group; bits 6 and 7 are zero.
+NAME, CLASS, CLASS_OF_NAME, SCORE, ENCRYPTED, SAME_QUALITY = 1, 2, 4, 8, 16, 32
+GROUP_FLAGS = 0x3F
+
+# Text that a terminal or a page would obey instead of showing, and what makes two names look alike.
+_UNSAFE_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_TAG = re.compile("[A-Za-z]{4}")
+_NUMBERED = re.compile("(.*[^ ]) [0-9]+")
+
+
+def default_name(group_id: int) -> str:
+    """The name of a group that was given none.
+
+    >>> default_name(0), default_name(7)
+    ('background', 'group 7')
+    """
+    return "background" if group_id == 0 else f"group {group_id}"
+
+
+def class_of(name: str) -> str:
+    """A name without its number.
+
+    >>> class_of("person 2"), class_of("person")
+    ('person', 'person')
+    """
+    match = _NUMBERED.fullmatch(name)
+    return match[1] if match else name
+
+
+def grid(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of the block grid.
+
+    >>> grid(768, 500)
+    (32, 48)
+    """
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def text_fault(text: str) -> str | None:
+    """Why `text` can't be a name or class, or None if it can."""
+    if _UNSAFE_TEXT.search(text):
+        return "has control or invisible characters"
+    if not text or text != text.strip(" "):
+        return "is empty, or starts or ends with a space"
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        return f"has more than {MAX_TEXT_BYTES} bytes"
+    return None
+
+
+def is_tag(tag: str) -> bool:
+    """Whether `tag` is a chunk's tag: four ASCII letters."""
+    return _TAG.fullmatch(tag) is not None
+
+
+def default_order(blocks: Sequence[int], ids: Sequence[int]) -> list[int]:
+    """Table indices in the order of the segments that needs no bytes.
+
+    The smallest groups come first, so that a prefix of the file holds as many whole objects as it can; ties
+    go by id, and id 0, by convention the background, is last.
+    """
+    return sorted(range(len(ids)), key=lambda i: (ids[i] == 0, blocks[i], ids[i]))

@@ -1,0 +1,29 @@
+"""What a reader is ready to spend on bytes that it does not trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """Upper bounds on what a file may ask for; beyond them reading fails with `LimitExceeded`.
+
+    They are checked against numbers in the head before anything of that size is allocated or computed.
+    """
+
+    max_pixels: int = 2**26
+    """Pixels of the picture, in whole 16x16 blocks. Also bounds the time a hostile mask can take (about a
+    second at the default of 67 megapixels)."""
+
+    max_groups: int = 255
+    """Groups in the table; the format itself allows 255."""
+
+    max_head_bytes: int = 2**20
+    """Bytes of the head body: table, mask and chunks (profiles and metadata)."""
+
+    max_segment_bytes: int = 2**28
+    """Bytes of one group's segment."""
+
+    max_profile_bytes: int = 2**22
+    """Bytes of the ICC profile after decompression."""
