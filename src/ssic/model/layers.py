@@ -1,0 +1,164 @@
+"""Group-independent building blocks.
+
+All work on token lists, [N, C]; what a token may see is decided by index arrays from `ssic.plan` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssic.model.config import QUALITIES
+from ssic.plan import WINDOW
+
+PIECE = 512
+"""Tokens that inference multiplies at a time."""
+
+WINDOWS_AT_ONCE = 64
+"""Windows whose attention inference computes at a time: bounds memory, nothing else."""
+
+WindowIndex = tuple[Tensor, Tensor, Tensor]
+"""`gather` [W, 64], `key` [W, 64] and `scatter` [N] of `ssic.plan.Windows`, as tensors."""
+
+
+class _IntoWindows(torch.autograd.Function):
+    """Token list [N, C] -> window slots [W * 64, C].
+
+    Every token has exactly one slot, so the gradient is a gather as well: much faster than autograd's scatter-add.
+    Empty slots repeat token 0, but nothing sees them, so their gradient is zero.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
+        ctx.save_for_backward(scatter)
+        return x.index_select(0, gather.reshape(-1))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _OutOfWindows(torch.autograd.Function):
+    """Window slots [W * 64, C] -> token list [N, C]; inverse of `_IntoWindows`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scatter: Tensor) -> Tensor:
+        ctx.save_for_backward(scatter)
+        ctx.slots = len(x)
+        return x.index_select(0, scatter)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.new_zeros(ctx.slots, grad.shape[1]).index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+class QualityTable(nn.Module):
+    """A vector per quality 1..100, piecewise linear between a few learned knots."""
+
+    basis: Tensor
+
+    def __init__(self, anchors: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(anchors, channels))
+        position = torch.linspace(0, anchors - 1, QUALITIES)
+        basis = (1 - (position[:, None] - torch.arange(anchors)).abs()).clamp(min=0)
+        self.register_buffer("basis", basis, persistent=False)
+
+    def table(self) -> Tensor:
+        """[100, channels] in float32; row `quality - 1`."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return self.basis @ self.weight
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """[N] int64 qualities 1..100 -> [N, channels]."""
+        return self.table()[quality - 1]
+
+
+class TokenLinear(nn.Linear):
+    """A linear map of each token that gives, to the last bit, the same whatever other tokens are in the list.
+
+    A matrix product picks its kernel by its size, and kernels round differently. So inference cuts the list into
+    pieces of one fixed size; that also bounds its memory. Training does not care.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in_features] -> [..., out_features]."""
+        if self.training:
+            return F.linear(x, self.weight, self.bias)
+        rows = x.reshape(-1, self.in_features)
+        n = len(rows)
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else self.weight.dtype
+        out = rows.new_empty(n, self.out_features, dtype=dtype)
+        for start in range(0, n, PIECE):
+            piece = rows[start : start + PIECE]
+            missing = PIECE - len(piece)
+            if missing:
+                piece = F.pad(piece, (0, 0, 0, missing))
+            out[start : start + PIECE] = F.linear(piece, self.weight, self.bias)[: PIECE - missing]
+        return out.view(*x.shape[:-1], self.out_features)
+
+
+class GISwinBlock(nn.Module):
+    """Window attention in which a token attends to tokens of its own group only, then an MLP per token.
+
+    The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
+    masked has weight exactly zero.
+    """
+
+    relative: Tensor
+
+    def __init__(self, width: int, head_width: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.heads = width // head_width
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = TokenLinear(width, 3 * width)
+        self.proj = TokenLinear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = TokenLinear(width, mlp_ratio * width)
+        self.down = TokenLinear(mlp_ratio * width, width)
+        self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
+        at = torch.arange(WINDOW)
+        row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
+        relative = (
+            (row[:, None] - row + WINDOW - 1) * (2 * WINDOW - 1) + column[:, None] - column + WINDOW - 1
+        )
+        self.register_buffer("relative", relative, persistent=False)
+        # The residual branches start silent: at first the codec is its linear bypass.
+        for layer in (self.proj, self.down):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def bias(self) -> Tensor:
+        """[1, heads, 64, 64] learned bias of each relative position."""
+        return self.position[self.relative].permute(2, 0, 1)[None]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, key: Tensor) -> Tensor:
+        """[W, heads, 64, head_width] each, keys [W, 64] -> [W * 64, width]."""
+        if not self.training and len(key) > WINDOWS_AT_ONCE:
+            parts = (t.split(WINDOWS_AT_ONCE) for t in (q, k, v, key))
+            return torch.cat([self.attend(*part) for part in zip(*parts, strict=True)])
+        visible = key[:, None, :, None] == key[:, None, None, :]
+        bias = self.bias().to(q.dtype).masked_fill(~visible, float("-inf"))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return out.transpose(1, 2).reshape(-1, q.shape[1] * q.shape[3])
+
+    def split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Window slots [W * 64, 3 * width] -> queries, keys, values, [W, heads, 64, head_width] each."""
+        parts = qkv.view(-1, WINDOW**2, 3, self.heads, qkv.shape[1] // (3 * self.heads)).permute(
+            2, 0, 3, 1, 4
+        )
+        return parts[0], parts[1], parts[2]
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width]."""
+        return self.down(F.gelu(self.up(self.norm2(x))))
+
+    def forward(self, x: Tensor, windows: WindowIndex) -> Tensor:
+        """[N, width] -> [N, width]."""
+        gather, key, scatter = windows
+        q, k, v = self.split(_IntoWindows.apply(self.qkv(self.norm1(x)), gather, scatter))
+        x = x + self.proj(_OutOfWindows.apply(self.attend(q, k, v, key), scatter))
+        return x + self.mlp(x)

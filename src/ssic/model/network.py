@@ -1,0 +1,115 @@
+"""The whole model, and one training step's worth of rate and distortion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ssic.model.config import QUALITIES, ModelConfig
+from ssic.model.entropy_model import BlockIndex, EntropyModel, bits
+from ssic.model.layers import WindowIndex
+from ssic.model.transform import Analysis, Synthesis
+from ssic.plan import Plan, Windows
+
+
+@dataclass(frozen=True)
+class PlanTensors:
+    """A `Plan` on a device."""
+
+    quality: Tensor
+    index: BlockIndex
+    fine: Sequence[WindowIndex]
+    coarse: Sequence[WindowIndex]
+
+    @classmethod
+    def of(
+        cls, plan: Plan, quality: Tensor, pair_quality: Tensor, device: torch.device | str = "cpu"
+    ) -> PlanTensors:
+        """quality [N] and pair_quality [P]: int64, 1 to 100."""
+
+        def put(array: Tensor | NDArray[Any]) -> Tensor:
+            return torch.as_tensor(array).to(device, non_blocking=True)
+
+        def windows(pair: tuple[Windows, Windows]) -> list[WindowIndex]:
+            return [(put(w.gather), put(w.key), put(w.scatter)) for w in pair]
+
+        index = BlockIndex(
+            pair=put(plan.pair),
+            pair_count=put(plan.pair_count),
+            pair_quality=put(pair_quality),
+            cell_position=put(plan.cell_position),
+            neighbours=put(plan.neighbours),
+            earlier=put(plan.earlier),
+        )
+        return cls(put(quality), index, windows(plan.fine), windows(plan.coarse))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one forward pass of training gives.
+
+    Attributes:
+        pixels: [N, 4, 192] reconstruction.
+        y_bits: [N] estimated bits of each block's latents.
+        z_bits: [P] estimated bits of each pair's hyper-latent.
+    """
+
+    pixels: Tensor
+    y_bits: Tensor
+    z_bits: Tensor
+
+
+def straight_through(x: Tensor) -> Tensor:
+    """Rounding whose gradient is one."""
+    return x + (x.round() - x).detach()
+
+
+class Network(nn.Module):
+    """Analysis, entropy model and synthesis."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.analysis = Analysis(config)
+        self.entropy = EntropyModel(config)
+        self.synthesis = Synthesis(config)
+
+    def trade_off(self, quality: Tensor) -> Tensor:
+        """lambda of each quality, in bits per pixel per unit of MSE on the 0..255 scale."""
+        low, high = self.config.lambda_range
+        return low * (high / low) ** ((quality.float() - 1) / (QUALITIES - 1))
+
+    def forward(self, x: Tensor, plan: PlanTensors, noise: bool = True) -> Estimate:
+        """x [N, 4, 192] in [-0.5, 0.5].
+
+        Args:
+            noise: estimate the rate of uniformly perturbed latents, as in training; of rounded ones otherwise.
+        """
+        e, q, index = self.entropy, plan.quality, plan.index
+        gain = torch.exp2(e.log2_gain())[q - 1]
+        reference = e.reference()[q - 1]
+        y = self.analysis(x, e.spread, q, plan.fine, plan.coarse) * gain
+
+        z = e.hyper_analysis(y / reference, q, index)
+        z_mean, z_scale = e.hyper_prior(index)
+        z_hat = straight_through(z - z_mean) + z_mean
+        features = e.hyper_synthesis(z_hat, q, index)
+
+        # What the decoder will have seen depends on the means, which depend on it: one round of iteration.
+        with torch.no_grad():
+            mean, _ = e.predict(features, y.round(), reference, index)
+        mean, scale = e.predict(features, straight_through(y - mean) + mean, reference, index)
+        y_hat = straight_through(y - mean) + mean
+
+        def rate(value: Tensor, centre: Tensor, log2_scale: Tensor) -> Tensor:
+            value = value - centre
+            value = value + torch.rand_like(value) - 0.5 if noise else value.round()
+            return bits(value, log2_scale).sum(1)
+
+        pixels = self.synthesis(y_hat * e.dequantiser()[q - 1], y_hat / reference, q, plan.fine, plan.coarse)
+        return Estimate(pixels, rate(y, mean, scale), rate(z, z_mean, z_scale))

@@ -1,0 +1,121 @@
+"""Analysis and synthesis: pixels of blocks to latents and back.
+
+::
+
+    blocks [N, 4, 192] ──┬─ embed ─ GI Swin at 1/8 ─ merge 2x2 ─ GI Swin at 1/16 ─ head ─┐
+                         └─ linear bypass (KLT) ─────────────────────────────────────────┴─ + ── y [N, M]
+
+    y_hat [N, M] ──┬─ embed ─ GI Swin at 1/16 ─ split 2x2 ─ GI Swin at 1/8 ─ head ─┐
+                   └─ linear bypass (KLT transposed) ──────────────────────────────┴─ + ── blocks [N, 4, 192]
+
+Pixels are in [-0.5, 0.5]. The heads start at zero, so an untrained codec is a KLT codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ssic.model.config import ModelConfig
+from ssic.model.layers import GISwinBlock, QualityTable, TokenLinear, WindowIndex
+
+PATCH = 8 * 8 * 3
+"""Values of a fine token: 8x8 RGB pixels."""
+
+
+def _stage(config: ModelConfig, level: int) -> nn.ModuleList:
+    block = (config.widths[level], config.head_width, config.mlp_ratio)
+    return nn.ModuleList(GISwinBlock(*block) for _ in range(config.depths[level]))
+
+
+def _apply(blocks: nn.ModuleList, x: Tensor, windows: Sequence[WindowIndex]) -> Tensor:
+    for i, block in enumerate(blocks):
+        x = block(x, windows[i % 2])  # every second block works on shifted windows
+    return x
+
+
+class Analysis(nn.Module):
+    """Blocks of pixels -> latent `y`, before gain."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        fine, coarse = config.widths
+        m = config.latent_channels
+        self.bypass = TokenLinear(4 * PATCH, m, bias=False)
+        self.embed = TokenLinear(PATCH, fine)
+        self.quality_fine = QualityTable(config.anchors, fine)
+        self.blocks_fine = _stage(config, 0)
+        self.norm_fine = nn.LayerNorm(fine)
+        self.merge = TokenLinear(4 * fine, coarse)
+        self.quality_coarse = QualityTable(config.anchors, coarse)
+        self.blocks_coarse = _stage(config, 1)
+        self.norm_coarse = nn.LayerNorm(coarse)
+        self.head = TokenLinear(coarse, m)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        spread: Tensor,
+        quality: Tensor,
+        fine: Sequence[WindowIndex],
+        coarse: Sequence[WindowIndex],
+    ) -> Tensor:
+        """x [N, 4, 192], spread [M] (standard deviation of each latent), quality [N] -> y [N, M] float32."""
+        n = len(x)
+        t = self.embed(x.reshape(4 * n, PATCH)).view(n, 4, -1) + self.quality_fine(quality)[:, None]
+        t = _apply(self.blocks_fine, t.view(4 * n, -1), fine)
+        t = self.merge(self.norm_fine(t).view(n, -1)) + self.quality_coarse(quality)
+        t = _apply(self.blocks_coarse, t, coarse)
+        deep = self.head(self.norm_coarse(t)).float() * spread
+        with torch.autocast(
+            x.device.type, enabled=self.training and torch.is_autocast_enabled(x.device.type)
+        ):
+            # Full precision where it counts: a bf16 mean colour would cost 57 dB.
+            linear = self.bypass(x.view(n, -1))
+        return deep + linear.float()
+
+
+class Synthesis(nn.Module):
+    """Dequantised latent `y_hat` -> blocks of pixels."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        fine, coarse = config.widths
+        m = config.latent_channels
+        self.bypass = TokenLinear(m, 4 * PATCH, bias=False)
+        self.embed = TokenLinear(m, coarse)
+        self.quality_coarse = QualityTable(config.anchors, coarse)
+        self.blocks_coarse = _stage(config, 1)
+        self.norm_coarse = nn.LayerNorm(coarse)
+        self.split = TokenLinear(coarse, 4 * fine)
+        self.quality_fine = QualityTable(config.anchors, fine)
+        self.blocks_fine = _stage(config, 0)
+        self.norm_fine = nn.LayerNorm(fine)
+        self.head = TokenLinear(fine, PATCH)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        y: Tensor,
+        normalised: Tensor,
+        quality: Tensor,
+        fine: Sequence[WindowIndex],
+        coarse: Sequence[WindowIndex],
+    ) -> Tensor:
+        """y [N, M] dequantised, the same normalised to unit spread, quality [N] -> [N, 4, 192] float32."""
+        n = len(y)
+        t = self.embed(normalised) + self.quality_coarse(quality)
+        t = _apply(self.blocks_coarse, t, coarse)
+        t = self.split(self.norm_coarse(t)).view(n, 4, -1) + self.quality_fine(quality)[:, None]
+        t = _apply(self.blocks_fine, t.view(4 * n, -1), fine)
+        deep = self.head(self.norm_fine(t)).float()
+        with torch.autocast(
+            y.device.type, enabled=self.training and torch.is_autocast_enabled(y.device.type)
+        ):
+            linear = self.bypass(y)
+        return deep.view(n, 4, PATCH) + linear.float().view(n, 4, PATCH)

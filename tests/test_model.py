@@ -1,0 +1,139 @@
+"""The float networks, with random weights: group independence must not hang on what training made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import blob_mask, natural_picture
+from ssic.errors import ModelError
+from ssic.image import to_blocks
+from ssic.model.config import PRESETS, ModelConfig
+from ssic.model.entropy_model import bits
+from ssic.model.layers import PIECE, QualityTable, TokenLinear
+from ssic.model.network import Network, PlanTensors
+from ssic.model.weights import find_weights, load_weights, model_id, save_weights
+from ssic.plan import make_plan
+
+TINY = ModelConfig(
+    name="tiny",
+    widths=(32, 64),
+    slices=(8, 8, 16),
+    hyper_channels=8,
+    hyper_features=16,
+    context_width=24,
+    anchors=3,
+)
+
+
+def random_network(config: ModelConfig = TINY) -> Network:
+    """Every parameter random: zeros would hide a leak."""
+    torch.manual_seed(0)
+    network = Network(config)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.randn_like(p) * (0.3 if p.ndim < 2 else 1.5 / p.shape[-1] ** 0.5))
+    return network
+
+
+def tensors(mask: np.ndarray, quality: int = 50) -> PlanTensors:
+    plan = make_plan(mask)
+    return PlanTensors.of(
+        plan, torch.full((len(plan),), quality), torch.full((len(plan.pair_group),), quality)
+    )
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (11, 13)])
+def test_no_gradient_crosses_a_border(shape):
+    mask = blob_mask(2, *shape, 4)
+    network, plan = random_network(), tensors(mask)
+    picture = natural_picture(2, 16 * shape[0], 16 * shape[1])
+    x = (torch.from_numpy(to_blocks(picture)).float() / 255 - 0.5).requires_grad_()
+    own = torch.from_numpy(mask.reshape(-1) == 1)
+    pairs = torch.zeros(len(plan.index.pair_count), dtype=torch.bool)
+    pairs[plan.index.pair[own]] = True
+    estimate = network(x, plan)  # with noise: the rate of rounded values has no gradient
+    for output in (estimate.pixels[own].sum(), estimate.y_bits[own].sum(), estimate.z_bits[pairs].sum()):
+        (gradient,) = torch.autograd.grad(output, x, retain_graph=True)
+        assert gradient[own].abs().max() > 0
+        assert (gradient[~own] == 0).all()
+
+
+def test_window_attention_gradients_are_those_of_the_plain_formula():
+    """The hand-written backward of gathering and scattering, on windows with empty slots."""
+    network, plan = random_network().double(), tensors(blob_mask(4, 5, 7, 3))
+    block = network.analysis.blocks_coarse[1]
+    n = len(plan.quality)
+    x = torch.randn(n, TINY.widths[1], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: block(t, plan.coarse[1])[:: max(1, n // 5), ::16], (x,))
+
+
+def test_inference_in_pieces_is_training_at_once():
+    layer = TokenLinear(20, 30).double()
+    x = torch.randn(2 * PIECE + 77, 20, dtype=torch.float64)
+    torch.testing.assert_close(layer.eval()(x), layer.train()(x))
+
+
+def test_quality_tables_are_linear_between_their_knots():
+    table = QualityTable(4, 1)
+    with torch.no_grad():
+        table.weight[:, 0] = torch.tensor([0.0, 3.0, 3.0, -6.0])
+    got = table(torch.tensor([1, 12, 34, 50, 67, 100])).flatten()
+    torch.testing.assert_close(got, torch.tensor([0.0, 1.0, 3.0, 3.0, 3.0, -6.0]).detach(), atol=1e-5, rtol=0)
+
+
+def test_code_lengths_are_those_of_a_gaussian_and_keep_a_gradient_far_out():
+    deviation = torch.tensor([0.0, 1.0, -3.0], dtype=torch.float64)
+    log2_scale = torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64)
+    normal = torch.distributions.Normal(0.0, torch.exp2(log2_scale))
+    exact = -torch.log2(normal.cdf(deviation + 0.5) - normal.cdf(deviation - 0.5))
+    torch.testing.assert_close(bits(deviation, log2_scale), exact)
+    far = torch.tensor([-1.0, 2.0], requires_grad=True)
+    length = bits(torch.tensor([40.0, -300.0]), far)
+    assert torch.isfinite(length).all()
+    length.sum().backward()
+    assert (far.grad < -1).all()
+
+
+def test_all_presets_have_about_the_cost_they_claim():
+    """MACs per pixel and side of `small`, attention included: about 15 k."""
+    config = PRESETS["small"]
+    network = Network(config)
+    macs = 0.0
+    for name, module in network.analysis.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            tokens = 64 if "fine" in name or name == "embed" else 256
+            macs += module.weight.numel() / tokens
+    for width, depth, area in zip(config.widths, config.depths, (64, 256), strict=True):
+        macs += depth * 2 * 64 * width / area
+    assert 13e3 < macs < 17e3
+
+
+def test_weights_survive_the_file_and_say_who_they_are(tmp_path):
+    from ssic.entropy.freeze import freeze
+
+    network = Network(TINY)
+    floats = {k: v.numpy() for k, v in network.state_dict().items()}
+    identity = save_weights(tmp_path / "a.safetensors", TINY, floats, freeze(network.entropy), {"step": 3})
+    weights = load_weights(tmp_path / "a.safetensors")
+    assert (weights.config, weights.id, weights.card["step"]) == (TINY, identity, 3)
+    assert set(weights.floats) == set(floats)
+    changed = {k: v.copy() for k, v in weights.twin.items()}
+    changed["reference"][0, 0] += 1
+    assert model_id(TINY, changed) != identity
+
+
+def test_weights_that_are_not_what_they_claim_are_refused(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"no weights at all")
+    with pytest.raises(ModelError, match=r"bad\.safetensors"):
+        load_weights(path)
+    with pytest.raises(ModelError, match="small"):
+        find_weights("nonesuch")
+    data = bytearray(find_weights("small").read_bytes())
+    at = data.find(b'"id":"') + 6
+    data[at] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ModelError, match="claims to be"):
+        load_weights(path)
