@@ -1,0 +1,87 @@
+"""Fixed-point arithmetic in float64 containers.
+
+An integer below 2^53 is exact in float64, and so are its products, sums, power-of-two scalings and floors as long
+as they stay below. Here values have at most 16 bits and weights 16, and a product sums fewer than 2^12 of
+them: 2^43 at the most. So every result is the same whatever the BLAS, the order of summation, the thread count or the
+device, at the speed of a matrix product. (A Winograd or FFT convolution would not be exact; there is none.)
+
+================  ================  ==========================================================
+quantity          fractional bits   range
+================  ================  ==========================================================
+values, features  10                +-31.97 (16 bits)
+weights           12                +-8 (16 bits)
+biases            22                as a product of the two
+latents, means    6                 rounded latents are ``64 * symbol + mean``
+reference scale   8                 unit of values, in latents
+its reciprocal    16
+log2 of scales    10                class = 8 per octave, from 2^-3.25
+================  ================  ==========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.model.config import RANGE
+
+Fixed = NDArray[np.float64]
+"""Integers, held in float64."""
+
+VALUE_BITS = 10
+WEIGHT_BITS = 12
+BIAS_BITS = VALUE_BITS + WEIGHT_BITS
+LATENT_BITS = 6
+REFERENCE_BITS = 8
+RECIPROCAL_BITS = 16
+SCALE_BITS = 10
+
+VALUE_LIMIT = int(RANGE * 2**VALUE_BITS)
+"""The clamp that the float model was trained with, as an integer."""
+
+
+def shift_right(x: Fixed, bits: int) -> Fixed:
+    """x / 2^bits, rounded to the nearest integer, halves upwards."""
+    return np.floor(x * 2.0**-bits + 0.5)
+
+
+def clamp(x: Fixed, low: int = -VALUE_LIMIT, high: int = VALUE_LIMIT) -> Fixed:
+    """Limit in place."""
+    return np.clip(x, low, high, out=x)
+
+
+def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
+    """Round floats to integers with `bits` fractional bits.
+
+    Raises:
+        OverflowError: a value does not fit the integer type.
+    """
+    scaled = np.rint(np.asarray(x, np.float64) * 2.0**bits)
+    info = np.iinfo(dtype)
+    if scaled.size and not (info.min <= scaled.min() and scaled.max() <= info.max):
+        raise OverflowError(
+            f"{np.abs(x).max():.3g} does not fit {np.dtype(dtype)} with {bits} fractional bits"
+        )
+    return scaled.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Integer matrix product, bias, shift with rounding, clamp.
+
+    Attributes:
+        weight: [inputs, outputs], 12 fractional bits.
+        bias: [outputs], 22 fractional bits.
+    """
+
+    weight: Fixed
+    bias: Fixed
+
+    def __call__(self, x: Fixed, low: int) -> Fixed:
+        """[T, inputs] values -> [T, outputs] values in low..VALUE_LIMIT."""
+        acc = x @ self.weight
+        acc += self.bias
+        return clamp(shift_right(acc, WEIGHT_BITS), low)

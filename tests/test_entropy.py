@@ -1,0 +1,137 @@
+"""The integer twin, its tables and the coder of latents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import ssic
+from conftest import blob_mask, natural_picture
+from ssic.entropy import fixedpoint, tables
+from ssic.entropy.coder import UNIT
+from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
+from ssic.entropy.freeze import freeze
+from ssic.entropy.tables import CLASSES, Tables
+from ssic.errors import ModelError
+from ssic.format.rangecoder import TOTAL
+from ssic.model.config import ModelConfig
+from ssic.model.entropy_model import EntropyModel, bits
+from ssic.model.network import Network, PlanTensors
+from ssic.model.weights import find_weights, load_weights
+from ssic.plan import make_plan
+
+
+@given(st.integers(-(2**45), 2**45), st.integers(1, 20))
+def test_shift_rounds_halves_upwards(x, n):
+    assert int(shift_right(np.array(float(x)), n)) == (x + (1 << (n - 1))) >> n
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_layers_agree_with_unlimited_integers(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-fixedpoint.VALUE_LIMIT, fixedpoint.VALUE_LIMIT + 1, (3, 700))
+    weight = rng.integers(-(2**15), 2**15, (700, 4))
+    bias = rng.integers(-(2**31), 2**31, 4)
+    got = Layer(weight.astype(float), bias.astype(float))(x.astype(float), -fixedpoint.VALUE_LIMIT)
+    for i in range(3):
+        for j in range(4):
+            acc = sum(int(a) * int(b) for a, b in zip(x[i], weight[:, j], strict=True)) + int(bias[j])
+            value = (acc + 2048) >> 12
+            assert got[i, j] == max(-fixedpoint.VALUE_LIMIT, min(fixedpoint.VALUE_LIMIT, value))
+
+
+def test_values_that_leave_their_format_are_an_error():
+    with pytest.raises(OverflowError, match="12 fractional bits"):
+        to_fixed(np.array([8.1]), 12, np.int16)
+    entropy = EntropyModel(ModelConfig())
+    with torch.no_grad():
+        entropy.slices[0].layer1.weight[0, 0] = 9.0
+    with pytest.raises(ModelError, match=r"slices\.0\.layer1\.weight"):
+        freeze(entropy)
+
+
+def test_tables_are_whole_and_close_to_their_scales():
+    weights = load_weights(find_weights("small"))
+    shipped = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
+    assert len(shipped.support) == CLASSES
+    for i in range(CLASSES):
+        table = shipped.table(i).astype(np.int64)
+        assert table.min() >= 1
+        assert table.sum() == TOTAL
+        support = int(shipped.support[i])
+        assert len(table) == 2 * support + 2
+        # The model's scale is the spread of what its table expects, within what a change of shape may do.
+        spread = np.sqrt((table[:-1] / TOTAL * np.arange(-support, support + 1) ** 2.0).sum())
+        if tables.scale_of(i) > 1:
+            assert 0.7 < spread / tables.scale_of(i) < 1.4
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.1, 3.0, 300.0, 1e5]),
+    st.lists(st.integers(1, 100), min_size=3, max_size=3),
+)
+def test_any_latents_come_back_within_half_a_step(rows, columns, seed, size, qualities):
+    """Whatever a network may put out: escapes, constants, values beyond all tables."""
+    codec = ssic.Codec.load()
+    rng = np.random.default_rng(seed)
+    mask = blob_mask(seed, rows, columns, 3)
+    plan = make_plan(mask)
+    y = rng.laplace(size=(len(plan), codec.config.latent_channels)) * size
+    z = rng.normal(size=(len(plan.pair_group), codec.config.hyper_channels)) * size
+    quality = dict(enumerate(qualities))
+    coded = codec.coder.encode(plan, quality, y, z)
+    np.testing.assert_array_less(np.abs(coded.latents / UNIT - y.clip(-(2**19), 2**19)), 0.5 + 1.01 / UNIT)
+    latents, damaged = codec.coder.decode(plan, quality, coded.substreams)
+    assert not damaged
+    np.testing.assert_array_equal(latents, coded.latents)
+    total = 8 * sum(map(len, coded.substreams.values()))
+    assert total <= coded.ideal_bits * 1.001 + 20 * len(coded.substreams)
+
+
+@given(npst.arrays(np.float64, (1, 320), elements=st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e30])))
+@settings(max_examples=10)
+def test_latents_that_are_no_numbers_are_limited_not_fatal(y):
+    codec = ssic.Codec.load()
+    plan = make_plan(np.zeros((1, 1), np.uint8))
+    coded = codec.coder.encode(plan, {0: 50}, y, np.zeros((1, codec.config.hyper_channels)))
+    latents, damaged = codec.coder.decode(plan, {0: 50}, coded.substreams)
+    assert not damaged
+    np.testing.assert_array_equal(latents, coded.latents)
+
+
+@pytest.mark.parametrize("quality", [15, 60, 95])
+def test_the_twin_costs_less_than_a_fifth_of_a_percent(quality):
+    """Float model on the very latents that the integers decoded, with continuous scales, in double precision."""
+    weights = load_weights(find_weights("small"))
+    codec = ssic.Codec.load(precision="float32")
+    network = Network(weights.config).double().eval()
+    network.load_state_dict({k: torch.from_numpy(np.array(v, np.float64)) for k, v in weights.floats.items()})
+    floats = integers = 0.0
+    for seed in range(3):
+        mask = blob_mask(seed, 12, 14, 3)
+        coded = codec.encode(natural_picture(seed, 192, 224), mask, quality=quality)
+        integers += coded.ideal_bits
+        floats += float_bits(network, coded, mask, quality)
+    assert integers / floats - 1 < 0.002
+
+
+def float_bits(network, coded, mask, quality):
+    plan = make_plan(mask)
+    q = torch.full((len(plan),), quality)
+    index = PlanTensors.of(plan, q, torch.full((len(plan.pair_group),), quality)).index
+    entropy = network.entropy
+    with torch.no_grad():
+        z = torch.from_numpy(coded.hyper_latents / UNIT)
+        z_mean, z_scale = entropy.hyper_prior(index)
+        features = entropy.hyper_synthesis(z, q, index)
+        rounded = torch.from_numpy(coded.latents / UNIT)
+        mean, scale = entropy.predict(features, rounded, entropy.reference()[q - 1], index)
+        return float(bits(rounded - mean, scale).sum() + bits(z - z_mean, z_scale).sum())
