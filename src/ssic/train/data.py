@@ -1,0 +1,104 @@
+"""Training pictures: folders of files, decoded once into memory, and batches that depend on (seed, step) only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ssic.errors import InvalidInput
+from ssic.image import to_blocks
+from ssic.plan import Plan, make_plan
+from ssic.train.masks import random_mask, random_qualities
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
+
+HELD_OUT = 50
+"""Every 50th file, in the order of sorted paths, is never trained on."""
+
+
+def find_pictures(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Sorted picture files below the folders -> (for training, held out)."""
+    files = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InvalidInput(
+            f"no pictures ({', '.join(sorted(SUFFIXES))}) below {', '.join(map(str, folders))}"
+        )
+    held_out = files[::HELD_OUT] if len(files) >= HELD_OUT else []
+    return [f for f in files if f not in set(held_out)], held_out
+
+
+def decode(path: Path, smallest: int) -> NDArray[np.uint8] | None:
+    """RGB pixels [H, W, 3]; None where a side is below `smallest`."""
+    with Image.open(path) as im:
+        if min(im.size) < smallest:
+            return None
+        return np.asarray(im.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops as one token list; `quality` is per block, `pair_quality` per (cell, group) pair."""
+
+    x: Tensor
+    plan: Plan
+    quality: Tensor
+    pair_quality: Tensor
+
+
+class Pictures:
+    """All pictures in memory, and random batches of crops from them."""
+
+    def __init__(self, files: Sequence[Path], crop: int) -> None:
+        if crop % 16:
+            raise InvalidInput(f"crops are made of 16x16 blocks: {crop} is no multiple of 16")
+        self.crop = crop
+        decoded = (decode(f, crop) for f in files)
+        self.pictures = [p for p in decoded if p is not None]
+        if not self.pictures:
+            raise InvalidInput(f"none of {len(files)} pictures has {crop} pixels on its shorter side")
+        # Every pixel is met equally often.
+        area = np.array([p.shape[0] * p.shape[1] for p in self.pictures], np.float64)
+        self.chance = area / area.sum()
+
+    def _random_crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        picture = self.pictures[rng.choice(len(self.pictures), p=self.chance)]
+        h, w = picture.shape[:2]
+        size = self.crop
+        if rng.random() < 0.3:  # other scales; shrinking only, which makes no artefacts of its own
+            size = int(rng.integers(size, min(2 * size, h, w) + 1))
+        top, left = rng.integers(0, h - size + 1), rng.integers(0, w - size + 1)
+        crop = picture[top : top + size, left : left + size]
+        if size != self.crop:
+            crop = np.asarray(Image.fromarray(crop).resize((self.crop, self.crop), Image.Resampling.BICUBIC))
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        return crop
+
+    def batch(self, seed: int, step: int, size: int) -> Batch:
+        """The batch of a step: the same whenever and wherever it is asked for."""
+        rng = np.random.default_rng((seed, step))
+        crops = np.concatenate([to_blocks(np.ascontiguousarray(self._random_crop(rng))) for _ in range(size)])
+        side = self.crop // 16
+        ids = np.stack([random_mask(rng, side, side) for _ in range(size)])
+        table = np.ones((size, 256), np.int64)
+        for row, mask in zip(table, ids, strict=True):
+            groups = int(mask.max()) + 1
+            row[:groups] = random_qualities(rng, groups)
+        plan = make_plan(ids)
+        picture = plan.block // side**2
+        quality = table[picture, plan.group]
+        pair_quality = np.empty(len(plan.pair_group), np.int64)
+        pair_quality[plan.pair] = quality
+        return Batch(
+            x=torch.from_numpy(crops),
+            plan=plan,
+            quality=torch.from_numpy(quality),
+            pair_quality=torch.from_numpy(pair_quality),
+        )

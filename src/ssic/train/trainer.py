@@ -1,0 +1,355 @@
+"""The training loop: resumable to the step, in the background or in front of someone.
+
+Whatever is random in step n follows from (seed, n) alone, so a checkpoint needs no random states: model, averages,
+optimisers and the step number are everything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ssic.errors import InvalidInput, ModelError
+from ssic.image import to_blocks
+from ssic.model.config import PRESETS, ModelConfig
+from ssic.model.network import Estimate, Network, PlanTensors
+from ssic.plan import make_plan
+from ssic.train.data import Pictures, decode, find_pictures
+from ssic.train.initialise import block_covariance, start_as_klt
+
+VALIDATION_QUALITIES = (10, 30, 50, 70, 90)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run is told.
+
+    Attributes:
+        data: folders of pictures; every 50th file is held out.
+        run: folder for checkpoint and log; a checkpoint in it is resumed.
+        preset: model configuration, see `ssic.model.config.PRESETS`.
+        minutes: stop after so long, the decay of the learning rate included; None: only `steps` counts.
+        steps: stop at this step.
+        decay: share of the budget at its end in which the learning rate falls to zero; 0 keeps it constant, for
+            runs that will be resumed.
+        batch: crops per step.
+        crop: side of a crop in pixels.
+        matrix_rate: learning rate of Muon, for the hidden matrices.
+        other_rate: learning rate of AdamW, for everything else.
+        warm_up: steps of linear warm-up after a start or resumption without optimiser state.
+        seed: of everything random.
+        device: "cpu", "cuda"...
+        threads: CPU threads; None leaves torch's default.
+        checkpoint_minutes: how often a checkpoint is written.
+        weights: start from these weights (a checkpoint of another run) instead of from a KLT.
+        compile: use `torch.compile`.
+    """
+
+    data: tuple[Path, ...]
+    run: Path
+    preset: str = "small"
+    minutes: float | None = None
+    steps: int | None = None
+    decay: float = 0.0
+    batch: int = 8
+    crop: int = 256
+    matrix_rate: float = 8e-4
+    other_rate: float = 1e-3
+    warm_up: int = 50
+    seed: int = 1
+    device: str = "cpu"
+    threads: int | None = None
+    checkpoint_minutes: float = 5.0
+    weights: Path | None = None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of the log."""
+
+    step: int
+    samples: int
+    hours: float
+    rate: float
+    loss: float
+    bpp: float
+    z_bpp: float
+    psnr: float
+    samples_per_second: float
+    minutes_left: float | None
+
+
+def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """-> (hidden matrices, for Muon; bypass, for AdamW at a low rate; everything else, for AdamW)."""
+    matrices, bypass, other = [], [], []
+    for name, p in network.named_parameters():
+        leaf = name.split(".")[-2] if "." in name else ""
+        if leaf == "bypass":
+            bypass.append(p)
+        elif (
+            p.ndim == 2
+            and name.endswith(".weight")
+            and leaf not in ("head", "layer3", "analyse3")
+            and ("quality" not in name and "gain" not in name and "z_" not in name)
+        ):
+            matrices.append(p)
+        else:
+            other.append(p)
+    return matrices, bypass, other
+
+
+def objective(
+    network: Network, estimate: Estimate, x: Tensor, plan: PlanTensors
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Rate plus lambda times distortion, per pixel, weighted so that low qualities count too."""
+    trade_off = network.trade_off(plan.quality)
+    # A tenth of the bits at quality 10 should weigh like a tenth at quality 90: the rate grows about as lambda^0.4.
+    weight = (trade_off / 0.016) ** -0.3
+    pair_weight = (network.trade_off(plan.index.pair_quality) / 0.016) ** -0.3
+    mse = (estimate.pixels - x).square().mean((1, 2))
+    pixels = 256 * len(x)
+    distortion = 256 * (weight * trade_off * 255.0**2 * mse).sum()
+    rate = (weight * estimate.y_bits).sum() + (pair_weight * estimate.z_bits).sum()
+    facts = {
+        "bpp": (estimate.y_bits.sum() + estimate.z_bits.sum()).detach() / pixels,
+        "z_bpp": estimate.z_bits.sum().detach() / pixels,
+        "psnr": (-10 * torch.log10(mse.detach().clamp(min=1e-8))).mean(),
+    }
+    return (distortion + rate) / pixels, facts
+
+
+class Trainer:
+    """A run: network, averages, optimisers, and where they stand."""
+
+    def __init__(self, options: TrainOptions, report: Callable[[Progress], None] | None = None) -> None:
+        if options.preset not in PRESETS:
+            raise InvalidInput(f"no preset {options.preset!r}; there are {', '.join(PRESETS)}")
+        if not hasattr(torch.optim, "Muon"):
+            raise ModelError(
+                f"training needs torch 2.9 or newer (torch.optim.Muon); this is {torch.__version__}"
+            )
+        self.options = options
+        self.report = report
+        self.config: ModelConfig = PRESETS[options.preset]
+        self.device = torch.device(options.device)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        options.run.mkdir(parents=True, exist_ok=True)
+        files, self.held_out = find_pictures(options.data)
+        self.pictures = Pictures(files, options.crop)
+        torch.manual_seed(options.seed)
+        self.network = Network(self.config).to(self.device)
+        self.step = 0
+        self.samples = 0
+        self.seconds = 0.0
+        self.warm_from = 0
+        checkpoint = options.run / "checkpoint.pt"
+        fresh = not checkpoint.exists()
+        if fresh and options.weights is None:
+            start_as_klt(self.network, block_covariance(self.pictures.pictures))
+        matrices, bypass, other = split_parameters(self.network)
+        groups: list[dict[str, Any]] = [
+            {"params": other},
+            {"params": bypass, "lr": 0.1 * options.other_rate},
+        ]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(
+                matrices, lr=options.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            ),
+            torch.optim.AdamW(groups, lr=options.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+        self.average = Network(self.config).to(self.device)
+        self.average.load_state_dict(self.network.state_dict())
+        if not fresh:
+            self._load(checkpoint)
+        elif options.weights is not None:
+            state = torch.load(options.weights, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["average"])
+            self.average.load_state_dict(state["average"])
+            self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
+            self.warm_from = self.step
+        self.forward: Callable[..., Any] = torch.compile(self.network) if options.compile else self.network
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def save(self, name: str = "checkpoint.pt") -> Path:
+        """Write everything that resuming needs; never leaves half a file."""
+        path = self.options.run / name
+        state = {
+            "config": self.config.to_json(),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
+            "step": self.step,
+            "samples": self.samples,
+            "seconds": self.seconds,
+            "warm_from": self.warm_from,
+            "options": {k: str(v) for k, v in asdict(self.options).items()},
+        }
+        torch.save(state, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+        return path
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["config"] != self.config.to_json():
+            raise ModelError(
+                f"{path} was trained with another configuration than preset {self.options.preset!r}"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
+        self.warm_from = state["warm_from"]
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, step: int) -> tuple[Tensor, PlanTensors]:
+        batch = self.pictures.batch(self.options.seed, step, self.options.batch)
+        plan = PlanTensors.of(batch.plan, batch.quality, batch.pair_quality, self.device)
+        return batch.x.to(self.device, non_blocking=True).float() / 255 - 0.5, plan
+
+    def _batches(self) -> Iterator[tuple[Tensor, PlanTensors]]:
+        """Batches from this step on, a few prepared ahead."""
+        ahead = 8 if self.device.type == "cuda" else 2
+        with ThreadPoolExecutor(max_workers=ahead) as pool:
+            waiting = [pool.submit(self._prepare, self.step + i) for i in range(ahead)]
+            step = self.step + ahead
+            try:
+                while True:
+                    yield waiting.pop(0).result()
+                    waiting.append(pool.submit(self._prepare, step))
+                    step += 1
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _set_rate(self, used: float) -> float:
+        """used: share of the budget that is gone. -> factor on the learning rates."""
+        factor = min(1.0, (self.step - self.warm_from + 1) / max(1, self.options.warm_up))
+        if self.options.decay > 0:
+            factor *= min(1.0, max(0.0, (1 - used) / self.options.decay))
+        for optimiser, rates in zip(self.optimisers, self.base_rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        return factor
+
+    def train_step(self, x: Tensor, plan: PlanTensors) -> tuple[float, dict[str, Tensor]]:
+        """One step of both optimisers and of the average."""
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            estimate = self.forward(x, plan)
+        loss, facts = objective(self.network, estimate, x, plan)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        if torch.isfinite(norm):
+            for optimiser in self.optimisers:
+                optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+        self.step += 1
+        self.samples += self.options.batch
+        return float(loss.detach()), facts
+
+    def run(self) -> Path:
+        """Train until the budget is spent or the process is told to stop (Ctrl-C saves too). -> the checkpoint."""
+        options = self.options
+        begun = last_saved = last_logged = time.monotonic()
+        before = self.seconds
+        first = last_step = self.step
+        sums: dict[str, float] = {}
+        log = (options.run / "log.jsonl").open("a", buffering=1)
+        decaying = False
+        try:
+            for x, plan in self._batches():
+                now = time.monotonic()
+                self.seconds = before + now - begun
+                used = (now - begun) / (60 * options.minutes) if options.minutes else 0.0
+                if options.steps:
+                    used = max(used, (self.step - first) / max(1, options.steps - first))
+                if used >= 1:
+                    break
+                if options.decay and not decaying and used > 1 - options.decay:
+                    decaying = True
+                    self.save("before-decay.pt")
+                rate = self._set_rate(used)
+                loss, facts = self.train_step(x, plan)
+                for key, value in ({"loss": loss} | {k: float(v) for k, v in facts.items()}).items():
+                    sums[key] = sums.get(key, 0.0) + value
+                if self.step % 20 == 0:
+                    now = time.monotonic()
+                    n = self.step - last_step
+                    left = (now - begun) / used * (1 - used) / 60 if used > 0 else None
+                    progress = Progress(
+                        step=self.step,
+                        samples=self.samples,
+                        hours=round(self.seconds / 3600, 4),
+                        rate=round(rate, 4),
+                        samples_per_second=round(n * options.batch / (now - last_logged), 2),
+                        minutes_left=None if left is None else round(left, 1),
+                        **{k: round(v / n, 5) for k, v in sums.items()},
+                    )
+                    log.write(json.dumps(asdict(progress)) + "\n")
+                    if self.report:
+                        self.report(progress)
+                    sums, last_step, last_logged = {}, self.step, now
+                if time.monotonic() - last_saved > 60 * options.checkpoint_minutes:
+                    self.save()
+                    log.write(json.dumps({"step": self.step, "validation": self.validate()}) + "\n")
+                    last_saved = time.monotonic()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            path = self.save()
+            log.close()
+        return path
+
+    @torch.no_grad()
+    def validate(self, crop: int = 512) -> dict[str, float]:
+        """Estimated rate, PSNR and objective of the averaged weights on the held-out pictures, without groups."""
+        self.average.eval()
+        result: dict[str, float] = {}
+        if not self.held_out:
+            return result
+        pictures = [p for p in (decode(f, crop) for f in self.held_out) if p is not None]
+        plan = make_plan(np.zeros((crop // 16, crop // 16), np.uint8))
+        total = 0.0
+        for q in VALIDATION_QUALITIES:
+            bpp, psnr, loss = [], [], []
+            tensors = PlanTensors.of(
+                plan, torch.full((len(plan),), q), torch.full((len(plan.pair_group),), q), self.device
+            )
+            for picture in pictures:
+                top, left = (picture.shape[0] - crop) // 2, (picture.shape[1] - crop) // 2
+                pixels = np.ascontiguousarray(picture[top : top + crop, left : left + crop])
+                x = torch.from_numpy(to_blocks(pixels)).to(self.device).float() / 255 - 0.5
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    estimate = self.average(x, tensors, noise=False)
+                mse = float((estimate.pixels.clamp(-0.5, 0.5) - x).square().mean())
+                bpp.append(float(estimate.y_bits.sum() + estimate.z_bits.sum()) / crop**2)
+                psnr.append(-10 * math.log10(max(mse, 1e-8)))
+                loss.append(bpp[-1] + float(self.average.trade_off(torch.tensor(q))) * 255**2 * mse)
+            result[f"bpp{q}"] = round(float(np.mean(bpp)), 4)
+            result[f"psnr{q}"] = round(float(np.mean(psnr)), 3)
+            # The geometric mean over qualities: a percent counts the same at each.
+            total += math.log(float(np.mean(loss)))
+        result["objective"] = round(math.exp(total / len(VALIDATION_QUALITIES)), 5)
+        return result

@@ -1,0 +1,112 @@
+"""Training: masks, batches, and resuming exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import ssic
+from conftest import natural_picture
+from ssic.errors import InvalidInput
+from ssic.train.data import HELD_OUT, Pictures, find_pictures
+from ssic.train.export import export
+from ssic.train.masks import random_mask, random_qualities
+from ssic.train.trainer import Trainer, TrainOptions, split_parameters
+
+pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="training needs torch 2.9")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures")
+    for i in range(3):
+        Image.fromarray(natural_picture(i, 96, 128)).save(path / f"{i}.png")
+    return path
+
+
+def options(folder: Path, run: Path, **more: object) -> TrainOptions:
+    return TrainOptions(data=(folder,), run=run, batch=2, crop=64, warm_up=2, **more)  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20))
+def test_random_masks_have_ids_without_gaps(seed, height, width):
+    rng = np.random.default_rng(seed)
+    mask = random_mask(rng, height, width)
+    assert mask.shape == (height, width)
+    groups = int(mask.max()) + 1
+    assert set(np.unique(mask)) == set(range(groups))
+    qualities = random_qualities(rng, groups)
+    assert len(qualities) == groups
+    assert qualities.min() >= 1
+    assert qualities.max() <= 100
+
+
+def test_every_fiftieth_file_is_held_out(tmp_path):
+    for i in range(2 * HELD_OUT):
+        (tmp_path / f"{i:03}.png").touch()
+    train, held_out = find_pictures([tmp_path])
+    assert [f.name for f in held_out] == ["000.png", "050.png"]
+    assert not set(train) & set(held_out)
+    with pytest.raises(InvalidInput, match="no pictures"):
+        find_pictures([tmp_path / "nothing"])
+
+
+def test_batches_follow_from_seed_and_step(folder):
+    pictures = Pictures(sorted(folder.iterdir()), 64)
+    a, b, c = pictures.batch(1, 7, 3), pictures.batch(1, 7, 3), pictures.batch(1, 8, 3)
+    assert torch.equal(a.x, b.x)
+    assert torch.equal(a.quality, b.quality)
+    assert not torch.equal(a.x, c.x)
+    assert a.x.shape == (3 * 16, 4, 192)
+    with pytest.raises(InvalidInput, match="multiple of 16"):
+        Pictures(sorted(folder.iterdir()), 50)
+
+
+def test_resuming_is_exact_and_the_result_codes(folder, tmp_path):
+    straight = Trainer(options(folder, tmp_path / "a", steps=4))
+    start = {k: v.clone() for k, v in straight.network.state_dict().items()}
+    straight.run()
+    Trainer(options(folder, tmp_path / "b", steps=2)).run()
+    resumed = Trainer(options(folder, tmp_path / "b", steps=4))
+    assert resumed.step == 2
+    resumed.run()
+    for kind in ("network", "average"):
+        one, other = getattr(straight, kind).state_dict(), getattr(resumed, kind).state_dict()
+        assert all(torch.equal(one[k], other[k]) for k in one)
+    assert not torch.equal(
+        straight.network.state_dict()["analysis.embed.weight"], start["analysis.embed.weight"]
+    )
+
+    export(tmp_path / "a" / "checkpoint.pt", tmp_path / "w.safetensors", {"note": "test"})
+    picture = natural_picture(9, 48, 64)
+    data = ssic.encode(picture, quality=90, model=tmp_path / "w.safetensors")
+    decoded = ssic.decode(data, model=tmp_path / "w.safetensors")
+    # An untrained codec is a KLT codec, and decent.
+    assert 10 * np.log10(255**2 / np.mean((decoded - picture.astype(float)) ** 2)) > 25
+    with pytest.raises(ssic.SsicError, match="not installed"):
+        ssic.decode(data)
+
+
+def test_the_log_says_how_it_goes(folder, tmp_path):
+    lines = []
+    Trainer(options(folder, tmp_path, steps=20), lines.append).run()
+    assert [line.step for line in lines] == [20]
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert logged[0]["samples"] == 40
+    assert logged[0]["bpp"] > 0
+
+
+def test_every_parameter_has_one_optimiser(folder, tmp_path):
+    network = Trainer(options(folder, tmp_path, steps=1)).network
+    parts = split_parameters(network)
+    ids = [id(p) for part in parts for p in part]
+    assert len(ids) == len(set(ids)) == len(list(network.parameters()))
+    assert all(p.ndim == 2 for p in parts[0])
+    assert len(parts[1]) == 2
