@@ -67,7 +67,7 @@ def test_tables_are_whole_and_close_to_their_scales():
         # The model's scale is the spread of what its table expects, within what a change of shape may do.
         spread = np.sqrt((table[:-1] / TOTAL * np.arange(-support, support + 1) ** 2.0).sum())
         if tables.scale_of(i) > 1:
-            assert 0.7 < spread / tables.scale_of(i) < 1.4
+            assert 0.6 < spread / tables.scale_of(i) < 1.5
 
 
 @settings(max_examples=30)
@@ -78,7 +78,7 @@ def test_tables_are_whole_and_close_to_their_scales():
     st.sampled_from([0.1, 3.0, 300.0, 1e5]),
     st.lists(st.integers(1, 100), min_size=3, max_size=3),
 )
-def test_any_latents_come_back_within_half_a_step(rows, columns, seed, size, qualities):
+def test_any_latents_come_back_within_a_step_and_a_half(rows, columns, seed, size, qualities):
     """Whatever a network may put out: escapes, constants, values beyond all tables."""
     codec = ssic.Codec.load()
     rng = np.random.default_rng(seed)
@@ -88,7 +88,8 @@ def test_any_latents_come_back_within_half_a_step(rows, columns, seed, size, qua
     z = rng.normal(size=(len(plan.pair_group), codec.config.hyper_channels)) * size
     quality = dict(enumerate(qualities))
     coded = codec.coder.encode(plan, quality, y, z)
-    np.testing.assert_array_less(np.abs(coded.latents / UNIT - y.clip(-(2**19), 2**19)), 0.5 + 1.01 / UNIT)
+    # Half a step from rounding, one more where the encoder found the smaller symbol worth its error.
+    np.testing.assert_array_less(np.abs(coded.latents / UNIT - y.clip(-(2**19), 2**19)), 1.5 + 1.01 / UNIT)
     latents, damaged = codec.coder.decode(plan, quality, coded.substreams)
     assert not damaged
     np.testing.assert_array_equal(latents, coded.latents)

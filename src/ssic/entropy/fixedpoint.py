@@ -1,7 +1,7 @@
 """Fixed-point arithmetic in float64 containers.
 
-An integer below 2^53 is exact in float64, and so are its products, sums, power-of-two scalings and floors as long
-as they stay below. Here values have at most 16 bits and weights 16, and a product sums fewer than 2^12 of
+An integer below 2^53 is exact in float64, and so are its products, sums, power-of-two scalings and floors as
+long as they stay below. Here values have at most 16 bits and weights 16, and a product sums fewer than 2^12 of
 them: 2^43 at the most. So every result is the same whatever the BLAS, the order of summation, the thread count or the
 device, at the speed of a matrix product. (A Winograd or FFT convolution would not be exact; there is none.)
 

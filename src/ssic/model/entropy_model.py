@@ -104,7 +104,8 @@ class EntropyModel(nn.Module):
         super().__init__()
         m, f = config.latent_channels, config.hyper_features
         low, high = config.lambda_range
-        # The step that minimises D + R / lambda for a fine uniform quantiser: lambda * 3 * 255^2 = 6 / (ln 2 step^2).
+        # The step that minimises D + R / lambda for a fine uniform quantiser of an orthonormal transform:
+        # lambda * 255^2 / 3 = 6 / (ln 2 * step^2), so step = sqrt(26 / lambda) / 255.
         self.log2_step = tuple(
             0.5 * math.log2(26.0 / trade_off) - math.log2(255.0) for trade_off in (low, high)
         )

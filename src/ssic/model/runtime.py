@@ -26,11 +26,24 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native() else torch.float32
 
 
+def usable_device(name: str) -> torch.device:
+    """
+    Raises:
+        InvalidInput: torch knows no such device, or it is not there.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        raise InvalidInput(f"device {name} can't be used: {str(e).splitlines()[0]}") from e
+    return device
+
+
 class Transforms:
     """Analysis and synthesis with given weights. Floats here decide pixels, never how bytes are read."""
 
     def __init__(self, weights: Weights, device: str = "cpu", precision: Precision = "auto") -> None:
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         if precision == "auto":
             self.dtype = fast_precision(self.device)
         elif precision in ("float32", "bfloat16"):

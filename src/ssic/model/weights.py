@@ -149,5 +149,5 @@ def find_by_id(identity: bytes) -> Path:
     have = ", ".join(f"{name} ({_id_of(path)})" for name, path in installed().items()) or "none"
     raise UnknownModel(
         f"the file was made with model {identity.hex()}, which is not installed here (installed: {have}); "
-        "pass its weights file as `model`"
+        "pass its weights file as `model` (--model)"
     )

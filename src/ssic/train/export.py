@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ssic.entropy.freeze import freeze
 from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.network import Network
-from ssic.model.weights import save_weights
+from ssic.model.weights import load_weights, save_weights
+from ssic.train.tables import fit_tables
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -25,15 +27,40 @@ def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         network = Network(ModelConfig.from_json(state["config"]))
         network.load_state_dict(state["average"])
-    except (OSError, KeyError, RuntimeError) as e:
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as e:
         raise ModelError(f"{path} is no checkpoint of ssic train: {e}") from e
     return network.eval(), state
 
 
-def export(checkpoint: Path, target: Path, card: Mapping[str, Any] | None = None) -> bytes:
-    """Write the weights file; -> the model's id."""
+def export(
+    checkpoint: Path, target: Path, card: Mapping[str, Any] | None = None, pictures: Sequence[Path] = ()
+) -> bytes:
+    """Write the weights file of a checkpoint.
+
+    Args:
+        checkpoint: of `ssic train`.
+        target: the file to write.
+        card: facts for the model card; steps, samples and hours are added.
+        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian.
+
+    Returns:
+        the model's id.
+
+    Raises:
+        ModelError: not a checkpoint, or weights that have grown out of their fixed-point formats.
+    """
     network, state = load_checkpoint(checkpoint)
-    facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
-    target.parent.mkdir(parents=True, exist_ok=True)
+    facts = (
+        {k: state[k] for k in ("step", "samples")}
+        | {"hours": round(state["seconds"] / 3600, 2)}
+        | dict(card or {})
+    )
     floats = {k: v.float().numpy() for k, v in network.state_dict().items()}
-    return save_weights(target, network.config, floats, freeze(network.entropy), {**facts, **(card or {})})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    identity = save_weights(target, network.config, floats, freeze(network.entropy), facts)
+    if pictures:
+        tables = fit_tables(load_weights(target), pictures)
+        facts["tables"] = f"fitted to {len(pictures)} pictures"
+        identity = save_weights(target, network.config, floats, freeze(network.entropy, tables), facts)
+        load_weights.cache_clear()
+    return identity

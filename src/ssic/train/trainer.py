@@ -24,6 +24,7 @@ from ssic.errors import InvalidInput, ModelError
 from ssic.image import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.network import Estimate, Network, PlanTensors
+from ssic.model.runtime import usable_device
 from ssic.plan import make_plan
 from ssic.train.data import Pictures, decode, find_pictures
 from ssic.train.initialise import block_covariance, start_as_klt
@@ -143,7 +144,7 @@ class Trainer:
         self.options = options
         self.report = report
         self.config: ModelConfig = PRESETS[options.preset]
-        self.device = torch.device(options.device)
+        self.device = usable_device(options.device)
         if options.threads:
             torch.set_num_threads(options.threads)
         options.run.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,78 @@
+"""Fit the tables of the scale classes to the symbols that training pictures really give.
+
+A class is trained as a Gaussian, but its symbols are a mixture of whatever the nets put into it, chosen with
+bits in mind (`LatentCoder.encode`): more zeros, longer tails. As the tables are stored, their shape is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.codec import Codec
+from ssic.entropy.coder import LatentCoder
+from ssic.entropy.tables import CLASSES, Tables, gaussian
+from ssic.errors import InvalidInput
+from ssic.model.weights import Weights
+from ssic.train.data import decode
+
+QUALITIES = tuple(range(4, 101, 12))
+
+PRIOR = 200
+"""Symbols per table entry that the Gaussian weighs as much as: large tables, whose counts are noisy from entry to
+entry, and rare classes stay close to it."""
+
+CROP = 512
+
+
+class _Counting(LatentCoder):
+    """Counts the symbols that it encodes."""
+
+    def __init__(self, coder: LatentCoder) -> None:
+        super().__init__(coder.twin, coder.tables)
+        self.counts = [np.zeros(2 * int(s) + 2) for s in coder.tables.support]
+
+    def _write(
+        self, encoders: Any, step: Any, symbols: NDArray[np.float64], classes: NDArray[np.uint8]
+    ) -> float:
+        flat = classes.reshape(-1)
+        for index in np.unique(flat):
+            support = int(self._support[index])
+            chosen = symbols[flat == index]
+            inside = chosen[np.abs(chosen) <= support].astype(np.int64) + support
+            self.counts[index] += np.bincount(inside, minlength=2 * support + 2)
+            self.counts[index][-1] += len(chosen) - len(inside)
+        return super()._write(encoders, step, symbols, classes)
+
+
+def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
+    """Tables from the symbols of the pictures' centres at several qualities, the Gaussian as a prior.
+
+    Raises:
+        InvalidInput: no picture has 512 pixels on its shorter side.
+    """
+    codec = Codec(weights)
+    counting = _Counting(codec.coder)
+    codec.coder = counting
+    used = 0
+    for path in pictures:
+        picture = decode(path, CROP)
+        if picture is None:
+            continue
+        used += 1
+        top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
+        for quality in QUALITIES:
+            codec.encode(picture[top : top + CROP, left : left + CROP], quality=quality)
+    if not used:
+        raise InvalidInput(f"none of {len(pictures)} pictures has {CROP} pixels on its shorter side")
+    return Tables.from_probabilities([_mix(counting.counts[i], gaussian(i)) for i in range(CLASSES)])
+
+
+def _mix(counts: NDArray[np.float64], prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    symmetric = counts.copy()
+    symmetric[:-1] = (counts[:-1] + counts[-2::-1]) / 2  # neither sign is likelier
+    return symmetric + PRIOR * len(counts) * prior / prior.sum()
