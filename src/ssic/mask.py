@@ -190,7 +190,7 @@ class GroupMask:
             size: (width, height) of the picture.
             names: label -> name, as a mapping (keys may be strings, as in JSON), as a list by label, or as
                 the path of a JSON file with either. Names of labels that don't occur are not used. Default
-                "background" for label 0, "group N" for label N.
+                "background" for label 0, "group N" for the others, N being the group's id.
             rule: see `blocks_from_pixels`.
             drop_empty: leave out labels that own no block (with a `DroppedGroups` warning) rather than raise.
 
@@ -215,7 +215,7 @@ class GroupMask:
                 f"{width}x{height} (one per pixel) or {grid[1]}x{grid[0]} (one per block){hint}"
             )
         given = read_names(names)
-        named = {n: given.get(n, f"group {n}" if n else BACKGROUND) for n in _distinct(labels)}
+        named = {n: given.get(n, BACKGROUND if n == 0 else "") for n in _distinct(labels)}
         return _from_owners(owners, named, drop_empty)
 
     @classmethod
@@ -328,7 +328,7 @@ def _from_owners(
     """The mask of owning labels; of `names` (all labels) label 0 alone may own nothing without a word."""
     left = _distinct(owners)
     owning = {0, *left}
-    empty = [f'{n} "{names[n]}"' for n in names if n not in owning]
+    empty = [f'{n} "{names[n]}"' if names[n] else f"label {n}" for n in names if n not in owning]
     if empty and not drop_empty:
         raise _empty_groups(empty)
     if empty:
@@ -341,14 +341,16 @@ def _from_owners(
     first = 0 if left[0] == 0 or len(left) == MAX_GROUPS else 1
     id_of = {n: n for n in left} if left[-1] < ABSENT else {n: k for k, n in enumerate(left, first)}
     ids = np.array(list(id_of.values()), np.uint8)[np.searchsorted(np.array(left), owners)]
+    # A group without a name is called after its id, which costs the file nothing.
+    names = {n: names[n] or f"group {id_of[n]}" for n in left}
     about: Any = ({id_of[n]: table[n] for n in left if n in table} for table in (names, classes, scores))
     return GroupMask(ids, *about)
 
 
 def _empty_groups(empty: list[str]) -> MaskError:
     return MaskError(
-        f"groups that own no block: {_some(empty)}. Leave them out (drop_empty=True), let small objects own "
-        'every block that they touch (rule="any"), or merge them with a neighbour'
+        f"groups that own no block: {_some(empty)}. Leave them out (drop_empty=True, --drop-empty), let "
+        'small objects own every block that they touch (rule="any", --block-rule any), or merge them with a neighbour'
     )
 
 

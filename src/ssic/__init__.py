@@ -1,0 +1,52 @@
+"""ssic: images as independent semantic groups.
+
+>>> import numpy as np, ssic
+>>> picture = np.zeros((40, 60, 3), np.uint8)
+>>> labels = np.zeros((40, 60), np.uint8); labels[:16, :32] = 1
+>>> data = ssic.encode(picture, labels, quality=50)
+>>> ssic.decode(data, "group 1", crop=True).shape
+(16, 32, 3)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ssic.errors import SsicError
+
+if TYPE_CHECKING:
+    from ssic.codec import Codec, DamagedGroups, SsicFile, decode, encode, merge, open
+    from ssic.format import DecodeLimits
+    from ssic.mask import GroupMask
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Codec",
+    "DamagedGroups",
+    "DecodeLimits",
+    "GroupMask",
+    "SsicError",
+    "SsicFile",
+    "decode",
+    "encode",
+    "merge",
+    "open",
+]
+
+# Imported when first used (PEP 562), so that `import ssic` and `ssic --help` take no time.
+_HOMES = {"DecodeLimits": "ssic.format", "GroupMask": "ssic.mask"} | dict.fromkeys(
+    ("Codec", "DamagedGroups", "SsicFile", "decode", "encode", "merge", "open"), "ssic.codec"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(_HOMES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,177 @@
+"""The public functions: what goes in, what comes out, what is refused."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+import ssic
+from conftest import blob_mask, natural_picture
+from ssic.errors import (
+    FormatError,
+    ImageError,
+    InvalidInput,
+    LimitExceeded,
+    MaskError,
+    UnknownGroup,
+    UnknownModel,
+)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b) ** 2))))
+
+
+def smooth_picture(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width] / 100.0
+    return (np.stack([np.sin(3 * x + y), np.cos(2 * y), np.sin(x * y)], 2) * 90 + 128).astype(np.uint8)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_every_size_from_one_pixel_up(height, width, groups, seed):
+    picture = smooth_picture(height, width)
+    mask = blob_mask(seed, -(-height // 16), -(-width // 16), groups)
+    decoded = ssic.decode(ssic.encode(picture, mask, quality=90))
+    assert decoded.shape == picture.shape
+    assert decoded.dtype == np.uint8
+    assert psnr(decoded, picture) > 30
+
+
+def test_quality_buys_fidelity_with_bytes():
+    picture = natural_picture(3, 128, 128)
+    files = [ssic.encode(picture, quality=q) for q in (1, 20, 40, 60, 80, 100)]
+    sizes = [len(f) for f in files]
+    fidelity = [psnr(ssic.decode(f), picture) for f in files]
+    assert sizes == sorted(sizes)
+    assert fidelity == sorted(fidelity)
+    assert sizes[-1] > 5 * sizes[0]
+
+
+def test_each_group_has_its_own_quality(picture):
+    mask = blob_mask(1, 6, 9, 3)
+    named = ssic.GroupMask(mask, {0: "background", 1: "dog", 2: "person 1"}, {2: "person"})
+    data = ssic.encode(picture, named, quality=30, group_quality={"person": 95, 1: 60})
+    opened = ssic.SsicFile(data)
+    assert [g.quality for g in opened.groups] == [30, 60, 95]
+    assert opened.mask == named
+    low = ssic.SsicFile(ssic.encode(picture, named, quality=30))
+    sizes = {g.name: (g.length, h.length) for g, h in zip(opened.groups, low.groups, strict=True)}
+    assert sizes["background"][0] == sizes["background"][1]
+    assert sizes["person 1"][0] > 2 * sizes["person 1"][1]
+
+
+def test_groups_go_by_name_class_and_id_and_come_back_cropped_and_filled(picture):
+    mask = np.zeros((6, 9), np.uint8)
+    mask[1:3, 2:5], mask[4, 7:] = 1, 2
+    data = ssic.encode(picture, ssic.GroupMask(mask, {0: "sky", 1: "dog", 2: "cat"}, {1: "pet", 2: "pet"}))
+    whole = ssic.decode(data)
+    assert ssic.decode(data, "dog", crop=True).shape == (32, 48, 3)
+    np.testing.assert_array_equal(ssic.decode(data, "pet"), ssic.decode(data, [1, 2]))
+    np.testing.assert_array_equal(ssic.decode(data, ["cat", "dog", "sky"]), whole)
+    transparent = ssic.decode(data, 1, fill="transparent")
+    np.testing.assert_array_equal(transparent[16:48, 32:80, :3], whole[16:48, 32:80])
+    assert (transparent[..., 3] > 0).sum() == 32 * 48
+    assert (ssic.decode(data, 1, fill="#ff0080")[0, 0] == (255, 0, 128)).all()
+    with pytest.raises(UnknownGroup, match="dog"):
+        ssic.decode(data, "dig")
+
+
+def test_extract_and_merge_move_bytes_only(picture):
+    mask = blob_mask(8, 6, 9, 4)
+    data = ssic.encode(picture, mask)
+    opened = ssic.SsicFile(data)
+    parts = [opened.extract([g]) for g in (3, 1, 0, 2)]
+    assert ssic.merge(parts) == data
+    assert sum(map(len, parts)) < len(data) + 300
+    one = ssic.SsicFile(parts[1])
+    assert [g.id for g in one.groups] == [1]
+    assert (one.mask.ids != 255).sum() == (mask == 1).sum()
+
+
+def test_segments_lie_in_the_order_asked_for(picture):
+    data = ssic.encode(picture, blob_mask(8, 6, 9, 3), order=[2, 0, 1])
+    by_offset = sorted(ssic.SsicFile(data).groups, key=lambda g: g.offset)
+    assert [g.id for g in by_offset] == [2, 0, 1]
+    ssic.decode(data)
+
+
+def test_what_comes_in_as_a_file(tmp_path):
+    gray = Image.fromarray(smooth_picture(40, 50)).convert("L")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    gray.convert("RGB").save(tmp_path / "a.png", icc_profile=profile, exif=exif)
+    data = ssic.encode(tmp_path / "a.png", quality=95)
+    (tmp_path / "a.ssic").write_bytes(data)
+    opened = ssic.open(tmp_path / "a.ssic")
+    assert opened.size == (40, 50)
+    assert opened.icc == profile
+    turned = np.asarray(gray.transpose(Image.Transpose.ROTATE_270))
+    assert psnr(opened.decode()[..., 0], turned) > 30
+
+    stream = io.BytesIO()
+    gray.convert("P").save(stream, "png")
+    assert ssic.decode(ssic.encode(stream.getvalue())).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"quality": 0}, InvalidInput, "1 to 100"),
+        ({"quality": 101}, InvalidInput, "1 to 100"),
+        ({"quality": 50.5}, InvalidInput, "integer"),
+        ({"quality": True}, InvalidInput, "integer"),
+        ({"group_quality": {"cat": 50}}, UnknownGroup, "cat"),
+        ({"mask": np.zeros((5, 5), np.uint8)}, MaskError, "5x5"),
+        ({"mask": ssic.GroupMask(np.zeros((2, 2), np.uint8), {0: "a"})}, MaskError, "2x2"),
+        ({"image": np.zeros((90, 130, 4), np.uint8)}, ImageError, "4"),
+        ({"image": np.zeros((90, 130, 3), np.uint16)}, ImageError, "uint16"),
+        ({"image": Image.new("RGBA", (130, 90), (1, 2, 3, 100))}, ImageError, "transparent"),
+        ({"image": Image.new("I;16", (130, 90))}, ImageError, "16"),
+        ({"model": "huge"}, ssic.SsicError, "huge"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_with_a_reason(picture, arguments, error, says):
+    with pytest.raises(error, match=says):
+        ssic.encode(**({"image": picture} | arguments))
+
+
+def test_files_that_are_not_whole_or_not_ours(picture):
+    data = ssic.encode(picture)
+    with pytest.raises(FormatError, match="goes on to"):
+        ssic.decode(data + b"\0")
+    with pytest.raises(LimitExceeded):
+        ssic.decode(data, limits=ssic.DecodeLimits(max_pixels=1000))
+    foreign = ssic.format.write_file(
+        width=16, height=16, model_id=b"01234567", mask=np.zeros((1, 1), np.uint8),
+        segments=[ssic.format.Segment(0, "a", 50, b"")],
+    )  # fmt: skip
+    with pytest.raises(UnknownModel, match="3031323334353637"):
+        ssic.decode(foreign)
+    assert ssic.SsicFile(foreign).info()["model"] == "3031323334353637"
+
+
+def test_info_says_what_the_file_holds(picture):
+    data = ssic.encode(picture, blob_mask(2, 6, 9, 2))
+    info = ssic.SsicFile(data).info()
+    assert (info["width"], info["height"], info["file_bytes"]) == (130, 90, len(data))
+    assert set(info) == {
+        "format", "model", "width", "height", "file_bytes", "head_bytes", "mask_bytes", "groups"
+    }  # fmt: skip
+    assert info["head_bytes"] + sum(g["bytes"] for g in info["groups"]) == len(data)
+    for g in info["groups"]:
+        assert set(g) == {"id", "name", "class", "score", "quality", "blocks", "offset", "bytes", "encrypted"}
+
+
+def test_the_public_names_are_these():
+    assert sorted(ssic.__all__) == [
+        "Codec", "DamagedGroups", "DecodeLimits", "GroupMask", "SsicError", "SsicFile",
+        "decode", "encode", "merge", "open",
+    ]  # fmt: skip
+    assert all(hasattr(ssic, name) for name in ssic.__all__)
