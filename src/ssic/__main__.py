@@ -1,0 +1,3 @@
+from ssic.cli import main
+
+main()

@@ -1,0 +1,54 @@
+"""The `ssic` command. `docs/cli.md` describes it.
+
+Nothing heavy is imported before a command needs it: `ssic --help` loads no NumPy, `ssic info` no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ssic import __version__
+from ssic.cli.decode import decode
+from ssic.cli.encode import encode
+from ssic.cli.inspect import extract, info, merge
+from ssic.cli.terminal import EXIT_CODES, Reporting
+from ssic.cli.train import export_weights, train
+
+_CODES = "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
+
+app = typer.Typer(
+    cls=Reporting,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Exit codes. {_CODES}.",
+)
+for _command in (encode, decode, info, extract, merge, train):
+    app.command()(_command)
+app.command("export-weights")(export_weights)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ssic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="SSIC_DEBUG", help="Show the traceback of errors.")
+    ] = False,
+) -> None:
+    """Code pictures as independent semantic groups: send, decode or drop each on its own."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line, by default that of the process; ends in `SystemExit`."""
+    app(args=args, prog_name="ssic")

@@ -1,0 +1,86 @@
+"""`ssic decode`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ssic.cli.files import check_json, is_pipe, open_ssic, replacing, split, write
+from ssic.cli.terminal import DAMAGED, progress, warn
+from ssic.errors import ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def decode(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to decode; - reads stdin.")],
+    # No default: the picture's own name may well be that of the original.
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Picture to write; its suffix says how. - is a PNG to stdout."),
+    ],
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Only these: names, classes or ids; repeatable."),
+    ] = None,
+    fill: Annotated[
+        str,
+        typer.Option(metavar="black|mean|transparent|#rrggbb", help="What stands where no decoded group is."),
+    ] = "black",
+    crop: Annotated[bool, typer.Option("--crop", help="Cut to the box around the decoded groups.")] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Decode a file, or some of its groups, to a picture."""
+    begun = time.perf_counter()
+    check_json(output, as_json)
+    wanted = split(groups)
+    with progress("loading the model") as stage:
+        from ssic.image import compose, crop_box
+
+        opened, _ = open_ssic(file, model)
+        decoded = opened.decode_pixels(wanted, device=device, progress=stage)
+        picture = compose(decoded.pixels, decoded.present, fill)
+        if crop:
+            left, top, right, bottom = crop_box(decoded.present)
+            picture = picture[top:bottom, left:right]
+        _write_picture(output, picture, opened.icc)
+
+    asked = opened.mask.groups if wanted is None else opened.mask.resolve(wanted)
+    shown = [name for name in (opened.mask.names[g] for g in asked) if name not in decoded.damaged]
+    height, width = picture.shape[:2]
+    if as_json:
+        facts = {"output": str(output), "width": width, "height": height, "groups": shown}
+        seconds = round(time.perf_counter() - begun, 3)
+        print(json.dumps(facts | {"damaged": list(decoded.damaged), "seconds": seconds}))
+    elif not is_pipe(output):
+        print(f"{output}: {width}x{height}, {', '.join(shown)}")
+    if decoded.damaged:
+        warn(f"damaged and left out: {', '.join(decoded.damaged)}")
+        raise typer.Exit(DAMAGED)
+
+
+def _write_picture(output: Path, picture: NDArray[np.uint8], icc: bytes | None) -> None:
+    from ssic.image import save_picture
+
+    if is_pipe(output):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.png"
+            save_picture(picture, path, icc)
+            write(output, path.read_bytes())
+        return
+    with replacing(output) as temporary:
+        try:
+            save_picture(picture, temporary, icc)
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(temporary), str(output))) from error.__cause__

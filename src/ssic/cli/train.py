@@ -1,0 +1,89 @@
+"""`ssic train` and `ssic export-weights`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssic.cli.files import replacing
+from ssic.cli.terminal import progress
+
+if TYPE_CHECKING:
+    from ssic.train.trainer import Progress
+
+
+# Options are None by default, and then left to `TrainOptions`, so that its defaults are the only ones.
+def train(
+    data: Annotated[list[Path], typer.Option(help="Folder of pictures; repeatable.")],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoint and log; a checkpoint in it is resumed.")],
+    preset: Annotated[str | None, typer.Option(help="Model configuration.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
+    decay: Annotated[
+        float | None,
+        typer.Option(help="Share of the time, at its end, in which the learning rate falls to zero."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops per step.")] = None,
+    crop: Annotated[int | None, typer.Option(help="Side of a crop in pixels, a multiple of 16.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where to train, as torch names it.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Start from another run's checkpoint.")
+    ] = None,
+    compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
+) -> None:
+    """Train a model until the time or the steps are used up, or until Ctrl-C; both leave a checkpoint."""
+    given: dict[str, Any] = {
+        "preset": preset,
+        "minutes": minutes,
+        "steps": steps,
+        "decay": decay,
+        "batch": batch,
+        "crop": crop,
+        "device": device,
+        "threads": threads,
+        "seed": seed,
+        "weights": weights,
+        "compile": compile_,
+    }
+    with progress("reading the pictures", log=True) as show:
+        from ssic.train.trainer import Trainer, TrainOptions
+
+        options = TrainOptions(
+            data=tuple(data), run=run, **{key: value for key, value in given.items() if value is not None}
+        )
+        trainer = Trainer(options, report=lambda reached: show(_line(reached)))
+        show(f"training from step {trainer.step:,}")
+        checkpoint = trainer.run()
+    print(f"{checkpoint}: step {trainer.step:,}")
+
+
+def _line(reached: Progress) -> str:
+    left = "" if reached.minutes_left is None else f", {reached.minutes_left:,.1f} minutes left"
+    return (
+        f"step {reached.step:,}: {reached.bpp:.3f} bpp (estimated), {reached.psnr:.2f} dB, "
+        f"{reached.samples_per_second:.1f} samples/s{left}"
+    )
+
+
+def export_weights(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of ssic train.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Weights file to write (.safetensors).")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of training pictures to fit the coding tables to; repeatable."),
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.")] = 48,
+) -> None:
+    """Write the weights file of a checkpoint: what encode and decode take as --model."""
+    with progress("freezing the entropy model"):
+        from ssic.train.data import find_pictures
+        from ssic.train.export import export
+
+        files = find_pictures(data)[0] if data else []
+        with replacing(output) as temporary:
+            identity = export(checkpoint, temporary, pictures=files[:: max(1, len(files) // pictures)])
+    print(f"{output}: model {identity.hex()}")
