@@ -1,0 +1,140 @@
+"""Pillow opens and saves ssic files once this module is imported.
+
+::
+
+    import ssic.pillow
+    from PIL import Image
+
+    im = Image.open("photo.ssic")                         # reads the head: size, mode, info; runs no model
+    im.ssic.groups                                        # the file, as `ssic.open` returns it
+    im.select("person", fill="transparent").save("person.png")
+    photo.save("photo.ssic", mask=labels, quality=60, group_quality={"person": 85})
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from ssic.codec import DamagedGroups, GroupNames, SsicFile, encode
+from ssic.errors import DamagedSegment, FormatError, ModelError
+from ssic.format.layout import MAGIC
+from ssic.image import compose
+
+FORMAT = "SSIC"
+
+
+class SsicImageFile(ImageFile.ImageFile):
+    """An ssic file as Pillow sees it: the head is read at once, pixels are decoded when they are needed.
+
+    `info` has "ssic", what `ssic info --json` prints, and "icc_profile", where the file has one. Where groups
+    are damaged, loading raises an `OSError`; with `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` they are filled
+    instead, and a `DamagedGroups` warning names them.
+
+    Attributes:
+        ssic: the file, with its groups and mask.
+    """
+
+    format = FORMAT
+    format_description = "Semantically structured image"
+
+    ssic: SsicFile
+    _groups: GroupNames | None = None
+    _fill = "black"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        try:
+            self.ssic = SsicFile(self.fp.read())
+        except FormatError as error:
+            raise SyntaxError(str(error)) from error  # how a plugin tells Pillow that the file is not for it
+        self._size = self.ssic.size
+        self.info["ssic"] = self.ssic.info()
+        if self.ssic.icc is not None:
+            self.info["icc_profile"] = self.ssic.icc
+        self._decode_later("RGB")
+
+    def _decode_later(self, mode: str) -> None:
+        self._mode = mode
+        # Pillow takes an image with tiles for one that is not loaded. This one is never decoded by Pillow.
+        self.tile = [("ssic", (0, 0, *self.size), 0, mode)]  # type: ignore[list-item]
+
+    def select(self, groups: GroupNames | None = None, *, fill: str = "black") -> SsicImageFile:
+        """Show these groups only, from the next `load` on. The rest of the file is not decoded.
+
+        Args:
+            groups: names, classes or ids; all by default.
+            fill: what stands elsewhere: "black", "mean", "#rrggbb", or "transparent", which makes the mode
+                RGBA. `im.crop(im.getbbox())` then cuts to the groups.
+
+        Returns:
+            the image itself.
+
+        Raises:
+            UnknownGroup: the file has no such group.
+            ImageError: there is no such fill.
+        """
+        ids = None if groups is None else self.ssic.mask.resolve(groups)
+        pixel = compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)  # checks the fill
+        self._groups, self._fill = ids, fill
+        self._decode_later("RGBA" if pixel.shape[2] == 4 else "RGB")
+        return self
+
+    def load(self) -> Any:
+        """Decode the pixels, if that has not been done; what every other method calls first."""
+        if self.tile:
+            try:
+                decoded = self.ssic.decode_pixels(self._groups)
+                if decoded.damaged:
+                    text = f"could not be decoded and is left out: {', '.join(decoded.damaged)}"
+                    if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                        raise DamagedSegment(text, decoded.damaged)
+                    warnings.warn(text, DamagedGroups, stacklevel=2)
+            except (FormatError, ModelError) as error:
+                raise OSError(str(error)) from error
+            image = Image.fromarray(compose(decoded.pixels, decoded.present, self._fill))
+            self.im, self.readonly = image.im, image.readonly
+            self.tile = []
+            if self.fp and self._exclusive_fp:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Check the segments against their checksums, without decoding them."""
+        damaged = self.ssic.damaged()
+        super().verify()
+        if damaged:
+            raise OSError(f"damaged: {', '.join(damaged)}")
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    options = {
+        key: image.encoderinfo[key]
+        for key in ("mask", "quality", "group_quality", "order", "model", "device")
+        if key in image.encoderinfo
+    }
+    if "icc_profile" in image.encoderinfo:
+        profile = image.encoderinfo["icc_profile"]
+        image = image.copy()
+        image.info["icc_profile"] = profile
+    file.write(encode(image, **options))
+
+
+def register_ssic_opener() -> None:
+    """Make ssic files known to Pillow; importing this module does it. Harmless when repeated."""
+    if FORMAT not in Image.ID:  # older Pillows would list it twice
+        Image.register_open(FORMAT, SsicImageFile, _accept)
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, ".ssic")
+    Image.register_mime(FORMAT, "image/x-ssic")
+
+
+register_ssic_opener()
