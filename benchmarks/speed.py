@@ -1,0 +1,238 @@
+"""Time and memory of encoding and decoding, on the CPU.
+
+Measured is what `Codec.encode` and `SsicFile.decode` take, in process, weights loaded, on two threads
+(--threads): from an array of pixels to the bytes of a file, and back. Reading and writing picture files is not in
+it. Each time is the median of several runs after one that is thrown away. The mask has nine groups: a disc of a tenth
+of the picture in the middle and eight sectors around it; "decode one group of nine" decodes the disc alone from
+the same file.
+
+Stages are timed in the same runs by wrapping the methods that do the work: the float networks; the integer twin;
+the range coder (constriction, with the lookups for its symbols); "coding in all" is the last two and what ties them
+together. What is left of the whole is pixels, plan, mask and head.
+
+Peak memory is that of a process of its own that loads the weights and encodes or decodes once.
+
+The picture is the demo photograph unless --image is given, scaled and cropped to 768x512. For 12 megapixels
+(4000x3000) it is tiled with its mirror images, and there is one run of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SMALL, LARGE = (768, 512), (4000, 3000)
+
+
+# -- in processes of their own, so that thread counts are set before NumPy and torch are there --------------------
+
+
+def picture(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Pixels and mask."""
+    from _pictures import fitted, nine_groups, photograph, tiled
+
+    source = options.image or photograph()
+    size = LARGE if options.large else SMALL
+    return (tiled if options.large else fitted)(source, *size), nine_groups(*size)
+
+
+def peak() -> float:
+    """Peak memory of this process in MB."""
+    try:  # unlike RU_MAXRSS, without what the parent had when it forked
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            2**20 if sys.platform == "darwin" else 1024
+        )
+
+
+def load(options: argparse.Namespace) -> Any:
+    """The codec, with torch on as many threads as asked for."""
+    import torch
+
+    import ssic
+
+    torch.set_num_threads(options.threads)
+    return ssic.Codec.load()
+
+
+def once(options: argparse.Namespace) -> dict[str, Any]:
+    """Load the weights; encode or decode the file once if asked; -> seconds and peak memory."""
+    codec = load(options)
+    start = time.perf_counter()
+    if options.work == "encode":
+        pixels, mask = picture(options)
+        start = time.perf_counter()
+        options.file.write_bytes(codec.encode(pixels, mask, quality=options.quality).data)
+    elif options.work == "decode":
+        import ssic
+
+        ssic.decode(options.file.read_bytes())
+    seconds = time.perf_counter() - start
+    size = options.file.stat().st_size if options.file.exists() else 0
+    return {"seconds": seconds, "peak_mb": peak(), "file_bytes": size}
+
+
+def stopwatch(codec: Any) -> dict[str, float]:
+    """Wrap the methods that do the work; -> seconds by stage, which add up as they are called."""
+    seconds: dict[str, float] = defaultdict(float)
+
+    def wrap(owner: Any, name: str, stage: str) -> None:
+        inner: Callable[..., Any] = getattr(owner, name)
+
+        def timed(*args: Any, **more: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*args, **more)
+            finally:
+                seconds[stage] += time.perf_counter() - start
+
+        setattr(owner, name, timed)
+
+    for name in ("analyse", "synthesise"):
+        wrap(codec.transforms, name, "networks")
+    for name in ("hyper_prior", "features", "new_values", "predict", "normalise"):
+        wrap(codec.coder.twin, name, "twin")
+    for name in ("_write", "_read"):
+        wrap(codec.coder, name, "coder")
+    for name in ("encode", "decode"):
+        wrap(codec.coder, name, "entropy")
+    return seconds
+
+
+def times(options: argparse.Namespace) -> dict[str, Any]:
+    """Median seconds of each kind of work, with their stages."""
+    import ssic
+
+    codec = load(options)
+    pixels, mask = picture(options)
+    data = codec.encode(pixels, mask, quality=options.quality).data
+    opened = ssic.SsicFile(data)
+    seconds = stopwatch(codec)  # the codec is cached: decoding uses the same one
+    work: dict[str, Callable[[], object]] = {
+        "encode": lambda: codec.encode(pixels, mask, quality=options.quality),
+        "decode": lambda: ssic.SsicFile(data).decode(),
+        "decode one group of nine": lambda: ssic.SsicFile(data).decode(0),
+    }
+    result = {}
+    for name, run in work.items():
+        runs = []
+        for _ in range(options.runs + 1):
+            seconds.clear()
+            start = time.perf_counter()
+            run()
+            runs.append({"seconds": time.perf_counter() - start, **seconds})
+        stages = {k: statistics.median(r.get(k, 0.0) for r in runs[1:]) for k in runs[-1]}
+        result[name] = {**stages, "runs": [r["seconds"] for r in runs[1:]]}
+    group = opened.groups[0]
+    return {
+        "work": result,
+        "file_bytes": len(data),
+        "group_bytes": group.length,
+        "group_blocks": group.blocks,
+        "blocks": int(mask.ids.size),
+    }
+
+
+# -- the report ---------------------------------------------------------------------------------------------------
+
+
+def child(options: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """Run one of the above in a process of its own."""
+    threads = str(options.threads)
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    command = [sys.executable, __file__, "--threads", threads]
+    command += ["--runs", str(options.runs), "--quality", str(options.quality)]
+    if options.image:
+        command += ["--image", str(options.image)]
+    done = subprocess.run(
+        [*command, *more], env=os.environ | limits, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--image", type=Path, help="picture (default: the demo photograph)")
+    parser.add_argument("--quality", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=7, help="timed runs of each kind")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--small-only", action="store_true", help="leave out the 12 megapixels")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--work", choices=("times", "load", "encode", "decode"), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        print(json.dumps(times(options) if options.work == "times" else once(options)))
+        return
+
+    from _report import emit, table
+
+    timed = child(options, "--work", "times")
+    single: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in ("small",) if options.small_only else ("small", "large"):
+            for work in ("load", "encode", "decode") if size == "small" else ("encode", "decode"):
+                more = ["--large"] if size == "large" else []
+                name = (
+                    f"{work} {'4000x3000' if more else '768x512'}" if work != "load" else "load the weights"
+                )
+                single[name] = child(options, "--work", work, "--file", f"{folder}/{size}.ssic", *more)
+
+    whole = timed["work"]["decode"]["seconds"]
+    by_stage = table(
+        ["768x512", "seconds", "networks", "integer twin", "range coder", "coding in all", "against decode"],
+        [
+            [
+                name,
+                f"{t['seconds']:.3f}",
+                *(f"{t[k]:.3f}" for k in ("networks", "twin", "coder", "entropy")),
+                f"{t['seconds'] / whole:.0%}",
+            ]
+            for name, t in timed["work"].items()
+        ],
+    )
+    area, share = timed["group_blocks"] / timed["blocks"], timed["group_bytes"] / timed["file_bytes"]
+    selective = (
+        f"The one group has {area:.1%} of the blocks and {share:.1%} of the {timed['file_bytes']} bytes."
+    )
+    memory = table(
+        ["one run in a fresh process", "seconds", "peak memory", "file"],
+        [
+            [
+                name,
+                f"{r['seconds']:.2f}" if r["file_bytes"] else "",
+                f"{r['peak_mb']:.0f} MB",
+                f"{r['file_bytes']} B" if r["file_bytes"] else "",
+            ]
+            for name, r in single.items()
+        ],
+    )
+    settings = {k: getattr(options, k) for k in ("quality", "threads", "runs")}
+    head = f"quality {options.quality}, {options.threads} thread(s), medians of {options.runs} runs"
+    emit(
+        "Speed and memory",
+        {**settings, **timed, "single": single},
+        [head, by_stage, selective, memory],
+        options.json,
+    )
+
+
+if __name__ == "__main__":
+    main()
