@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from conftest import blob_mask, natural_picture
 from ssic.errors import ModelError
@@ -60,6 +64,20 @@ def test_no_gradient_crosses_a_border(shape):
         assert (gradient[~own] == 0).all()
 
 
+def test_values_behind_a_border_change_nothing_in_front_of_it():
+    """Also where gradients are cut off on purpose."""
+    mask = blob_mask(2, 11, 13, 4)
+    network, plan = random_network().eval(), tensors(mask)
+    own = torch.from_numpy(mask.reshape(-1) == 1)
+    x = torch.from_numpy(to_blocks(natural_picture(2, 176, 208))).float() / 255 - 0.5
+    other = torch.where(own[:, None, None], x, -x)
+    with torch.no_grad():
+        one, two = network(x, plan, noise=False), network(other, plan, noise=False)
+    assert torch.equal(one.pixels[own], two.pixels[own])
+    assert torch.equal(one.y_bits[own], two.y_bits[own])
+    assert not torch.equal(one.pixels, two.pixels)
+
+
 def test_window_attention_gradients_are_those_of_the_plain_formula():
     """The hand-written backward of gathering and scattering, on windows with empty slots."""
     network, plan = random_network().double(), tensors(blob_mask(4, 5, 7, 3))
@@ -89,6 +107,15 @@ def test_code_lengths_are_those_of_a_gaussian_and_keep_a_gradient_far_out():
     normal = torch.distributions.Normal(0.0, torch.exp2(log2_scale))
     exact = -torch.log2(normal.cdf(deviation + 0.5) - normal.cdf(deviation - 0.5))
     torch.testing.assert_close(bits(deviation, log2_scale), exact)
+    for scale in (0.25, 1.0, 4.0, 64.0, 256.0):  # and in the tail, where it is approximated
+        x = torch.linspace(4.3, 7, 40, dtype=torch.float64) * scale + 0.5
+        mass = [
+            math.erfc((v - 0.5) / scale / 2**0.5) - math.erfc((v + 0.5) / scale / 2**0.5) for v in x.tolist()
+        ]
+        got = bits(x, torch.full_like(x, math.log2(scale)))
+        torch.testing.assert_close(
+            got, -torch.log2(torch.tensor(mass, dtype=torch.float64) / 2), rtol=0, atol=0.12
+        )
     far = torch.tensor([-1.0, 2.0], requires_grad=True)
     length = bits(torch.tensor([40.0, -300.0]), far)
     assert torch.isfinite(length).all()
@@ -121,7 +148,17 @@ def test_weights_survive_the_file_and_say_who_they_are(tmp_path):
     assert set(weights.floats) == set(floats)
     changed = {k: v.copy() for k, v in weights.twin.items()}
     changed["reference"][0, 0] += 1
-    assert model_id(TINY, changed) != identity
+    assert model_id(TINY.to_json(), changed) != identity
+
+
+def test_weights_outlive_fields_that_later_versions_add(monkeypatch):
+    """Files name their model by its id: that must not change when the configuration learns something new."""
+    before = load_weights(find_weights("small"))
+    extended = dataclasses.make_dataclass("Extended", [("novel", int, 3)], bases=(ModelConfig,), frozen=True)
+    monkeypatch.setattr("ssic.model.weights.ModelConfig", extended)
+    after = load_weights(find_weights("small"))
+    assert after.config.novel == 3
+    assert after.id == before.id
 
 
 def test_weights_that_are_not_what_they_claim_are_refused(tmp_path):
@@ -137,3 +174,9 @@ def test_weights_that_are_not_what_they_claim_are_refused(tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(ModelError, match="claims to be"):
         load_weights(path)
+    for metadata in ({}, {"ssic-model": "1"}, {"ssic-model": "1", "config": '{"unheard": 1}', "id": "00"}):
+        path.write_bytes(save({"float.a": np.zeros(1), "b": np.zeros(1)}, metadata))
+        with pytest.raises(ModelError):
+            load_weights(path)
+    with pytest.raises(ModelError, match="not finite"):
+        save_weights(path, TINY, {"a": np.full(1 << 15, 1e6, np.float32)}, {}, {})
