@@ -13,6 +13,8 @@ from PIL import Image, ImageCms
 import ssic
 from conftest import blob_mask, natural_picture
 from ssic.errors import (
+    DamagedSegment,
+    EncryptedSegment,
     FormatError,
     ImageError,
     InvalidInput,
@@ -21,6 +23,9 @@ from ssic.errors import (
     UnknownGroup,
     UnknownModel,
 )
+from ssic.format import Segment, read_head, read_segment, write_file
+from ssic.image import Picture
+from ssic.model.weights import find_weights, load_weights, save_weights
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -155,6 +160,67 @@ def test_files_that_are_not_whole_or_not_ours(picture):
     with pytest.raises(UnknownModel, match="3031323334353637"):
         ssic.decode(foreign)
     assert ssic.SsicFile(foreign).info()["model"] == "3031323334353637"
+
+
+def test_encrypted_groups_are_left_out_and_never_decoded(picture):
+    """This version can't open them; noise would be a lie."""
+    data = ssic.encode(picture, blob_mask(2, 6, 9, 2))
+    head = read_head(data)
+    segments = [
+        Segment(g.id, g.name, g.quality, read_segment(data, head, g.id), encrypted=g.id == 1)
+        for g in head.groups
+    ]
+    sealed = write_file(width=130, height=90, model_id=head.model_id, mask=head.mask, segments=segments)
+    with pytest.warns(ssic.DamagedGroups, match="group 1"):
+        decoded = ssic.decode(sealed)
+    np.testing.assert_array_equal(decoded, ssic.decode(data, 0))
+    with pytest.raises(EncryptedSegment, match="group 1"):
+        ssic.decode(sealed, 1)
+    with pytest.raises(EncryptedSegment):
+        ssic.decode(sealed, strict=True)
+
+
+def test_when_nothing_can_be_decoded_the_error_names_all(picture):
+    data = ssic.encode(picture, blob_mask(2, 6, 9, 3))
+    head = read_head(data)
+    broken = data[: head.head_bytes] + bytes(len(data) - head.head_bytes)
+    with pytest.raises(DamagedSegment) as e:
+        ssic.decode(broken)
+    assert sorted(e.value.groups) == ["background", "group 1", "group 2"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda data: ssic.decode(data, []), InvalidInput),
+        (lambda data: ssic.decode(data, fill="purple"), InvalidInput),
+        (lambda data: ssic.decode("photo.ssic"), InvalidInput),
+        (lambda data: ssic.SsicFile(data).extract([]), InvalidInput),
+    ],
+)
+def test_calls_that_make_no_sense_are_refused(picture, call, error):
+    with pytest.raises(error):
+        call(ssic.encode(picture))
+
+
+def test_what_readers_refuse_is_not_written():
+    with pytest.raises(ImageError, match="profile"):
+        ssic.encode(Picture(np.zeros((16, 16, 3), np.uint8), icc=bytes(2**20)))
+    huge = np.broadcast_to(np.uint8(0), (8208, 8192, 3))
+    with pytest.raises(ImageError, match="8192x8208"):
+        ssic.encode(Picture(huge))
+
+
+def test_weights_that_are_trained_anew_are_loaded_anew(tmp_path, picture):
+    weights = load_weights(find_weights("small"))
+    path = tmp_path / "w.safetensors"
+    twin = dict(weights.twin)
+    ids = []
+    for change in (0, 1):
+        twin["z_mean"] = weights.twin["z_mean"] + np.int16(change)
+        save_weights(path, weights.config, dict(weights.floats), twin, {"n": "x" * change})
+        ids.append(ssic.SsicFile(ssic.encode(picture, model=path)).head.model_id)
+    assert ids[0] != ids[1]
 
 
 def test_info_says_what_the_file_holds(picture):

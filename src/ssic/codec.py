@@ -19,8 +19,17 @@ from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
-from ssic.errors import DamagedSegment, FormatError, InvalidInput, MaskError, TruncatedFile
-from ssic.format import DecodeLimits, GroupEntry, Head, Segment
+from ssic.errors import (
+    DamagedSegment,
+    EncryptedSegment,
+    FormatError,
+    ImageError,
+    InvalidInput,
+    MaskError,
+    ModelError,
+    TruncatedFile,
+)
+from ssic.format import Bytes, DecodeLimits, FileBytes, GroupEntry, Head, Segment
 from ssic.format.layout import default_order
 from ssic.image import Picture, compose, crop_box, from_blocks, load_picture, pad_to_blocks, to_blocks
 from ssic.mask import BLOCK, GroupMask, block_grid
@@ -81,15 +90,18 @@ class Codec:
         self.model_id = weights.id
         self.config = weights.config
         self.transforms = Transforms(weights, device, precision)
-        tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
-        self.coder = LatentCoder(Twin(weights.config, weights.twin), tables)
+        try:
+            tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
+            self.coder = LatentCoder(Twin(weights.config, weights.twin), tables)
+        except (KeyError, ValueError, IndexError) as e:
+            raise ModelError(f"the integer twin of model {weights.id.hex()} is incomplete: {e!r}") from e
 
     @classmethod
     def load(
         cls, model: str | Path = "small", *, device: str = "cpu", precision: Precision = "auto"
     ) -> Codec:
         """The codec of an installed model or of a weights file; the last few are kept in memory."""
-        return _load(find_weights(model), device, precision)
+        return _load_current(find_weights(model), device, precision)
 
     def encode(
         self,
@@ -103,6 +115,7 @@ class Codec:
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`."""
         picture = image if isinstance(image, Picture) else load_picture(image)
+        _check_limits(picture)
         groups = _as_mask(mask, picture.size)
         qualities = _qualities(groups, quality, group_quality)
         plan = make_plan(groups.ids)
@@ -155,8 +168,13 @@ class Codec:
         return plan, self.transforms.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
 
 
+def _load_current(path: Path, device: str, precision: Precision) -> Codec:
+    state = path.stat()  # weights that are trained anew at the same place are other weights
+    return _load(path.resolve(), device, precision, (state.st_mtime_ns, state.st_size))
+
+
 @lru_cache(maxsize=4)
-def _load(path: Path, device: str, precision: Precision) -> Codec:
+def _load(path: Path, device: str, precision: Precision, version: tuple[int, int]) -> Codec:
     return Codec(load_weights(path), device=device, precision=precision)
 
 
@@ -165,14 +183,27 @@ class Decoded:
     """Pixels of the groups asked for.
 
     Attributes:
-        pixels: [H, W, 3] uint8; meaningless where `present` is false.
+        pixels: [H, W, 3] uint8 of the whole picture, or of the box around the groups if it was cropped;
+            meaningless where `present` is false.
         present: [H, W] bool.
+        box: (left, top, right, bottom) of these pixels in the picture.
         damaged: names of groups that were asked for and could not be decoded.
     """
 
     pixels: NDArray[np.uint8]
     present: NDArray[np.bool_]
+    box: tuple[int, int, int, int]
     damaged: tuple[str, ...]
+
+
+def _all_of(broken: Mapping[int, FormatError]) -> FormatError:
+    """One error for several groups."""
+    errors = list(broken.values())
+    if len(errors) == 1:
+        return errors[0]
+    names = [name for e in errors if isinstance(e, DamagedSegment) for name in e.groups]
+    text = f"{len(errors)} groups can't be decoded: {'; '.join(map(str, errors))}"
+    return DamagedSegment(text, names) if names else type(errors[0])(text)
 
 
 class SsicFile:
@@ -184,18 +215,20 @@ class SsicFile:
     """
 
     def __init__(
-        self, data: bytes, *, model: str | Path | None = None, limits: DecodeLimits | None = None
+        self, data: Bytes, *, model: str | Path | None = None, limits: DecodeLimits | None = None
     ) -> None:
         """
         Args:
-            data: the file.
+            data: the file's bytes, or a `FileBytes`, of which only what is needed is read.
             model: weights file to decode with; by default the installed model that the file names.
             limits: bounds on what the head may ask for.
 
         Raises:
             FormatError: not an intact ssic file; see `ssic.errors`.
         """
-        self.head: Head = container.read_head(data, limits or DecodeLimits())
+        if not isinstance(data, (bytes, bytearray, memoryview, FileBytes)):
+            raise InvalidInput(f"an ssic file is bytes, not {type(data).__name__}; ssic.open takes a path")
+        self.head: Head = container.read_head(data, limits)
         self._data = data
         self._model = model
         self._limits = limits
@@ -230,11 +263,12 @@ class SsicFile:
 
         Raises:
             UnknownModel: the model that the file names is not installed.
+            ModelError: the model given when opening is not the one that the file was made with.
         """
         path = find_weights(self._model) if self._model else find_by_id(self.head.model_id)
-        codec = _load(path, device, precision)
+        codec = _load_current(path, device, precision)
         if codec.model_id != self.head.model_id:
-            raise InvalidInput(
+            raise ModelError(
                 f"{path} is model {codec.model_id.hex()}; the file needs {self.head.model_id.hex()}"
             )
         return codec
@@ -244,8 +278,12 @@ class SsicFile:
         broken: dict[int, FormatError] = {}
         for g in ids:
             try:
+                if next(entry for entry in self.groups if entry.id == g).encrypted:
+                    raise EncryptedSegment(
+                        f'"{self.mask.names[g]}" is encrypted; this version can not open it'
+                    )
                 intact[g] = container.read_segment(self._data, self.head, g)
-            except (DamagedSegment, TruncatedFile) as e:
+            except (DamagedSegment, EncryptedSegment, TruncatedFile) as e:
                 broken[g] = e
         return intact, broken
 
@@ -253,37 +291,49 @@ class SsicFile:
         self,
         groups: GroupNames | None = None,
         *,
+        crop: bool = False,
+        strict: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = _silent,
     ) -> Decoded:
-        """Decode some groups, all by default, and say where their pixels are.
+        """Decode some groups, all by default, and say where their pixels are; arguments as in `ssic.decode`.
 
         Raises:
             UnknownGroup: the file has no such group.
-            DamagedSegment, TruncatedFile: not one of the groups can be decoded.
+            DamagedSegment, EncryptedSegment, TruncatedFile: not one of the groups can be decoded; or not all, if
+                `strict`.
             UnknownModel: see `codec`.
         """
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
+        if not wanted:
+            raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
         segments, broken = self._segments(wanted)
         if not segments:
-            raise next(iter(broken.values()))
+            raise _all_of(broken)
         quality = {g.id: g.quality for g in self.groups}
         codec = self.codec(device=device, precision=precision)
         plan, pixels, damaged = codec.decode_blocks(self.head.mask, quality, segments, progress)
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
-        if not set(segments) - set(damaged):
-            raise next(iter(broken.values()))
-        rows, columns = self.head.mask.shape
-        blocks = np.zeros((rows * columns, *pixels.shape[1:]), np.uint8)
-        blocks[plan.block] = pixels
-        width, height = self.size
+        if broken and (strict or len(broken) == len(wanted)):
+            raise _all_of(broken)
+
         shown = np.isin(self.head.mask, [g for g in segments if g not in damaged])
+        left, top, right, bottom = crop_box(shown) if crop else (0, 0, *shown.shape[::-1])
+        rows, columns = bottom - top, right - left
+        row, column = np.divmod(plan.block, shown.shape[1])
+        inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+        blocks = np.zeros((rows * columns, *pixels.shape[1:]), np.uint8)
+        blocks[((row - top) * columns + column - left)[inside]] = pixels[inside]
+        width, height = (min(BLOCK * end, size) for end, size in zip((right, bottom), self.size, strict=True))
+        cut = slice(height - BLOCK * top), slice(width - BLOCK * left)
+        present = shown[top:bottom, left:right].repeat(BLOCK, 0).repeat(BLOCK, 1)
         return Decoded(
-            pixels=from_blocks(blocks, rows, columns)[:height, :width],
-            present=shown.repeat(BLOCK, 0).repeat(BLOCK, 1)[:height, :width],
+            pixels=from_blocks(blocks, rows, columns)[cut],
+            present=present[cut],
+            box=(BLOCK * left, BLOCK * top, width, height),
             damaged=tuple(self.mask.names[g] for g in sorted(broken)),
         )
 
@@ -293,27 +343,26 @@ class SsicFile:
         *,
         fill: str = "black",
         crop: bool = False,
+        strict: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = _silent,
+        _stacklevel: int = 2,
     ) -> NDArray[np.uint8]:
         """Decode some groups, all by default, into a picture; arguments and result as in `ssic.decode`."""
-        decoded = self.decode_pixels(groups, device=device, precision=precision, progress=progress)
+        # A fill that can't be used is refused before the work, not after it.
+        compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
+        decoded = self.decode_pixels(
+            groups, crop=crop, strict=strict, device=device, precision=precision, progress=progress
+        )
         if decoded.damaged:
-            warnings.warn(
-                f"could not be decoded and is left out: {', '.join(decoded.damaged)}",
-                DamagedGroups,
-                stacklevel=2,
-            )
-        picture = compose(decoded.pixels, decoded.present, fill)
-        if crop:
-            left, top, right, bottom = crop_box(decoded.present)
-            picture = picture[top:bottom, left:right]
-        return picture
+            text = f"could not be decoded and is left out: {', '.join(decoded.damaged)}"
+            warnings.warn(text, DamagedGroups, stacklevel=_stacklevel)
+        return compose(decoded.pixels, decoded.present, fill)
 
     def extract(self, groups: GroupNames) -> bytes:
         """A file with these groups only, their bytes unchanged. Runs no model."""
-        return container.extract(self._data, self.mask.resolve(groups), self._limits or DecodeLimits())
+        return container.extract(self._data, self.mask.resolve(groups), self._limits)
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing. Runs no model."""
@@ -349,13 +398,13 @@ class SsicFile:
 def open(
     path: str | os.PathLike[str], *, model: str | Path | None = None, limits: DecodeLimits | None = None
 ) -> SsicFile:
-    """Open a file: reads its head; decodes nothing yet.
+    """Open a file: reads its head, and later the segments that are asked for.
 
     Raises:
         OSError: the file can't be read.
         FormatError: it is not an intact ssic file.
     """
-    return SsicFile(Path(path).read_bytes(), model=model, limits=limits)
+    return SsicFile(FileBytes(path), model=model, limits=limits)
 
 
 def encode(
@@ -405,6 +454,7 @@ def decode(
     *,
     fill: str = "black",
     crop: bool = False,
+    strict: bool = False,
     model: str | Path | None = None,
     device: str = "cpu",
     limits: DecodeLimits | None = None,
@@ -412,13 +462,14 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decode a file, or only some of its groups.
 
-    Time and memory grow with the area of the groups, not with the picture.
+    The work grows with the area of the groups, not with the picture, and with `crop` so does the result.
 
     Args:
         data: the file's bytes.
         groups: names, classes or ids; all by default.
         fill: what stands where no decoded group is: "black", "mean", "transparent" or "#rrggbb".
         crop: cut the result to the box around the decoded groups.
+        strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
         model: weights file; by default the installed model that the file names.
         device: of the float networks, as torch names it.
         limits: bounds on what a hostile head may ask for.
@@ -428,19 +479,40 @@ def decode(
         [H, W, 3] uint8, or [H, W, 4] if the fill is transparent.
 
     Raises:
-        FormatError: not an intact ssic file; `DamagedSegment` or `TruncatedFile` if no group could be decoded. If
-            some could, the others are filled, and a `DamagedGroups` warning names them.
+        FormatError: not an intact ssic file; `DamagedSegment`, `EncryptedSegment` or `TruncatedFile` if no group
+            could be decoded. If some could, the others are filled, and a `DamagedGroups` warning names them
+            (programs ask `SsicFile.decode_pixels` or `SsicFile.damaged`).
+        ImageError: there is no such fill.
         UnknownGroup: the file has no such group.
         UnknownModel: the file was made with a model that is not installed.
+        ModelError: `model` is not the one that the file was made with.
     """
     opened = SsicFile(data, model=model, limits=limits)
-    return opened.decode(groups, fill=fill, crop=crop, device=device, progress=progress)
+    return opened.decode(
+        groups, fill=fill, crop=crop, strict=strict, device=device, progress=progress, _stacklevel=3
+    )
 
 
-def merge(files: Sequence[bytes]) -> bytes:
+def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     """One file with the groups of several, of the same picture size and model. Runs no model; see
     `ssic.format.merge`."""
-    return container.merge(files)
+    return container.merge(files, limits)
+
+
+def _check_limits(picture: Picture) -> None:
+    """What readers refuse by default shall not be written."""
+    rows, columns = block_grid(picture.size)
+    limits = DecodeLimits()
+    if rows * columns * BLOCK**2 > limits.max_pixels:
+        raise ImageError(
+            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; readers take at most "
+            f"{limits.max_pixels:,} by default: cut it up, or shrink it"
+        )
+    if picture.icc and len(picture.icc) > limits.max_head_bytes // 2:
+        raise ImageError(
+            f"the ICC profile has {len(picture.icc):,} bytes, more than the {limits.max_head_bytes // 2:,} that a "
+            "file may carry: convert the picture to sRGB, or strip the profile"
+        )
 
 
 def _as_mask(mask: MaskSource | None, size: tuple[int, int]) -> GroupMask:

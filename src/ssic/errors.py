@@ -13,6 +13,7 @@
     │   ├── TruncatedFile       the bytes end too early
     │   ├── CorruptHead         checksum or content of the head is wrong
     │   ├── LimitExceeded       well formed perhaps, but larger than `DecodeLimits` allows
+    │   ├── EncryptedSegment    one group's segment is encrypted, and this version can't open it
     │   └── DamagedSegment      one group's segment is damaged; carries `.groups`
     └── ModelError              weights: unreadable, or not those that the file was made with
         └── UnknownModel        the file names a model that is not installed
@@ -79,6 +80,10 @@ class DamagedSegment(FormatError):
     def __init__(self, message: str, groups: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.groups = tuple(groups)
+
+
+class EncryptedSegment(FormatError):
+    """The segment of a group is encrypted, and can't be opened."""
 
 
 class ModelError(SsicError):

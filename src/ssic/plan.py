@@ -11,6 +11,7 @@ The networks receive nothing about groups but the arrays of a `Plan`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -78,6 +79,14 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.block)
+
+    def of_blocks(self, value: Mapping[int, int]) -> NDArray[np.int64]:
+        """What each group has, for each block: [N]. KeyError for a group without."""
+        return _looked_up(value, self.group)
+
+    def of_pairs(self, value: Mapping[int, int]) -> NDArray[np.int64]:
+        """What each group has, for each pair: [P]."""
+        return _looked_up(value, self.pair_group)
 
     def _grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Token index and group id on the block grid; -1 where no block is wanted."""
@@ -154,6 +163,13 @@ def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -
         neighbours=neighbours,
         earlier=np.where(later, none, neighbours),
     )
+
+
+def _looked_up(value: Mapping[int, int], group: NDArray[np.uint8]) -> NDArray[np.int64]:
+    table = np.zeros(256, np.int64)
+    for g in np.unique(group):
+        table[g] = value[int(g)]
+    return table[group]
 
 
 def _phase(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:

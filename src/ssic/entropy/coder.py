@@ -8,9 +8,10 @@ the norm for the order of symbols.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -46,21 +47,41 @@ _ESCAPE_BITS = 2 * LARGEST.bit_length()
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _one_thread(function: _F) -> _F:
+class _OneThread:
     """Run with one BLAS thread: the twin's products are too small to share out, and a pool of its own beside
-    torch's makes both wait; on a busy machine coding took three times as long with it."""
+    torch's makes both wait; on a busy machine coding took three times as long with it.
 
-    @wraps(function)
-    def limited(*args: Any, **kwargs: Any) -> Any:
-        with _blas().limit(limits=1, user_api="blas"):
-            return function(*args, **kwargs)
+    The limit holds for the whole process, so it is set by the first of several calls that overlap, and lifted by
+    the last.
+    """
 
-    return cast(_F, limited)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: ThreadpoolController | None = None
+        self._limit: Any = None
+
+    def __call__(self, function: _F) -> _F:
+        @wraps(function)
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                if self._inside == 0:
+                    # Finding the libraries takes milliseconds: once.
+                    self._libraries = self._libraries or ThreadpoolController()
+                    self._limit = self._libraries.limit(limits=1, user_api="blas")
+                self._inside += 1
+            try:
+                return function(*args, **kwargs)
+            finally:
+                with self._lock:
+                    self._inside -= 1
+                    if self._inside == 0:
+                        self._limit.restore_original_limits()
+
+        return cast(_F, limited)
 
 
-@lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # finding the libraries takes milliseconds: once
+_one_thread = _OneThread()
 
 
 @dataclass(frozen=True)
@@ -322,10 +343,7 @@ def _ranks(plan: Plan) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np
 
 def _qualities(plan: Plan, quality: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Quality of each block and of each pair."""
-    table = np.ones(256, np.int64)
-    for group, q in quality.items():
-        table[group] = q
-    return table[plan.group], table[plan.pair_group]
+    return plan.of_blocks(quality), plan.of_pairs(quality)
 
 
 def _fixed(x: NDArray[np.floating[Any]]) -> Fixed:

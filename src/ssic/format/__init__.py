@@ -20,6 +20,7 @@ from ssic.format.container import check, extract, merge, read_segment, write_fil
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import ABSENT, EXIF, ICC, XMP, default_name
 from ssic.format.limits import DecodeLimits
+from ssic.format.source import Bytes, FileBytes
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "ICC",
     "PREFIX_BYTES",
     "XMP",
+    "Bytes",
     "DecodeLimits",
+    "FileBytes",
     "GroupEntry",
     "Head",
     "Segment",

@@ -25,10 +25,11 @@ from ssic.format.layout import (
     text_fault,
 )
 from ssic.format.limits import DecodeLimits
+from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head, Segment
 
 
-def read_segment(data: bytes | memoryview, head: Head, group_id: int) -> bytes:
+def read_segment(data: Bytes, head: Head, group_id: int) -> bytes:
     """The segment of one group, its checksum checked.
 
     Args:
@@ -55,7 +56,7 @@ def read_segment(data: bytes | memoryview, head: Head, group_id: int) -> bytes:
     return payload
 
 
-def check(data: bytes | memoryview, head: Head) -> list[GroupEntry]:
+def check(data: Bytes, head: Head) -> list[GroupEntry]:
     """The groups whose segments are damaged or not wholly in `data`; empty when all is well."""
     bad: list[GroupEntry] = []
     for entry in head.groups:
@@ -170,7 +171,7 @@ def _check_mask(mask: NDArray[np.uint8], shape: tuple[int, int], segments: Seque
     return [counts[i] for i in ids]
 
 
-def _segment(data: bytes | memoryview, head: Head, entry: GroupEntry) -> Segment:
+def _segment(data: Bytes, head: Head, entry: GroupEntry) -> Segment:
     payload = read_segment(data, head, entry.id)
     return Segment(
         entry.id, entry.name, entry.quality, payload, entry.class_name, entry.score, entry.encrypted
@@ -178,7 +179,7 @@ def _segment(data: bytes | memoryview, head: Head, entry: GroupEntry) -> Segment
 
 
 def extract(
-    data: bytes | memoryview,
+    data: Bytes,
     ids: Sequence[int],
     limits: DecodeLimits | None = None,
     *,
@@ -207,7 +208,7 @@ def extract(
     return _write(head.width, head.height, head.model_id, mask, segments, chunks, order)
 
 
-def merge(files: Sequence[bytes | memoryview], limits: DecodeLimits | None = None) -> bytes:
+def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     """One file with the groups of all `files`, for instance of several `extract`\\ s of the same picture.
 
     Where ids or names meet, the first file keeps its own; later ones get a free id, and a name with a free

@@ -50,6 +50,7 @@ from ssic.format.layout import (
 )
 from ssic.format.limits import DecodeLimits
 from ssic.format.mask_coder import decode_mask
+from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head
 from ssic.format.varint import MAX_BYTES, read_varint
 
@@ -126,7 +127,7 @@ class _Cursor:
         return text
 
 
-def read_head(data: bytes | memoryview, limits: DecodeLimits | None = None) -> Head:
+def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
     """Reads the head of a file.
 
     Args:
@@ -138,17 +139,17 @@ def read_head(data: bytes | memoryview, limits: DecodeLimits | None = None) -> H
         FormatError: there are bytes behind the last segment.
     """
     limits = limits or DecodeLimits()
-    view = memoryview(data)
-    start, length = _body_span(view, limits)
+    start, length = _body_span(memoryview(data[:PREFIX_BYTES]), limits)
     end = start + length
+    view = memoryview(data[: end + CRC_BYTES])
     if len(view) < end + CRC_BYTES:
         raise TruncatedFile(f"the file ends at byte {len(view)}; the head alone takes {end + CRC_BYTES}")
     stored = int.from_bytes(view[end : end + CRC_BYTES], "little")
     if (found := zlib.crc32(view[:end])) != stored:
         raise CorruptHead(f"the head's checksum is {found:08x}; byte {end} says {stored:08x}")
     head = _parse(_Cursor(view, start, end), limits)
-    if len(view) > head.file_bytes:
-        raise FormatError(f"the file should end at byte {head.file_bytes}, but goes on to {len(view)}")
+    if len(data) > head.file_bytes:
+        raise FormatError(f"the file should end at byte {head.file_bytes}, but goes on to {len(data)}")
     return head
 
 

@@ -13,8 +13,10 @@ class DecodeLimits:
     """
 
     max_pixels: int = 2**26
-    """Pixels of the picture, in whole 16x16 blocks. Also bounds the time a hostile mask can take (about a
-    second at the default of 67 megapixels)."""
+    """Pixels of the picture, in whole 16x16 blocks. Bounds the time that a hostile mask can take (about a second
+    at the default of 67 megapixels). A file of a few bytes may claim so many pixels and be valid: decoding it then
+    takes what a picture of that size takes, a minute or two on two cores and several GB. Services that decode what
+    strangers send want a lower limit."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""

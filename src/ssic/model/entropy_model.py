@@ -187,7 +187,8 @@ def bits(deviation: Tensor, log2_scale: Tensor) -> Tensor:
     """Ideal code length of values at `deviation` from the mean, in a bin of width 1, under a Gaussian.
 
     Far out in the tail the difference of two error functions underflows, and with it the gradient that would
-    mend the scale: there the Mills ratio takes over, from 12 standard deviations on its tangent.
+    mend the scale: there the Mills ratio gives what lies beyond the bin's near edge (from 12 standard deviations
+    on, its tangent), and an exponential the share of that which lies within the bin.
     """
     inverse = torch.exp2(-log2_scale.clamp(SCALE_FLOOR, SCALE_CEILING))
     x = deviation.abs()
@@ -196,4 +197,5 @@ def bits(deviation: Tensor, log2_scale: Tensor) -> Tensor:
     far = near.clamp(min=TAIL)
     capped = far.clamp(max=12)
     nats = capped * (far - 0.5 * capped) + torch.log(far * (2 * torch.pi) ** 0.5)
+    nats = nats - torch.log(-torch.expm1(-capped * inverse - 0.5 * inverse**2))
     return torch.where(near > TAIL, nats / LN2, -torch.log2(p.clamp(min=2.0**-24)))

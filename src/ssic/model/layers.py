@@ -5,6 +5,7 @@ All work on token lists, [N, C]; what a token may see is decided by index arrays
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -75,6 +76,11 @@ class QualityTable(nn.Module):
     def forward(self, quality: Tensor) -> Tensor:
         """[N] int64 qualities 1..100 -> [N, channels]."""
         return self.table()[quality - 1]
+
+
+def by_piece(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply what acts on each token alone to the list in pieces, whose intermediate results stay in the cache."""
+    return torch.cat([function(piece) for piece in x.split(PIECE)]) if len(x) > PIECE else function(x)
 
 
 class TokenLinear(nn.Linear):
@@ -152,6 +158,10 @@ class GISwinBlock(nn.Module):
         )
         return parts[0], parts[1], parts[2]
 
+    def project(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, 3 * width]."""
+        return self.qkv(self.norm1(x))
+
     def mlp(self, x: Tensor) -> Tensor:
         """[N, width] -> [N, width]."""
         return self.down(F.gelu(self.up(self.norm2(x))))
@@ -159,6 +169,7 @@ class GISwinBlock(nn.Module):
     def forward(self, x: Tensor, windows: WindowIndex) -> Tensor:
         """[N, width] -> [N, width]."""
         gather, key, scatter = windows
-        q, k, v = self.split(_IntoWindows.apply(self.qkv(self.norm1(x)), gather, scatter))
+        qkv = self.project(x) if self.training else by_piece(self.project, x)
+        q, k, v = self.split(_IntoWindows.apply(qkv, gather, scatter))
         x = x + self.proj(_OutOfWindows.apply(self.attend(q, k, v, key), scatter))
-        return x + self.mlp(x)
+        return x + (self.mlp(x) if self.training else by_piece(self.mlp, x))

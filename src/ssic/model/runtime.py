@@ -35,7 +35,7 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as e:
-        raise InvalidInput(f"device {name} can't be used: {str(e).splitlines()[0]}") from e
+        raise InvalidInput(f"device {name} can't be used: {str(e).splitlines()[0][:120]}") from e
     return device
 
 
@@ -72,12 +72,8 @@ class Transforms:
         self._dequantiser = entropy.dequantiser()
 
     def _plan(self, plan: Plan, quality: Mapping[int, int]) -> PlanTensors:
-        table = np.ones(256, np.int64)
-        for group, q in quality.items():
-            table[group] = q
-        return PlanTensors.of(
-            plan, torch.from_numpy(table[plan.group]), torch.from_numpy(table[plan.pair_group]), self.device
-        )
+        of_blocks, of_pairs = plan.of_blocks(quality), plan.of_pairs(quality)
+        return PlanTensors.of(plan, torch.from_numpy(of_blocks), torch.from_numpy(of_pairs), self.device)
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)

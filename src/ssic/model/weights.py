@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ssic.errors import ModelError, UnknownModel
 from ssic.model.config import ModelConfig
@@ -35,10 +35,10 @@ LARGE = 1 << 14
 """Float tensors with fewer elements stay in float32: they are gains, biases and norms."""
 
 
-def model_id(config: ModelConfig, twin: Mapping[str, NDArray[Any]]) -> bytes:
-    """First 8 bytes of SHA-256 over the configuration's JSON and, sorted by name, the twin's integers:
-    name, dtype, shape, little-endian bytes."""
-    digest = hashlib.sha256(config.to_json().encode())
+def model_id(config: str, twin: Mapping[str, NDArray[Any]]) -> bytes:
+    """First 8 bytes of SHA-256 over the configuration's text as it is stored (so that fields which later versions
+    add don't change it) and, sorted by name, the twin's integers: name, dtype, shape, little-endian bytes."""
+    digest = hashlib.sha256(config.encode())
     for name in sorted(twin):
         array = np.ascontiguousarray(twin[name])
         little = array.astype(array.dtype.newbyteorder("<"))
@@ -70,15 +70,22 @@ def save_weights(
     for name, value in floats.items():
         # The bypass carries mean colours: half precision would show in them.
         half = value.size >= LARGE and "bypass" not in name
-        tensors[f"float.{name}"] = np.ascontiguousarray(value.astype(np.float16 if half else np.float32))
-    identity = model_id(config, twin)
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(value.astype(np.float16 if half else np.float32))
+        if not np.isfinite(stored).all():
+            raise ModelError(f"{name} has values that are not finite, or too large for {stored.dtype}")
+        tensors[f"float.{name}"] = stored
+    text = config.to_json()
+    identity = model_id(text, twin)
     metadata = {
         "ssic-model": "1",
-        "config": config.to_json(),
+        "config": text,
         "id": identity.hex(),
         "card": json.dumps(card, sort_keys=True),
     }
-    save_file(tensors, path, metadata=metadata)
+    path.write_bytes(
+        save(tensors, metadata)
+    )  # not save_file: that makes files that only their owner can read
     return identity
 
 
@@ -93,7 +100,6 @@ def _metadata(path: Path) -> dict[str, str]:
     return metadata
 
 
-@lru_cache(maxsize=4)
 def load_weights(path: Path) -> Weights:
     """Read a weights file.
 
@@ -103,15 +109,19 @@ def load_weights(path: Path) -> Weights:
     metadata = _metadata(path)
     floats: dict[str, NDArray[Any]] = {}
     twin: dict[str, NDArray[Any]] = {}
-    with safe_open(path, framework="numpy") as f:
-        for key in f.keys():  # noqa: SIM118 (not a dict)
-            kind, name = key.split(".", 1)
-            (twin if kind == "twin" else floats)[name] = f.get_tensor(key)
-    config = ModelConfig.from_json(metadata["config"])
-    identity = model_id(config, twin)
-    if identity.hex() != metadata["id"]:
-        raise ModelError(f"{path} claims to be model {metadata['id']}, but its content is {identity.hex()}")
-    return Weights(config, identity, json.loads(metadata.get("card", "{}")), floats, twin)
+    try:
+        with safe_open(path, framework="numpy") as f:
+            for key in f.keys():  # noqa: SIM118 (not a dict)
+                kind, name = key.split(".", 1)
+                (twin if kind == "twin" else floats)[name] = f.get_tensor(key)
+        config = ModelConfig.from_json(metadata["config"])
+        identity, claimed = model_id(metadata["config"], twin), metadata["id"]
+        card = json.loads(metadata.get("card", "{}"))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as e:
+        raise ModelError(f"{path} is no ssic model that this version can read: {e!r}") from e
+    if identity.hex() != claimed:
+        raise ModelError(f"{path} claims to be model {claimed}, but its content is {identity.hex()}")
+    return Weights(config, identity, card, floats, twin)
 
 
 def installed() -> dict[str, Path]:
@@ -122,7 +132,7 @@ def installed() -> dict[str, Path]:
 
 @lru_cache(maxsize=64)
 def _id_of(path: Path) -> str:
-    return _metadata(path)["id"]
+    return _metadata(path).get("id", "")  # of installed models, which don't change
 
 
 def find_weights(model: str | Path) -> Path:
