@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from PIL import Image
 
 import ssic
 from conftest import natural_picture
-from ssic.errors import InvalidInput
+from ssic.errors import InvalidInput, ModelError
 from ssic.train.data import HELD_OUT, Pictures, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities
@@ -69,21 +71,41 @@ def test_batches_follow_from_seed_and_step(folder):
         Pictures(sorted(folder.iterdir()), 50)
 
 
-def test_resuming_is_exact_and_the_result_codes(folder, tmp_path):
-    straight = Trainer(options(folder, tmp_path / "a", steps=4))
-    start = {k: v.clone() for k, v in straight.network.state_dict().items()}
+@pytest.mark.parametrize(("decay", "interrupted"), [(0.0, 2), (0.5, 4)])
+def test_resuming_is_exact(folder, tmp_path, decay, interrupted):
+    """Also within the decay of the learning rate. The interruption is one by signal, as Ctrl-C is."""
+    straight = Trainer(options(folder, tmp_path / "a", steps=5, decay=decay))
     straight.run()
-    Trainer(options(folder, tmp_path / "b", steps=2)).run()
-    resumed = Trainer(options(folder, tmp_path / "b", steps=4))
-    assert resumed.step == 2
+
+    first = Trainer(options(folder, tmp_path / "b", steps=5, decay=decay))
+    step = first.train_step
+
+    def stop_in_the_middle(*batch: object) -> object:
+        if first.step + 1 == interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*batch)
+
+    first.train_step = stop_in_the_middle
+    first.run()
+    assert first.step == interrupted
+    resumed = Trainer(options(folder, tmp_path / "b", steps=5, decay=decay))
+    assert resumed.step == interrupted
     resumed.run()
+    assert resumed.step == straight.step == 5
     for kind in ("network", "average"):
         one, other = getattr(straight, kind).state_dict(), getattr(resumed, kind).state_dict()
         assert all(torch.equal(one[k], other[k]) for k in one)
-    assert not torch.equal(
-        straight.network.state_dict()["analysis.embed.weight"], start["analysis.embed.weight"]
-    )
+    done = Trainer(options(folder, tmp_path / "b", steps=5, decay=decay))
+    done.run()
+    assert done.step == 5, "a budget that is spent is spent"
 
+
+def test_a_run_gives_weights_that_code(folder, tmp_path):
+    trainer = Trainer(options(folder, tmp_path / "a", steps=2))
+    start = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.run()
+    name = "analysis.embed.weight"
+    assert not torch.equal(trainer.network.state_dict()[name], start[name])
     export(tmp_path / "a" / "checkpoint.pt", tmp_path / "w.safetensors", {"note": "test"})
     picture = natural_picture(9, 48, 64)
     data = ssic.encode(picture, quality=90, model=tmp_path / "w.safetensors")
@@ -92,6 +114,15 @@ def test_resuming_is_exact_and_the_result_codes(folder, tmp_path):
     assert 10 * np.log10(255**2 / np.mean((decoded - picture.astype(float)) ** 2)) > 25
     with pytest.raises(ssic.SsicError, match="not installed"):
         ssic.decode(data)
+
+
+def test_what_is_no_checkpoint_is_refused(folder, tmp_path):
+    for content in (b"", b"junk" * 100):
+        (tmp_path / "junk.pt").write_bytes(content)
+        with pytest.raises(ModelError, match=r"junk\.pt"):
+            Trainer(options(folder, tmp_path / "run", weights=tmp_path / "junk.pt"))
+        with pytest.raises(ModelError, match=r"junk\.pt"):
+            export(tmp_path / "junk.pt", tmp_path / "w.safetensors")
 
 
 def test_the_log_says_how_it_goes(folder, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssic.errors import InvalidInput
-from ssic.image import to_blocks
+from ssic.image import load_picture, to_blocks
 from ssic.plan import Plan, make_plan
 from ssic.train.masks import random_mask, random_qualities
 
@@ -25,21 +25,23 @@ HELD_OUT = 50
 
 def find_pictures(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Sorted picture files below the folders -> (for training, held out)."""
-    files = sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted({p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES})
     if not files:
         raise InvalidInput(
             f"no pictures ({', '.join(sorted(SUFFIXES))}) below {', '.join(map(str, folders))}"
         )
     held_out = files[::HELD_OUT] if len(files) >= HELD_OUT else []
-    return [f for f in files if f not in set(held_out)], held_out
+    return [f for i, f in enumerate(files) if not held_out or i % HELD_OUT], held_out
 
 
 def decode(path: Path, smallest: int) -> NDArray[np.uint8] | None:
-    """RGB pixels [H, W, 3]; None where a side is below `smallest`."""
-    with Image.open(path) as im:
-        if min(im.size) < smallest:
-            return None
-        return np.asarray(im.convert("RGB"))
+    """RGB pixels [H, W, 3]; None where a side is below `smallest`.
+
+    Raises:
+        ImageError: the file is no picture that ssic could code.
+    """
+    pixels = load_picture(path).pixels
+    return pixels if min(pixels.shape[:2]) >= smallest else None
 
 
 @dataclass(frozen=True)

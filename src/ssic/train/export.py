@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ssic.entropy.freeze import freeze
 from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.network import Network
-from ssic.model.weights import load_weights, save_weights
+from ssic.model.weights import Weights, save_weights
 from ssic.train.tables import fit_tables
+from ssic.train.trainer import read_checkpoint
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -23,12 +21,12 @@ def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
     Raises:
         ModelError: not a checkpoint.
     """
+    state = read_checkpoint(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         network = Network(ModelConfig.from_json(state["config"]))
         network.load_state_dict(state["average"])
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as e:
-        raise ModelError(f"{path} is no checkpoint of ssic train: {e}") from e
+    except (KeyError, TypeError, ValueError, RuntimeError) as e:
+        raise ModelError(f"{path} is no checkpoint of this version of ssic train: {e!r}") from e
     return network.eval(), state
 
 
@@ -50,17 +48,12 @@ def export(
         ModelError: not a checkpoint, or weights that have grown out of their fixed-point formats.
     """
     network, state = load_checkpoint(checkpoint)
-    facts = (
-        {k: state[k] for k in ("step", "samples")}
-        | {"hours": round(state["seconds"] / 3600, 2)}
-        | dict(card or {})
-    )
+    facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
     floats = {k: v.float().numpy() for k, v in network.state_dict().items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    identity = save_weights(target, network.config, floats, freeze(network.entropy), facts)
+    twin = freeze(network.entropy)
     if pictures:
-        tables = fit_tables(load_weights(target), pictures)
+        weights = Weights(network.config, b"", {}, floats, twin)
+        twin = freeze(network.entropy, fit_tables(weights, pictures))
         facts["tables"] = f"fitted to {len(pictures)} pictures"
-        identity = save_weights(target, network.config, floats, freeze(network.entropy, tables), facts)
-        load_weights.cache_clear()
-    return identity
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return save_weights(target, network.config, floats, twin, facts | dict(card or {}))

@@ -9,9 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
+import signal
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +45,8 @@ class TrainOptions:
         data: folders of pictures; every 50th file is held out.
         run: folder for checkpoint and log; a checkpoint in it is resumed.
         preset: model configuration, see `ssic.model.config.PRESETS`.
-        minutes: stop after so long, the decay of the learning rate included; None: only `steps` counts.
-        steps: stop at this step.
+        minutes: stop this start after so long, the decay of the learning rate included; None: only `steps` counts.
+        steps: stop at this step; with `decay`, the schedule that resumes exactly.
         decay: share of the budget at its end in which the learning rate falls to zero; 0 keeps it constant, for
             runs that will be resumed.
         batch: crops per step.
@@ -53,7 +58,7 @@ class TrainOptions:
         device: "cpu", "cuda"...
         threads: CPU threads; None leaves torch's default.
         checkpoint_minutes: how often a checkpoint is written.
-        weights: start from these weights (a checkpoint of another run) instead of from a KLT.
+        weights: start from the averages of this checkpoint of another run instead of from a KLT.
         compile: use `torch.compile`.
     """
 
@@ -131,6 +136,36 @@ def objective(
     return (distortion + rate) / pixels, facts
 
 
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `Trainer.save` wrote.
+
+    Raises:
+        ModelError: the file is no checkpoint.
+        OSError: it can't be read.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (EOFError, RuntimeError, ValueError, KeyError, struct.error, pickle.UnpicklingError) as e:
+        raise ModelError(f"{path} is no checkpoint of ssic train: {e}") from e
+    if not isinstance(state, dict) or not {"config", "network", "average", "step"} <= set(state):
+        raise ModelError(f"{path} is no checkpoint of ssic train")
+    return state
+
+
+@contextmanager
+def _stopping(event: threading.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set the event instead of breaking a step in two."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, lambda *_: event.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Trainer:
     """A run: network, averages, optimisers, and where they stand."""
 
@@ -155,8 +190,13 @@ class Trainer:
         self.step = 0
         self.samples = 0
         self.seconds = 0.0
-        self.warm_from = 0
+        self.first = 0
+        self.decaying = False
         checkpoint = options.run / "checkpoint.pt"
+        if checkpoint.exists() and options.weights is not None:
+            raise InvalidInput(
+                f"{checkpoint} would be resumed, and `weights` ignored: name another run, or no weights"
+            )
         fresh = not checkpoint.exists()
         if fresh and options.weights is None:
             start_as_klt(self.network, block_covariance(self.pictures.pictures))
@@ -177,11 +217,11 @@ class Trainer:
         if not fresh:
             self._load(checkpoint)
         elif options.weights is not None:
-            state = torch.load(options.weights, map_location=self.device, weights_only=True)
+            state = self._read(options.weights)
             self.network.load_state_dict(state["average"])
             self.average.load_state_dict(state["average"])
             self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
-            self.warm_from = self.step
+            self.first = self.step
         self.forward: Callable[..., Any] = torch.compile(self.network) if options.compile else self.network
 
     # -- checkpoints -------------------------------------------------------------------------------------------
@@ -197,25 +237,35 @@ class Trainer:
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
-            "warm_from": self.warm_from,
+            "first": self.first,
+            "decaying": self.decaying,
             "options": {k: str(v) for k, v in asdict(self.options).items()},
         }
         torch.save(state, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
         return path
 
-    def _load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
+    def _read(self, path: Path) -> dict[str, Any]:
+        state = read_checkpoint(path, self.device)
         if state["config"] != self.config.to_json():
             raise ModelError(
                 f"{path} was trained with another configuration than preset {self.options.preset!r}"
             )
+        return state
+
+    def _load(self, path: Path) -> None:
+        state = self._read(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
-        self.warm_from = state["warm_from"]
+        self.first, self.decaying = state["first"], state["decaying"]
+        if self.decaying and self.options.steps is None:
+            raise InvalidInput(
+                f"{path} was stopped while its learning rate was falling, by the clock: resume from "
+                "before-decay.pt (move it to checkpoint.pt), or give the budget in steps"
+            )
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -241,7 +291,7 @@ class Trainer:
 
     def _set_rate(self, used: float) -> float:
         """used: share of the budget that is gone. -> factor on the learning rates."""
-        factor = min(1.0, (self.step - self.warm_from + 1) / max(1, self.options.warm_up))
+        factor = min(1.0, (self.step - self.first + 1) / max(1, self.options.warm_up))
         if self.options.decay > 0:
             factor *= min(1.0, max(0.0, (1 - used) / self.options.decay))
         for optimiser, rates in zip(self.optimisers, self.base_rates, strict=True):
@@ -270,33 +320,39 @@ class Trainer:
         self.samples += self.options.batch
         return float(loss.detach()), facts
 
+    def _used(self, begun: float) -> float:
+        """Share of the budget that is gone: of minutes since this start, or of steps since the very first."""
+        options, used = self.options, 0.0
+        if options.minutes is not None:
+            used = (time.monotonic() - begun) / max(1e-9, 60 * options.minutes)
+        if options.steps is not None:
+            length = options.steps - self.first
+            used = max(used, 1.0 if self.step >= options.steps else (self.step - self.first) / length)
+        return used
+
     def run(self) -> Path:
-        """Train until the budget is spent or the process is told to stop (Ctrl-C saves too). -> the checkpoint."""
+        """Train until the budget is spent or the process is told to stop: on SIGINT (Ctrl-C) and SIGTERM the
+        step in progress is finished and the checkpoint written. -> the checkpoint."""
         options = self.options
-        begun = last_saved = last_logged = time.monotonic()
-        before = self.seconds
-        first = last_step = self.step
-        sums: dict[str, float] = {}
-        log = (options.run / "log.jsonl").open("a", buffering=1)
-        decaying = False
-        try:
+        stop = threading.Event()
+        with _stopping(stop), (options.run / "log.jsonl").open("a", buffering=1) as log:
+            begun = last_saved = last_logged = time.monotonic()
+            before, last_step = self.seconds, self.step
+            sums: dict[str, float] = {}
             for x, plan in self._batches():
-                now = time.monotonic()
-                self.seconds = before + now - begun
-                used = (now - begun) / (60 * options.minutes) if options.minutes else 0.0
-                if options.steps:
-                    used = max(used, (self.step - first) / max(1, options.steps - first))
-                if used >= 1:
+                used = self._used(begun)
+                if used >= 1 or stop.is_set():
                     break
-                if options.decay and not decaying and used > 1 - options.decay:
-                    decaying = True
+                if options.decay and not self.decaying and used > 1 - options.decay:
                     self.save("before-decay.pt")
+                    self.decaying = True
                 rate = self._set_rate(used)
                 loss, facts = self.train_step(x, plan)
+                now = time.monotonic()
+                self.seconds = before + now - begun
                 for key, value in ({"loss": loss} | {k: float(v) for k, v in facts.items()}).items():
                     sums[key] = sums.get(key, 0.0) + value
                 if self.step % 20 == 0:
-                    now = time.monotonic()
                     n = self.step - last_step
                     left = (now - begun) / used * (1 - used) / 60 if used > 0 else None
                     progress = Progress(
@@ -312,16 +368,11 @@ class Trainer:
                     if self.report:
                         self.report(progress)
                     sums, last_step, last_logged = {}, self.step, now
-                if time.monotonic() - last_saved > 60 * options.checkpoint_minutes:
+                if now - last_saved > 60 * options.checkpoint_minutes:
                     self.save()
                     log.write(json.dumps({"step": self.step, "validation": self.validate()}) + "\n")
-                    last_saved = time.monotonic()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            path = self.save()
-            log.close()
-        return path
+                    last_saved = now
+        return self.save()
 
     @torch.no_grad()
     def validate(self, crop: int = 512) -> dict[str, float]:
@@ -331,6 +382,8 @@ class Trainer:
         if not self.held_out:
             return result
         pictures = [p for p in (decode(f, crop) for f in self.held_out) if p is not None]
+        if not pictures:
+            return result
         plan = make_plan(np.zeros((crop // 16, crop // 16), np.uint8))
         total = 0.0
         for q in VALIDATION_QUALITIES:
