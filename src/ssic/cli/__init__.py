@@ -13,6 +13,7 @@ import typer
 from ssic import __version__
 from ssic.cli.decode import decode
 from ssic.cli.encode import encode
+from ssic.cli.evaluate import evaluate
 from ssic.cli.inspect import extract, info, merge
 from ssic.cli.terminal import EXIT_CODES, Reporting
 from ssic.cli.train import export_weights, train
@@ -29,6 +30,7 @@ app = typer.Typer(
 for _command in (encode, decode, info, extract, merge, train):
     app.command()(_command)
 app.command("export-weights")(export_weights)
+app.add_typer(evaluate, name="eval")
 
 
 def _version(asked: bool) -> None:

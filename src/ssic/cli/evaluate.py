@@ -1,0 +1,180 @@
+"""`ssic eval rd` and `ssic eval selective`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssic.cli.files import replacing, split, write
+from ssic.cli.terminal import progress
+from ssic.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ssic.eval.report import Table
+
+evaluate = typer.Typer(no_args_is_help=True)
+
+Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures.")]
+RunPeer = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME,...", help="Encode these here too: jpeg, webp, jpeg2000, avif, heic."),
+]
+Model = Annotated[str, typer.Option(help="Installed model, or path of a weights file.")]
+Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for JSON, tables and plot.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON rather than tables.")]
+
+
+@evaluate.callback()
+def _evaluate() -> None:
+    """Measure ssic against other codecs, in sizes of files."""
+
+
+@evaluate.command()
+def rd(
+    images: Images,
+    masks: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of label maps named like the pictures.")
+    ] = None,
+    quality: Annotated[
+        list[str] | None, typer.Option(metavar="N,...", help="Of ssic; by default 10, 20, ... 100.")
+    ] = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="JSON with curves of peers; repeatable.")
+    ] = None,
+    run_peer: RunPeer = None,
+    ablate_structure: Annotated[
+        bool, typer.Option("--ablate-structure", help="Measure with one group too: the price of the masks.")
+    ] = False,
+    bpp_range: Annotated[
+        str | None,
+        typer.Option(metavar="LOW-HIGH", help="BD-rates from points of ssic with these rates only."),
+    ] = None,
+    draw: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,...", help="Curves from files that the plot shows.")
+    ] = None,
+    model: Model = "small",
+    device: Device = "cpu",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rate-distortion curves, BD-rates against other codecs, and the price of structure."""
+    qualities, limits = _qualities(quality), _range(bpp_range)
+    with progress("reading the curves", log=True) as stage:
+        from ssic.eval.peers import find_peers, read_curves
+        from ssic.eval.pictures import find_cases
+        from ssic.eval.plot import choose
+        from ssic.eval.plot import draw as draw_plot
+        from ssic.eval.rd import QUALITIES, RdOptions, run_rd
+        from ssic.eval.report import rd_tables
+
+        curves = [curve for path in peers or () for curve in read_curves(path)]
+        drawn = choose(curves, split(draw))
+        options = RdOptions(
+            cases=find_cases(images, masks),
+            qualities=qualities or QUALITIES,
+            peers=find_peers(split(run_peer) or ()),
+            curves=curves,
+            structure=ablate_structure,
+            bpp_range=limits,
+            model=model,
+            device=device,
+        )
+        _make(out)
+        results = run_rd(options, stage)
+        if out is not None:
+            stage("drawing")
+            with replacing(out / "rd.png") as temporary:
+                draw_plot(results, drawn, temporary)
+    _emit("rd", "Rate and distortion", results, rd_tables, out, as_json)
+
+
+@evaluate.command()
+def selective(
+    images: Images,
+    masks: Annotated[Path, typer.Option(metavar="DIR", help="Folder of label maps named like the pictures.")],
+    psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR of the foreground to be reached.")] = 33,
+    background: Annotated[
+        int, typer.Option(metavar="ID", help="Group that is not sent; all others are.")
+    ] = 0,
+    run_peer: RunPeer = None,
+    model: Model = "small",
+    device: Device = "cpu",
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bytes to send the foreground only, at equal PSNR. Peers are AVIF, and HEIC where it is installed, by default."""
+    with progress("reading the masks", log=True) as stage:
+        from ssic.eval.peers import available, find_peers
+        from ssic.eval.pictures import find_cases
+        from ssic.eval.report import selective_tables
+        from ssic.eval.selective import SelectiveOptions, run_selective
+
+        options = SelectiveOptions(
+            cases=find_cases(images, masks),
+            target=psnr,
+            background=background,
+            peers=find_peers(split(run_peer) or available(("avif", "heic"))),
+            model=model,
+            device=device,
+        )
+        _make(out)
+        results = run_selective(options, stage)
+    _emit("selective", "Sending the foreground only", results, selective_tables, out, as_json)
+
+
+def _make(out: Path | None) -> None:
+    # Before the hours of measuring, so that a path that can't be written is told at once.
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def _emit(
+    name: str,
+    title: str,
+    results: dict[str, Any],
+    tables: Callable[[dict[str, Any]], Sequence[Table]],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from ssic.eval.report import about, document, to_json
+
+    made, text = tables(results), to_json(results)
+    if out is not None:
+        write(out / f"{name}.json", text.encode() + b"\n")
+        write(out / f"{name}.md", document(title, results, made).encode())
+    if as_json:
+        print(text)
+        return
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(about(results), soft_wrap=True)
+    shown = [table.rich() for table in made]
+    # Tables too wide are better broken by the terminal than squeezed until numbers are cut.
+    roomy = console.options.update(width=1000)
+    console.width = max(console.width, *(console.measure(table, options=roomy).maximum for table in shown))
+    for table in shown:
+        console.print(table)
+
+
+def _qualities(given: list[str] | None) -> list[int] | None:
+    items = split(given)
+    if items is None:
+        return None
+    if wrong := [item for item in items if not re.fullmatch("[0-9]{1,3}", item) or not 1 <= int(item) <= 100]:
+        raise InvalidInput(f"--quality {wrong[0]}: numbers from 1 to 100 were expected, as in 10,20,30")
+    return [int(item) for item in items]
+
+
+def _range(given: str | None) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", given)
+    if not match or float(match[1]) >= float(match[2]):
+        raise InvalidInput(f"--bpp-range {given}: two rates were expected, as in 0.15-1.5")
+    return float(match[1]), float(match[2])

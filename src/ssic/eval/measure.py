@@ -1,0 +1,148 @@
+"""Curves of ssic and of its peers on the same pictures, from files that were written and read back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.codec import Codec, SsicFile
+from ssic.errors import DamagedSegment
+from ssic.eval.metrics import decibels, ms_ssim, psnr
+from ssic.eval.peers import Peer
+from ssic.eval.pictures import Case, Cases, Report, stored
+from ssic.image import Picture
+from ssic.mask import GroupMask
+
+Points = list[dict[str, Any]]
+"""A curve: a dictionary of means per quality, "pictures" in it being those of each picture."""
+
+PARTS = ("mask_bytes", "head_bytes", "z_bytes", "y_bytes")
+"""What a file is made of: the mask, the rest of the head, and of the segments hyper-latents and latents."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A file, and the bytes of its parts where they are known."""
+
+    data: bytes
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ssic:
+    """ssic with one model on one device."""
+
+    model: str
+    device: str = "cpu"
+
+    def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:
+        """Encode as `ssic encode` does."""
+        coded = Codec.load(self.model, device=self.device).encode(picture, mask, quality=quality)
+        head = SsicFile(coded.data).head
+        z = sum(coded.hyper_bytes.values())
+        y = sum(g.length for g in head.groups) - z
+        sizes = (head.mask_bytes, head.head_bytes - head.mask_bytes, z, y)
+        return Coded(coded.data, dict(zip(PARTS, sizes, strict=True)))
+
+    def decode(self, data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels, and where they are.
+
+        Raises:
+            DamagedSegment: a group could not be decoded.
+        """
+        decoded = SsicFile(data, model=self.model).decode_pixels(device=self.device)
+        if decoded.damaged:
+            raise DamagedSegment("a file just written is damaged", decoded.damaged)
+        return decoded.pixels, decoded.present
+
+
+def measure_ssic(
+    cases: Cases, codec: Ssic, qualities: Sequence[int], masks: bool, work: Path, report: Report
+) -> Points:
+    """The curve of ssic, with the masks of the cases or with one group."""
+    rows: list[list[dict[str, Any]]] = []
+    for n, case in enumerate(cases):
+        mask = case.mask if masks else None
+        report(f"ssic {'with masks' if mask else 'with one group'}: {case.name}, {n + 1} of {len(cases)}")
+        if n == 0:  # the first run pays for memory and code that the others find in place
+            codec.decode(codec.encode(case.picture, mask, qualities[0]).data)
+        rows.append(
+            [
+                _measure(
+                    case,
+                    lambda case=case, mask=mask, q=q: codec.encode(case.picture, mask, q),  # type: ignore[misc]
+                    lambda data: codec.decode(data)[0],
+                    work / "picture.ssic",
+                )
+                for q in qualities
+            ]
+        )
+    return _means(qualities, rows)
+
+
+def measure_peer(cases: Cases, peer: Peer, work: Path, report: Report) -> Points:
+    """The curve of another codec."""
+    rows: list[list[dict[str, Any]]] = []
+    for n, case in enumerate(cases):
+        report(f"{peer.name}: {case.name}, {n + 1} of {len(cases)}")
+        rows.append(
+            [
+                _measure(
+                    case,
+                    lambda case=case, q=q: Coded(peer.encode(case.pixels, q)),  # type: ignore[misc]
+                    peer.decode,
+                    work / "picture.peer",
+                )
+                for q in peer.qualities
+            ]
+        )
+    return _means(peer.qualities, rows)
+
+
+def _measure(
+    case: Case, encode: Callable[[], Coded], decode: Callable[[bytes], NDArray[np.uint8]], path: Path
+) -> dict[str, Any]:
+    begun = time.perf_counter()
+    coded = encode()
+    encode_s = time.perf_counter() - begun
+    data = stored(path, coded.data)
+    begun = time.perf_counter()
+    pixels = decode(data)
+    decode_s = time.perf_counter() - begun
+    height, width = case.pixels.shape[:2]
+    similarity = ms_ssim(case.pixels, pixels)
+    return {
+        "picture": case.name,
+        "width": width,
+        "height": height,
+        "groups": 1 if case.mask is None else len(case.mask.groups),
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (width * height),
+        "psnr": psnr(case.pixels, pixels),
+        "msssim": similarity,
+        "msssim_db": None if similarity is None else decibels(similarity),
+        "encode_s": encode_s,
+        "decode_s": decode_s,
+        **coded.parts,
+    }
+
+
+def _means(qualities: Sequence[float], rows: Sequence[Sequence[dict[str, Any]]]) -> Points:
+    points: Points = []
+    for k, quality in enumerate(qualities):
+        pictures = [row[k] for row in rows]
+        keys = [key for key in pictures[0] if key not in ("picture", "width", "height", "groups")]
+        points.append({"quality": quality} | {key: _mean(pictures, key) for key in keys})
+        points[-1]["pictures"] = pictures
+    return points
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [row[key] for row in rows]
+    return None if None in values else float(np.mean(values))

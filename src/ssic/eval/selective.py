@@ -1,0 +1,243 @@
+"""Sending the foreground only: bytes of ssic and of its peers at the same PSNR of the foreground's pixels."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.codec import SsicFile
+from ssic.errors import InvalidInput
+from ssic.eval.measure import Ssic
+from ssic.eval.metrics import psnr
+from ssic.eval.peers import Peer
+from ssic.eval.pictures import Case, Cases, Report, stored
+from ssic.eval.report import environment
+from ssic.image import compose, crop_box
+from ssic.mask import GroupMask
+
+SCHEMA = "ssic-eval-selective/1"
+Measure = Callable[[int], tuple[int, float]]
+"""Quality -> bytes of the files and PSNR of the foreground."""
+
+
+@dataclass(frozen=True)
+class SelectiveOptions:
+    """What to measure.
+
+    Attributes:
+        cases: pictures with masks.
+        target: PSNR of the foreground in dB.
+        background: id of the group that is not sent.
+        peers: each is measured in four ways, see `ways`.
+        model: installed model, or a weights file.
+        device: of its networks.
+    """
+
+    cases: Cases
+    target: float = 33
+    background: int = 0
+    peers: Sequence[Peer] = ()
+    model: str = "small"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Files at one quality."""
+
+    quality: int
+    bytes: int
+    psnr: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The lowest quality that reaches the target, and the one below, which does not (None if it was the lowest)."""
+
+    at: Trial
+    below: Trial | None
+
+    def bytes_at(self, target: float) -> float:
+        """Bytes at exactly the target: between the two trials, the logarithm of the bytes linear in dB."""
+        if self.below is None or not math.isfinite(self.at.psnr):
+            return float(self.at.bytes)
+        share = (target - self.below.psnr) / (self.at.psnr - self.below.psnr)
+        return float(self.below.bytes * (self.at.bytes / self.below.bytes) ** share)
+
+
+def search(measure: Measure, target: float, lowest: int, highest: int = 100) -> Found | None:
+    """Bisection for the lowest quality that reaches the target; None if the highest does not."""
+
+    def trial(quality: int) -> Trial:
+        return Trial(quality, *measure(quality))
+
+    above = trial(highest)
+    if above.psnr < target:
+        return None
+    below = trial(lowest)
+    if below.psnr >= target:
+        return Found(below, None)
+    while above.quality - below.quality > 1:
+        middle = trial((below.quality + above.quality) // 2)
+        if middle.psnr >= target:
+            above = middle
+        else:
+            below = middle
+    return Found(above, below)
+
+
+def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
+    """Measure every picture; the result is what `--json` prints, see docs/eval.md.
+
+    Raises:
+        InvalidInput: a peer without a scale of whole qualities; no masks; no picture has a foreground.
+    """
+    for peer in options.peers:
+        if peer.lowest is None:
+            raise InvalidInput(f"{peer.name} has no scale of qualities to search")
+    pictures = []
+    with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
+        for n, case in enumerate(options.cases):
+            report(f"{case.name}, {n + 1} of {len(options.cases)}")
+            measured = _measure(case, options, Path(folder))
+            if measured is not None:
+                pictures.append(measured)
+    if not pictures:
+        raise InvalidInput(f"no picture has a group other than {options.background}")
+    compared = [p for p in pictures if None not in p["methods"].values()]
+    return {
+        "schema": SCHEMA,
+        "environment": environment(options.model, options.device),
+        "settings": {
+            "pictures": [path.stem for path, _ in options.cases.files],
+            "psnr": options.target,
+            "background": options.background,
+        },
+        "compared": len(compared),
+        "foreground": float(np.mean([p["foreground"] for p in compared])) if compared else None,
+        "methods": _means(compared) if compared else {},
+        "pictures": pictures,
+    }
+
+
+def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any] | None:
+    if case.mask is None:
+        raise InvalidInput("which part is sent, masks say: --masks")
+    height, width = case.pixels.shape[:2]
+    wanted = [g for g in case.mask.groups if g != options.background]
+    if not wanted:
+        return None
+    ids = case.mask.to_pixels(width, height)
+    shown = np.isin(ids, wanted)
+    codec = Ssic(options.model, options.device)
+    results = {"ssic": search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)}
+    for peer in options.peers:
+        for way, regions in ways(case.pixels, ids, wanted).items():
+            measure = _peer(case.pixels, shown, regions, peer, work)
+            results[f"{peer.name} {way}"] = search(measure, options.target, peer.lowest or 0)
+    return {
+        "picture": case.name,
+        "width": width,
+        "height": height,
+        "foreground": float(shown.mean()),
+        "groups": len(wanted),
+        "methods": {
+            name: None
+            if found is None
+            else asdict(found.at)
+            | {"below": found.below and asdict(found.below), "bytes_at_psnr": found.bytes_at(options.target)}
+            for name, found in results.items()
+        },
+    }
+
+
+def _ssic(
+    case: Case, mask: GroupMask, wanted: Sequence[int], shown: NDArray[np.bool_], codec: Ssic, work: Path
+) -> Measure:
+    def measure(quality: int) -> tuple[int, float]:
+        whole = SsicFile(codec.encode(case.picture, mask, quality).data)
+        part = stored(work / "part.ssic", whole.extract(wanted))
+        pixels, present = codec.decode(part)
+        if not np.array_equal(present, shown):
+            raise AssertionError("the extract does not hold the foreground")
+        return len(part), psnr(case.pixels, pixels, shown)
+
+    return measure
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A picture of its own that stands for a part of the whole.
+
+    Attributes:
+        pixels: [h, w, 3], what is encoded.
+        left, top: where it lies.
+        used: [h, w], which of its pixels the receiver takes from it.
+    """
+
+    pixels: NDArray[np.uint8]
+    left: int
+    top: int
+    used: NDArray[np.bool_]
+
+
+def ways(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], wanted: Sequence[int]) -> dict[str, list[Region]]:
+    """How a codec without groups can send the wanted ones: the pictures that it would encode.
+
+    Args:
+        pixels: [H, W, 3].
+        ids: [H, W], the group of each pixel.
+        wanted: groups to be sent.
+    """
+    shown = np.isin(ids, wanted)
+    return {
+        "whole": [Region(pixels, 0, 0, shown)],
+        "box": [_boxed(pixels, shown)],
+        # What lies in a group's box and is not of it would be sent for nothing, so it is painted.
+        "per group": [_boxed(compose(pixels, ids == g, "mean"), ids == g) for g in wanted],
+        "painted flat": [Region(compose(pixels, shown, "mean"), 0, 0, shown)],
+    }
+
+
+def _boxed(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> Region:
+    left, top, right, bottom = crop_box(shown)
+    cut = np.ascontiguousarray(pixels[top:bottom, left:right])
+    return Region(cut, left, top, shown[top:bottom, left:right])
+
+
+def _peer(
+    pixels: NDArray[np.uint8], shown: NDArray[np.bool_], regions: Sequence[Region], peer: Peer, work: Path
+) -> Measure:
+    def measure(quality: int) -> tuple[int, float]:
+        received, size = np.zeros_like(pixels), 0
+        for region in regions:
+            data = stored(work / "part.peer", peer.encode(region.pixels, quality))
+            size += len(data)
+            height, width = region.used.shape
+            there = received[region.top : region.top + height, region.left : region.left + width]
+            there[region.used] = peer.decode(data)[region.used]
+        return size, psnr(pixels, received, shown)
+
+    return measure
+
+
+def _means(pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = list(pictures[0]["methods"])
+    whole = next((name for name in names if name.endswith(" whole")), "ssic")
+    total = {name: sum(p["methods"][name]["bytes_at_psnr"] for p in pictures) for name in names}
+    winners = [min(names, key=lambda name: p["methods"][name]["bytes_at_psnr"]) for p in pictures]
+    return {
+        name: {
+            key: float(np.mean([p["methods"][name][key] for p in pictures]))
+            for key in ("bytes_at_psnr", "bytes", "psnr", "quality")
+        }
+        | {"relative": total[name] / total[whole], "fewest": winners.count(name)}
+        for name in names
+    }
