@@ -13,10 +13,9 @@ A picture is encoded, and the same latents are then charged several times:
 The encoder chooses symbols with the twin's rates in mind, which favours the twin a little.
 
 The loss is (twin - floored float) / floored float. It is split by charging the twin's own means and scale classes
-with floored Gaussians: up to there it is the nets and classes, what rounding costs; from there on the tables, which are fitted to
-training pictures and so may well be a gain. Rates here are code
-lengths, not bytes: `efficiency.py` compares those. (The weights file holds the larger float weights in 16 bits; the
-twin was frozen from 32.)
+with floored Gaussians: up to there it is the nets and classes, what rounding costs; from there on the tables, which
+are fitted to training pictures and so may well be a gain. Rates here are code lengths, not bytes: `efficiency.py`
+compares those. (The weights file holds the larger float weights in 16 bits; the twin was frozen from 32.)
 """
 
 from __future__ import annotations

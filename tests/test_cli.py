@@ -306,7 +306,11 @@ def test_info_finds_damage(run: Run, inputs: Path, tmp_path: Path) -> None:
     code, out, err = run("info", broken)
     assert (code, err) == (3, "ssic: warning: damaged: dog, person\n")
     assert "intact" not in out
-    assert list(json.loads(run("info", broken, "--json").out)) == INFO_KEYS
+    assert re.search(r"dog \(damaged\)", out)
+    assert "background (damaged)" not in out
+    facts = json.loads(run("info", broken, "--json").out)
+    assert list(facts) == [*INFO_KEYS, "damaged"]
+    assert facts["damaged"] == ["dog", "person"]
 
 
 def test_extracts_merge_into_the_file(run: Run, inputs: Path, tmp_path: Path) -> None:
@@ -322,8 +326,55 @@ def test_extracts_merge_into_the_file(run: Run, inputs: Path, tmp_path: Path) ->
 def test_merge_names_the_bad_file(run: Run, inputs: Path, tmp_path: Path) -> None:
     code, _, err = run("merge", inputs / "photo.ssic", inputs / "labels.png", "-o", tmp_path / "c")
     assert code == 4
-    assert "labels.png: the file starts with" in err
+    assert "labels.png: this is not an ssic file" in err
     assert list(tmp_path.iterdir()) == []
+    broken = damaged(inputs / "photo.ssic", tmp_path / "broken.ssic", "dog")
+    code, _, err = run("merge", inputs / "photo.ssic", broken, "-o", tmp_path / "c")
+    assert code == 4
+    assert 'broken.ssic: the segment of "dog"' in err
+    code, _, err = run("merge", inputs / "photo.ssic", inputs / "photo.ssic", "-o", tmp_path / "c")
+    assert code == 2
+    assert f"(file 1 is {inputs / 'photo.ssic'})" in err
+    code, _, err = run("merge", "-", "-", "-o", tmp_path / "c")
+    assert code == 2
+    assert "stdin can be read once" in err
+
+
+def test_errors_name_the_file(run: Run, inputs: Path, tmp_path: Path) -> None:
+    broken = damaged(inputs / "photo.ssic", tmp_path / "broken.ssic", "dog")
+    cut, empty = tmp_path / "cut.ssic", tmp_path / "empty.ssic"
+    cut.write_bytes(broken.read_bytes()[:30])
+    empty.touch()
+    for file, code, said in (
+        (broken, 4, 'the segment of "dog"'),
+        (cut, 4, "the file ends"),
+        (empty, 4, "the file is empty"),
+        (inputs / "photo.png", 4, "this is not an ssic file"),
+        (inputs / "boxes.json", 4, "this is not an ssic file"),
+    ):
+        for command in ("decode", "extract"):
+            result = run(command, file, "--groups", "dog", "-o", tmp_path / "new")
+            assert (result.code, result.out) == (code, "")
+            assert result.err.startswith(f"ssic: error: {file}: {said}")
+    for command in ("decode", "extract"):
+        result = run(command, inputs / "photo.ssic", "--groups", "cat", "-o", tmp_path / "new")
+        assert result.code == 2
+        assert result.err.startswith(f"ssic: error: {inputs / 'photo.ssic'}: there is no group")
+    (tmp_path / "empty.png").touch()
+    code, _, err = run("encode", tmp_path / "empty.png")
+    assert (code, err) == (2, f"ssic: error: {tmp_path / 'empty.png'} is empty\n")
+
+
+def test_only_what_is_asked_for_is_read(
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for line in (["info"], ["extract", "--groups", "dog"], ["decode", "--groups", "dog"], ["merge"]):
+        output = [] if line == ["info"] else ["-o", tmp_path / "new"]
+        assert run(*line, inputs / "photo.ssic", *output).code == 0
 
 
 # -- errors and files --------------------------------------------------------------------------------------
@@ -409,6 +460,62 @@ def test_devices_are_written_to_and_not_replaced(run: Run, inputs: Path) -> None
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
+@pytest.mark.parametrize("option", ["IN", "--mask", "--names", "--coco", "--boxes"])
+def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path, option: str) -> None:
+    for file in inputs.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    files = {
+        "IN": "photo.png",
+        "--mask": "labels.png",
+        "--names": "names.json",
+        "--coco": "annotations.json",
+        "--boxes": "boxes.json",
+    }
+    target = tmp_path / files[option]
+    before = target.read_bytes()
+    options: list[object] = [] if option == "IN" else [option, target]
+    options += ["--mask", tmp_path / "labels.png"] if option == "--names" else []
+    options += ["--image-id", "139"] if option == "--coco" else []
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    for output in (target, tmp_path / "." / files[option], link):
+        code, out, err = run("encode", tmp_path / "photo.png", *options, "-o", output)
+        assert (code, out) == (2, "")
+        assert err == f"ssic: error: {output} is read and would be overwritten: write to another file\n"
+    assert target.read_bytes() == before
+    code, _, err = run("decode", tmp_path / "photo.ssic", "-o", tmp_path / "photo.ssic")
+    assert (code, "would be overwritten" in err) == (2, True)
+    both = tmp_path / "photo.ssic"
+    assert run("extract", both, "--groups", "dog", "-o", both).code == 0
+    assert [g.name for g in ssic.open(both).groups] == ["dog"]
+
+
+def test_unusable_outputs_are_refused_before_the_work(
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("ssic.image.load_picture", refuse)
+    monkeypatch.setattr("ssic.codec.SsicFile", refuse)
+    for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
+        for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):
+            code, out, err = run(*line, "-o", output)
+            assert (code, out) == (6, "")
+            assert err.startswith(f"ssic: error: {output}: {said}")
+    assert run("decode", inputs / "photo.ssic", "-o", tmp_path / "p.xyz").code == 2
+    assert run("encode", ".").code == 2
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p").write_text("before")
+    monkeypatch.setattr("ssic.codec.encode", lambda *args, **options: b"\xf3sic")
+    assert run("encode", inputs / "photo.png", "-o", tmp_path / "p").code == 4
+    assert (tmp_path / "p").read_text() == "before"
+
+
 # -- processes: pipes, terminals, imports ------------------------------------------------------------------
 
 
@@ -422,6 +529,44 @@ def test_pipes(inputs: Path) -> None:
     assert extracted.stdout == encoded.stdout
     nameless = command("encode", "-", input=b"")
     assert (nameless.returncode, nameless.stderr[:12]) == (2, b"ssic: error:")
+
+
+def test_devices_and_pipes_have_paths(inputs: Path) -> None:
+    file = (inputs / "photo.ssic").read_bytes()
+    extract = ["extract", "/dev/stdin", "--groups", "0,1,2", "-o", "/dev/stdout"]
+    done = command(*extract, input=file, check=True)
+    assert done.stdout.startswith(file)  # behind it is what is said about it
+    out, into = os.pipe()
+    with os.fdopen(out, "rb") as reader:
+        done = command("decode", inputs / "photo.ssic", "-o", f"/dev/fd/{into}", pass_fds=[into], check=True)
+        os.close(into)
+        assert reader.read().startswith(b"\x89PNG")
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(inputs: Path, unbuffered: str) -> None:
+    extract = ["extract", inputs / "photo.ssic", "--groups", "0,1,2", "-o"]
+    done = command(*extract, "/dev/full")
+    assert (done.returncode, done.stderr) == (6, b"ssic: error: /dev/full: No space left on device\n")
+    for line in ([*extract, "-"], ["info", inputs / "photo.ssic"], ["info", inputs / "photo.ssic", "--json"]):
+        with open("/dev/full", "wb") as full:
+            environment = os.environ | {"PYTHONPATH": SOURCE, "PYTHONUNBUFFERED": unbuffered}
+            process = [sys.executable, "-m", "ssic", *map(str, line)]
+            done = subprocess.run(process, stdout=full, stderr=subprocess.PIPE, env=environment)
+        assert (done.returncode, done.stderr) == (6, b"ssic: error: stdout: No space left on device\n")
+
+
+def test_closed_streams_are_one_line(inputs: Path, tmp_path: Path) -> None:
+    for line, name in (
+        ("info - <&-", "stdin"),
+        (f"extract {inputs}/photo.ssic --groups dog -o - >&-", "stdout"),
+    ):
+        process = ["sh", "-c", f"{shlex.quote(sys.executable)} -m ssic {line}"]
+        done = subprocess.run(process, capture_output=True, env=os.environ | {"PYTHONPATH": SOURCE})
+        said = f"ssic: error: {name}: Bad file descriptor\n"
+        assert (done.returncode, done.stderr.decode()) == (6, said)
 
 
 def test_progress_is_for_terminals(inputs: Path, tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
+import ssic
 from ssic.errors import ImageError
 from ssic.image import compose, crop_box, from_blocks, load_picture, pad_to_blocks, save_picture, to_blocks
 
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
 sides = st.integers(1, 50)
 
 
@@ -74,7 +79,9 @@ def test_a_picture_is_the_same_from_a_path_bytes_pillow_and_an_array(tmp_path: P
     pixels, path = noise(5, 7), tmp_path / "a.png"
     image = Image.fromarray(pixels)
     image.save(path)
-    for source in (path, str(path), path.read_bytes(), image, pixels):
+    data = path.read_bytes()
+    parts = memoryview(bytes(data[i // 2] for i in range(2 * len(data))))[::2]
+    for source in (path, str(path), data, bytearray(data), memoryview(data), parts, image, pixels):
         picture = load_picture(source)
         assert np.array_equal(picture.pixels, pixels)
         assert picture.size == (7, 5)
@@ -155,6 +162,22 @@ def test_more_than_8_bits_are_refused() -> None:
     for bad in (*deep, Image.new("F", (4, 4)), Image.new("I", (4, 4)), Image.new("I;16", (4, 4))):
         with pytest.raises(ImageError, match=r"more than 8 bits.*-depth 8"):
             load_picture(bad)
+    values = b"\x02\x01" * 3 * 16
+    wide = (
+        *(b"P6 4 4 %d\n" % largest + values for largest in (256, 1023, 65535)),
+        b"P3 4 4 65535\n" + b"258 " * 48,
+        *(
+            struct.pack(">hBBHHHHII", 474, 0, 2, dimension, 4, 4, channels, 0, 65535).ljust(512, b"\0")
+            + values
+            for dimension, channels in ((2, 1), (3, 3))
+        ),
+    )
+    for bad in wide:
+        with pytest.raises(ImageError, match=r"more than 8 bits.*-depth 8"):
+            load_picture(bad)
+    assert load_picture(b"P6 4 4 255\n" + values).size == (4, 4)
+    assert load_picture(b"P3 4 4 3\n" + b"2 " * 48).size == (4, 4)
+    assert load_picture(b"P4 4 4\n" + values).size == load_picture(b"P1 4 4\n" + b"1 " * 16).size == (4, 4)
     with pytest.raises(ImageError, match="colour mode LAB"):
         load_picture(Image.new("LAB", (4, 4)))
 
@@ -184,6 +207,10 @@ def test_broken_missing_and_huge_files_are_named(tmp_path: Path, monkeypatch: py
         with pytest.raises(ImageError, match=name) as caught:
             load_picture(tmp_path / name)
         assert "BytesIO" not in str(caught.value)
+    with pytest.raises(ImageError, match=r"empty.png is empty"):
+        load_picture(tmp_path / "empty.png")
+    with pytest.raises(ImageError, match="the picture is empty"):
+        load_picture(b"")
     for missing in (tmp_path / "missing.png", tmp_path, "nul\0.png"):
         with pytest.raises(ImageError, match="can't read"):
             load_picture(missing)
@@ -300,6 +327,35 @@ def test_pictures_are_saved_in_the_format_of_their_name(tmp_path: Path) -> None:
     save_picture(noise(9, 7, 4), tmp_path / "alpha.png")
     with Image.open(tmp_path / "alpha.png") as image:
         assert np.array_equal(np.array(image), noise(9, 7, 4))
+
+
+def test_a_fresh_process_saves_without_a_suffix(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy; from ssic.image import save_picture; "
+        "save_picture(numpy.zeros((4, 4, 3), numpy.uint8), sys.argv[1])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(ssic.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code, tmp_path / "plain"], env=environment, check=True)
+    with Image.open(tmp_path / "plain") as image:
+        assert image.format == "PNG"
+
+
+@pytest.mark.skipif(not features.check("webp"), reason="Pillow without WebP")
+def test_webp_loses_nothing(tmp_path: Path) -> None:
+    for channels in (3, 4):
+        save_picture(noise(9, 7, channels), tmp_path / "a.webp")
+        with Image.open(tmp_path / "a.webp") as image:
+            assert np.array_equal(np.array(image), noise(9, 7, channels))
+
+
+@pytest.mark.parametrize("kind", ["jpg", pytest.param("avif", marks=needs_avif)])
+def test_lossy_formats_lose_little_and_keep_fine_colour(tmp_path: Path, kind: str) -> None:
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = (
+        200  # columns of red and blue: averaged if chroma is subsampled
+    )
+    save_picture(stripes, tmp_path / f"a.{kind}")
+    assert abs(load_picture(tmp_path / f"a.{kind}").pixels.astype(int) - stripes).mean() < 5
 
 
 def test_pictures_that_can_not_be_saved_leave_no_file(tmp_path: Path) -> None:

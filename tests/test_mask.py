@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from ssic.errors import MaskError, UnknownGroup
+from ssic.errors import InvalidInput, MaskError, UnknownGroup
+from ssic.format import Segment, write_file
 from ssic.mask import ABSENT, BLOCK, DroppedGroups, GroupMask, block_grid, blocks_from_pixels
 
 # pycocotools 2.0.11 under NumPy 2; nothing that ssic could change.
@@ -141,10 +142,15 @@ def test_a_mask_does_not_change_and_survives_copies() -> None:
         ([[0, 1]], {0: "a", 1: "a"}, {}, 'groups 0 and 1 are both called "a"'),
         ([[255, 255]], {}, {}, "no block"),
         ([[0, 0]], {0: ""}, {}, "not empty"),
-        ([[0, 0]], {0: "a,b"}, {}, "commas"),
+        ([[0, 0]], {0: "a,b"}, {}, "has a comma"),
         ([[0, 0]], {0: "a\nb"}, {}, "control"),
         ([[0, 0]], {0: "\ud800"}, {}, "control"),
-        ([[0, 0]], {0: "é" * 128}, {}, "256 bytes"),
+        ([[0, 0]], {0: "é" * 128}, {}, "more than 255 bytes"),
+        ([[0, 0]], {0: " a"}, {}, "starts or ends with a space"),
+        ([[0, 0]], {0: "a\u200b"}, {}, "invisible"),
+        ([[0, 0]], {0: "a"}, {"classes": {0: "\u202ea"}}, "class of group 0 .*invisible"),
+        ([[0, 0]], {0: "a"}, {"scores": {0: True}}, "score of group 0 is True"),
+        ([[0, 0]], {0: "a"}, {"scores": {0: "1"}}, "score of group 0 is '1'"),
         ([[0, 0]], {0: "a"}, {"classes": {0: "b,c"}}, "class of group 0"),
         ([[0, 0]], {0: "a"}, {"scores": {0: 1.5}}, "score of group 0 is 1.5"),
         ([[0, 0]], {0: "a"}, {"scores": {0: float("nan")}}, "0 to 1"),
@@ -182,6 +188,38 @@ def test_groups_are_found_by_name_class_and_id() -> None:
         mask.resolve(["persn"])
     with pytest.raises(UnknownGroup):
         mask.blocks(ABSENT)
+
+
+def test_what_is_no_group_is_no_type_error() -> None:
+    mask = GroupMask(np.array([[0, 1]], np.uint8), {0: "sky", 1: "True"})
+    assert mask.resolve(np.int64(1)) == mask.resolve(np.uint8(1)) == mask.resolve(np.str_("True")) == [1]
+    assert mask.resolve(np.array([1, 0])) == [1, 0]
+    for wrong in (1.0, None, True, b"sky", object, np.array(1.5), [None], [1.0], [["sky"]]):
+        with pytest.raises(UnknownGroup, match="by its name, class or id, not by"):
+            mask.resolve(wrong)  # type: ignore[arg-type]
+
+
+def test_scores_may_be_numbers_of_numpy() -> None:
+    scores: Any = {0: np.float32(0.5), 1: 1}
+    mask = GroupMask(np.array([[0, 1]], np.uint8), {0: "sky", 1: "dog"}, {}, scores)
+    assert mask.scores == {0: 0.5, 1: 1.0}
+    assert {type(score) for score in mask.scores.values()} == {float}
+
+
+@settings(deadline=None)
+@given(st.text(max_size=4) | st.text("a,\u200b \u2028\n\u3000", max_size=4))
+def test_names_of_masks_are_names_of_files(name: str) -> None:
+    def accepts(make: Any) -> bool:
+        try:
+            make()
+        except InvalidInput:
+            return False
+        return True
+
+    ids = np.zeros((1, 1), np.uint8)
+    about: Any = {"width": 1, "height": 1, "model_id": bytes(8), "mask": ids}
+    in_file = accepts(lambda: write_file(**about, segments=[Segment(0, name, 50, b"", name)]))
+    assert accepts(lambda: GroupMask(ids, {0: name}, {0: name})) == in_file
 
 
 def halves(left: int, right: int, dtype: Any = np.uint8) -> np.ndarray:
@@ -248,6 +286,13 @@ def test_label_maps_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MaskError, match="256 groups; a file holds at most 255"):
         GroupMask.from_label_map(np.arange(256).reshape(16, 16), (256, 256))
     assert GroupMask.from_label_map(np.arange(1, 256).reshape(15, 17), (272, 240)).groups == list(range(255))
+
+
+def test_empty_files_are_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for make in (GroupMask.from_label_map, GroupMask.from_boxes, GroupMask.from_coco):
+        with pytest.raises(MaskError, match=r"empty,? is empty"):
+            make(tmp_path / "empty", (48, 32))
 
 
 def test_a_label_without_blocks_is_an_error_a_warning_or_an_owner() -> None:
@@ -351,6 +396,13 @@ def test_coco_objects_become_groups(tmp_path: Path) -> None:
     assert by_class.names == by_class.classes == {1: "person", 2: "dog wild"}
     assert by_class.blocks(2) == 1
     assert GroupMask.from_coco(coco(), (64, 48)).names == {0: "background"}
+
+
+def test_names_of_categories_become_names_of_groups() -> None:
+    pytest.importorskip("pycocotools")
+    data = coco({"segmentation": polygon(0, 0, 64, 48)})
+    data["categories"][0]["name"] = " dog\u200b,\u2028 \u202ewild\n"
+    assert GroupMask.from_coco(data, (64, 48)).names == {1: "dog wild"}
 
 
 def test_the_picture_is_chosen_by_id_by_name_or_by_being_alone() -> None:

@@ -16,10 +16,14 @@ from PIL import Image
 
 import ssic
 from conftest import natural_picture
+from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
+from ssic.format.rangecoder import TOTAL
+from ssic.model.weights import load_weights
 from ssic.train.data import HELD_OUT, Pictures, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities
+from ssic.train.tables import QUALITIES, Counting
 from ssic.train.trainer import Trainer, TrainOptions, split_parameters
 
 pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="training needs torch 2.9")
@@ -114,6 +118,29 @@ def test_a_run_gives_weights_that_code(folder, tmp_path):
     assert 10 * np.log10(255**2 / np.mean((decoded - picture.astype(float)) ** 2)) > 25
     with pytest.raises(ssic.SsicError, match="not installed"):
         ssic.decode(data)
+
+
+def test_fitted_tables_cost_less_than_gaussian_ones_for_the_symbols_they_were_fitted_to(folder, tmp_path):
+    checkpoint = Trainer(options(folder, tmp_path, steps=1)).run()
+    Image.fromarray(natural_picture(3, 512, 512)).save(tmp_path / "large.png")
+    export(checkpoint, tmp_path / "gaussian.safetensors")
+    export(checkpoint, tmp_path / "fitted.safetensors", pictures=[tmp_path / "large.png"])
+
+    def tables(name: str) -> Tables:
+        twin = load_weights(tmp_path / name).twin
+        return Tables(twin["tables.support"], twin["tables.frequencies"])
+
+    codec = ssic.Codec(load_weights(tmp_path / "gaussian.safetensors"))
+    codec.coder = counting = Counting(codec.coder)
+    for quality in QUALITIES:
+        codec.encode(tmp_path / "large.png", quality=quality)
+    bits = [
+        sum(-(n * np.log2(t.table(i) / TOTAL)).sum() for i, n in enumerate(counting.counts))
+        for t in (tables("gaussian.safetensors"), tables("fitted.safetensors"))
+    ]
+    assert bits[1] < 0.99 * bits[0]
+    with pytest.raises(InvalidInput, match="512 pixels"):
+        export(checkpoint, tmp_path / "w.safetensors", pictures=sorted(folder.iterdir()))
 
 
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):

@@ -27,6 +27,13 @@ _PATCHES = BLOCK // PATCH
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
 _T = TypeVar("_T", bound=np.generic)
 
+# Pillow's defaults are made for small files; here the loss has already been paid for once.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"lossless": True, "exact": True},
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -46,7 +53,9 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def load_picture(source: str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]) -> Picture:
+def load_picture(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any],
+) -> Picture:
     """The picture in a file, in the bytes of one, in a Pillow image or in an array.
 
     EXIF orientation is applied. Bilevel, gray, palette, YCbCr and CMYK pictures become RGB; an alpha channel
@@ -64,14 +73,16 @@ def load_picture(source: str | os.PathLike[str] | bytes | Image.Image | NDArray[
         return Picture(_read_only(_from_array(source)))
     if isinstance(source, Image.Image):
         return _from_pillow(source, "the picture")
-    if isinstance(source, bytes):
-        shown, file = "the picture", io.BytesIO(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        shown, file = "the picture", io.BytesIO(bytes(source))
     elif isinstance(source, (str, os.PathLike)):
         shown, file = str(source), _read_file(Path(source))
     else:
         raise ImageError(
             f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
         )
+    if not file.getbuffer().nbytes:
+        raise ImageError(f"{shown} is empty")
     try:
         image = Image.open(file)
     except Image.DecompressionBombError as error:
@@ -86,26 +97,50 @@ def save_picture(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: b
     """Writes [H, W, 3] RGB or [H, W, 4] RGBA, uint8, in the format of the path's extension (none means PNG).
 
     Raises:
-        ImageError: an extension that Pillow can't write, a format that can't hold alpha, or a failed write.
+        ImageError: as `picture_bytes`, or a failed write.
     """
-    path = Path(path)
+    data = picture_bytes(pixels, path, icc)
+    try:
+        Path(path).write_bytes(data)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def picture_bytes(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: bytes | None = None) -> bytes:
+    """What `save_picture` writes to `path`.
+
+    Raises:
+        ImageError: an extension that Pillow can't write, or a format that can't hold alpha.
+    """
     _check_pixels(pixels, (3, 4))
-    suffix = path.suffix.lower()
-    kind = Image.registered_extensions().get(suffix) if suffix else "PNG"
-    if kind is None or kind not in Image.SAVE:
-        raise ImageError(
-            f'{path}: pictures can\'t be written as "{suffix}"; use .png, .jpg, .webp, .tiff or .ppm'
-        )
-    # Pillow's JPEG defaults are made for small files; here the loss has already been paid for once.
-    options: dict[str, Any] = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    kind = picture_kind(path)
+    options = dict(_OPTIONS.get(kind, {}))
     if icc is not None:
         options["icc_profile"] = icc
+    file = io.BytesIO()
     try:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(path, kind, **options)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind, **options)
     except Exception as error:
         alpha = pixels.shape[2] == 4 and "RGBA" in str(error)
         advice = f"; {kind} can't hold transparency: use .png, or another fill" if alpha else ""
         raise ImageError(f"{path} can't be written: {_reason(error)}{advice}") from error
+    return file.getvalue()
+
+
+def picture_kind(path: str | os.PathLike[str]) -> str:
+    """Pillow's name of the format that the extension of `path` stands for; "PNG" if it has none.
+
+    Raises:
+        ImageError: an extension that Pillow can't write.
+    """
+    Image.init()  # before it, Pillow knows no format at all
+    suffix = Path(path).suffix.lower()
+    kind = Image.EXTENSION.get(suffix) if suffix else "PNG"
+    if kind is None or kind not in Image.SAVE:
+        raise ImageError(
+            f'{path}: pictures can\'t be written as "{suffix}"; use .png, .jpg, .webp, .tiff or .ppm'
+        )
+    return kind
 
 
 def pad_to_blocks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -231,16 +266,21 @@ def _from_pillow(image: Image.Image, shown: str) -> Picture:
 
 
 def _check_depth(image: Image.Image, shown: str) -> None:
-    # Pillow cuts 16-bit colour to 8 bits while decoding; only the raw mode of the tiles still tells.
+    # Pillow cuts 16-bit colour to 8 bits while decoding; only the tiles still tell.
     tiles: list[Any] = getattr(image, "tile", None) or []
-    raw = [str(tile[3]) for tile in tiles]
-    if image.mode in ("I", "F") or image.mode.startswith("I;16") or any(";16" in mode for mode in raw):
+    if image.mode in ("I", "F") or image.mode.startswith("I;16") or any(map(_is_deep, tiles)):
         raise ImageError(
             f"{shown} has more than 8 bits per channel (mode {image.mode}), which would be lost: convert it "
             "first, for example with ImageMagick: magick IN -depth 8 OUT.png"
         )
     if image.mode not in _MODES:
         raise ImageError(f"{shown} has colour mode {image.mode}; convert it to RGB first")
+
+
+def _is_deep(tile: Any) -> bool:
+    decoder, _, _, args = tile
+    largest = args[-1] if decoder in ("ppm", "ppm_plain") and isinstance(args, tuple) else 0
+    return ";16" in str(args) or decoder == "SGI16" or (isinstance(largest, int) and largest > 255)
 
 
 def _without_alpha(image: Image.Image, shown: str) -> Image.Image:

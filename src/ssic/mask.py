@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import difflib
 import os
-import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssic.errors import MaskError, UnknownGroup
+from ssic.format.layout import text_fault
 from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
 
 BLOCK = 16
@@ -44,7 +45,8 @@ class GroupMask:
     Attributes:
         ids: [ceil(H/16), ceil(W/16)] uint8: 0..254 is a group, 255 (`ABSENT`) no group. Read-only.
         names: a name for each id that occurs; unique; 1 to 255 bytes of UTF-8, no commas (they separate
-            groups on the command line), no control characters.
+            groups on the command line), no control or invisible characters, no space at either end: the rule
+            of docs/format.md.
         classes: the class ("person") of a group, where known; the same rules, but not unique.
         scores: a detector's confidence, 0..1, where known.
 
@@ -86,8 +88,10 @@ class GroupMask:
         for n, name in self.classes.items():
             _check_text(name, f"the class of group {n}")
         for n, score in self.scores.items():
-            if not isinstance(score, (int, float)) or not 0 <= score <= 1:
+            if not isinstance(score, Real) or isinstance(score, bool) or not 0 <= score <= 1:
                 raise MaskError(f"the score of group {n} is {score!r}; a number from 0 to 1 was expected")
+        scores = {n: float(score) for n, score in self.scores.items()}
+        object.__setattr__(self, "scores", MappingProxyType(scores))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GroupMask):
@@ -114,10 +118,12 @@ class GroupMask:
         that class. If it is neither, it is taken as an id ("3" and 3).
 
         Raises:
-            UnknownGroup: nothing fits; the message lists what there is.
+            UnknownGroup: nothing fits, and the message lists what there is; or it is no string and no integer.
         """
         found: dict[int, None] = {}
-        for item in [wanted] if isinstance(wanted, (str, int)) else wanted:
+        for item in _items(wanted):
+            if not isinstance(item, (str, Integral)) or isinstance(item, bool):
+                raise UnknownGroup(f"a group is asked for by its name, class or id, not by {item!r:.80}")
             fitting = [n for n in self.names if isinstance(item, str) and self._is_called(n, item)]
             fitting = fitting or [n for n in self.names if str(item).strip() == str(n)]
             if not fitting:
@@ -354,6 +360,13 @@ def _empty_groups(empty: list[str]) -> MaskError:
     )
 
 
+def _items(wanted: Any) -> Iterable[Any]:
+    try:
+        return [wanted] if isinstance(wanted, (str, bytes)) else iter(wanted)
+    except TypeError:  # a bare number, also NumPy's
+        return [wanted]
+
+
 def _some(listed: list[str]) -> str:
     return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")
 
@@ -367,10 +380,8 @@ def _distinct(labels: NDArray[Any]) -> list[int]:
 def _check_text(text: object, what: str) -> None:
     if not isinstance(text, str) or not text:
         raise MaskError(f"{what} is {text!r}; it must be a string that is not empty")
-    if "," in text or any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
-        raise MaskError(f"{what} is {text!r}; commas and control characters can't be in it")
-    if len(text.encode()) > 255:
-        raise MaskError(f"{what} has {len(text.encode())} bytes of UTF-8; at most 255 fit: {text[:40]}...")
+    if fault := text_fault(text):
+        raise MaskError(f"{what} is {text!r:.80}, which {fault}")
 
 
 def _check_labels(labels: NDArray[Any]) -> NDArray[Any]:

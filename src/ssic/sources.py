@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ssic.errors import MaskError
+from ssic.format.layout import as_text
 
 BACKGROUND = "background"
 
@@ -47,9 +48,14 @@ def read_json(source: object, what: str) -> Any:
     if not isinstance(source, (str, os.PathLike)):
         return source
     try:
-        return json.loads(Path(source).read_text(encoding="utf-8-sig"))
+        text = Path(source).read_text(encoding="utf-8-sig")
+        if not text:
+            raise MaskError(f"the file of the {what}, {source}, is empty")
+        return json.loads(text)
     except OSError as error:
         raise MaskError(f"can't read the {what} in {source}: {error.strerror or error}") from error
+    except MaskError:
+        raise
     except (ValueError, RecursionError) as error:
         raise MaskError(f"the {what} in {source} is not valid JSON: {error}") from error
 
@@ -86,7 +92,8 @@ def read_objects(
 
     Labels are 1, 2, ... in the order of the annotations (of the first annotation of each class with
     `group_by="class"`). Where objects overlap, the smaller one lies on top, and crowds lie below everything
-    else; of two equally large ones the later. Commas in category names become spaces.
+    else; of two equally large ones the later. What can't be in names, such as commas, becomes a space in those of
+    categories.
 
     Raises:
         MaskError: pycocotools is missing, the file isn't COCO, no picture or more than one fits, the sizes
@@ -163,7 +170,8 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
     except MaskError:
         raise
     except Exception as error:  # Pillow raises almost anything on a broken file
-        raise MaskError(f"can't read {shown}: {error}") from error
+        empty = not isinstance(source, Image.Image) and os.path.isfile(source) and not os.path.getsize(source)
+        raise MaskError(f"{shown} is empty" if empty else f"can't read {shown}: {error}") from error
 
 
 def read_names(names: Names | None) -> dict[int, str]:
@@ -244,7 +252,7 @@ def _choose_image(
 
 def _clean(name: object) -> str:
     # A data set's categories can't be renamed by who uses it, so what ssic refuses in names is replaced.
-    return " ".join(re.sub(r"[,\x00-\x1f\x7f-\x9f]", " ", str(name or "")).split())
+    return as_text(str(name or ""))
 
 
 def _pycocotools() -> Any:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ssic.cli.files import check_json, is_pipe, open_ssic, replacing, split, write
-from ssic.cli.terminal import DAMAGED, progress, warn
-from ssic.errors import ImageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.terminal import DAMAGED, progress, say, warn
 
 
 def decode(
@@ -43,18 +37,17 @@ def decode(
 ) -> None:
     """Decode a file, or some of its groups, to a picture."""
     begun = time.perf_counter()
-    check_json(output, as_json)
+    check_output(output, [file], as_json=as_json)
     wanted = split(groups)
     with progress("loading the model") as stage:
-        from ssic.image import compose, crop_box
+        from ssic.image import compose, picture_bytes, picture_kind
 
+        picture_kind(output)  # refuses a suffix before the work, not after it
         opened, _ = open_ssic(file, model)
-        decoded = opened.decode_pixels(wanted, device=device, progress=stage)
+        with naming(file):
+            decoded = opened.decode_pixels(wanted, crop=crop, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
-        if crop:
-            left, top, right, bottom = crop_box(decoded.present)
-            picture = picture[top:bottom, left:right]
-        _write_picture(output, picture, opened.icc)
+        write(output, picture_bytes(picture, output, opened.icc))
 
     asked = opened.mask.groups if wanted is None else opened.mask.resolve(wanted)
     shown = [name for name in (opened.mask.names[g] for g in asked) if name not in decoded.damaged]
@@ -62,25 +55,9 @@ def decode(
     if as_json:
         facts = {"output": str(output), "width": width, "height": height, "groups": shown}
         seconds = round(time.perf_counter() - begun, 3)
-        print(json.dumps(facts | {"damaged": list(decoded.damaged), "seconds": seconds}))
+        say(json.dumps(facts | {"damaged": list(decoded.damaged), "seconds": seconds}))
     elif not is_pipe(output):
-        print(f"{output}: {width}x{height}, {', '.join(shown)}")
+        say(f"{output}: {width}x{height}, {', '.join(shown)}")
     if decoded.damaged:
         warn(f"damaged and left out: {', '.join(decoded.damaged)}")
         raise typer.Exit(DAMAGED)
-
-
-def _write_picture(output: Path, picture: NDArray[np.uint8], icc: bytes | None) -> None:
-    from ssic.image import save_picture
-
-    if is_pipe(output):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "picture.png"
-            save_picture(picture, path, icc)
-            write(output, path.read_bytes())
-        return
-    with replacing(output) as temporary:
-        try:
-            save_picture(picture, temporary, icc)
-        except ImageError as error:
-            raise ImageError(str(error).replace(str(temporary), str(output))) from error.__cause__

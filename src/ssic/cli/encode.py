@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ssic.cli.files import check_json, is_pipe, read, split, write
-from ssic.cli.terminal import progress, show_file
+from ssic.cli.files import check_output, is_pipe, read, split, write
+from ssic.cli.terminal import progress, say, show_file
 from ssic.errors import InvalidInput
 
 _MASK = "Mask (one of --mask, --coco, --boxes, --grid; none of them makes one group)"
@@ -98,10 +98,10 @@ def encode(
     cells = _cells(grid)
     exceptions = _exceptions(group_quality)
     if output is None:
-        if is_pipe(picture):
-            raise InvalidInput("a picture from stdin needs an output: -o FILE, or -o -")
+        if is_pipe(picture) or not picture.name:
+            raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
-    check_json(output, as_json)
+    check_output(output, (picture, mask, names, coco, boxes), as_json=as_json)
 
     with progress("reading the picture") as stage:
         from ssic.codec import SsicFile
@@ -136,11 +136,11 @@ def encode(
             device=device,
             progress=stage,
         )
+    info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
-    info = SsicFile(data).info()
     seconds = round(time.perf_counter() - begun, 3)
     if as_json:
-        print(json.dumps(info | {"seconds": seconds}))
+        say(json.dumps(info | {"seconds": seconds}))
     else:
         show_file(str(output), info, stderr=is_pipe(output))
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssic.errors import FormatError, InvalidInput
+from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
 
 if TYPE_CHECKING:
     from ssic.codec import SsicFile
+    from ssic.format import Bytes
+
+
+_TEMPORARY = ".ssic-"
 
 
 def is_pipe(path: Path) -> bool:
@@ -25,45 +30,70 @@ def is_pipe(path: Path) -> bool:
 
 def read(path: Path) -> bytes:
     """All of a file, or of stdin."""
-    return sys.stdin.buffer.read() if is_pipe(path) else path.read_bytes()
+    if not is_pipe(path):
+        return path.read_bytes()
+    if sys.stdin is None:  # Python's way to say that it is closed
+        raise _os_error(errno.EBADF, "stdin")
+    return sys.stdin.buffer.read()
 
 
-def open_ssic(path: Path, model: str | None = None) -> tuple[SsicFile, bytes]:
-    """An opened file, and its bytes; errors name the file."""
+def open_ssic(path: Path, model: str | None = None) -> tuple[SsicFile, Bytes]:
+    """An opened file, and its bytes, of which those of a file on disk are read as they are needed; errors
+    name the file."""
     from ssic.codec import SsicFile
+    from ssic.format import FileBytes
 
-    data = read(path)
+    on_disk = not is_pipe(path) and stat.S_ISREG(path.stat().st_mode)
+    data = FileBytes(path) if on_disk else read(path)
+    with naming(path):
+        if not len(data):
+            raise TruncatedFile("the file is empty")
+        try:
+            return SsicFile(data, model=model), data
+        except NotAnSsicFile as error:
+            raise NotAnSsicFile(f"this is not an ssic file: {error}") from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors about the content of a file begin with its path."""
     try:
-        return SsicFile(data, model=model), data
-    except FormatError as error:
-        raise type(error)(f"{path}: {error}") from error
+        yield
+    except (FormatError, UnknownGroup, UnknownModel) as error:
+        error.args = (f"{'stdin' if is_pipe(path) else path}: {error}",)
+        raise
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file, or to stdout."""
-    if is_pipe(path):
+    if not is_pipe(path):
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        return
+    if sys.stdout is None:
+        raise _os_error(errno.EBADF, "stdout")
+    with _errors_about("stdout"):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-        return
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to. Once that went well it takes the place of `target`; if not, it is
     removed, and what was there before is as it was."""
-    target = Path(os.path.realpath(target))  # a link stays a link
-    try:
-        before = target.stat()
-    except FileNotFoundError:
-        before = None
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        yield target  # a device or a named pipe: nothing to preserve, and nothing to be put in its place
-        return
-    # Not from `tempfile`: its files are private, and this one shall have the usual permissions.
-    temporary = target.with_name(f".ssic-{secrets.token_hex(6)}{target.suffix}")
-    try:
+    with _errors_about(str(target)):
+        try:
+            before = target.stat()
+        except FileNotFoundError:
+            before = None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            # A device or a pipe: nothing to preserve, and nothing to be put in its place. (Its path must stay as
+            # it is: what /dev/stdout and /dev/fd/63 link to is no path, where it is a pipe.)
+            yield target
+            return
+        target = Path(os.path.realpath(target))  # a link stays a link
+        # Not from `tempfile`: its files are private, and this one shall have the usual permissions.
+        temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{target.suffix}")
         try:
             temporary.touch(exist_ok=False)
             yield temporary
@@ -72,19 +102,46 @@ def replacing(target: Path) -> Iterator[Path]:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(target)) from error
 
 
-def check_json(output: Path, as_json: bool) -> None:
-    """
+def check_output(output: Path, inputs: Iterable[Path | None], *, as_json: bool) -> None:
+    """Refuses, before the work, an output that can't or shall not be written.
+
     Raises:
-        InvalidInput: file and JSON would both go to stdout.
+        InvalidInput: file and JSON would both go to stdout, or the output is one of the inputs.
+        OSError: the folder of the output does not exist, or the output is a folder itself.
     """
-    if as_json and is_pipe(output):
-        raise InvalidInput("--json and -o - both want stdout: write the file to a path")
+    if is_pipe(output):
+        if as_json:
+            raise InvalidInput("--json and -o - both want stdout: write the file to a path")
+        return
+    if output.is_dir():
+        raise _os_error(errno.EISDIR, str(output))
+    if not output.exists() and not (folder := Path(os.path.realpath(output)).parent).is_dir():
+        raise OSError(errno.ENOENT, f"there is no folder {folder}", str(output))
+    for path in inputs:
+        if path is not None and not is_pipe(path) and _is_same(output, path):
+            raise InvalidInput(f"{output} is read and would be overwritten: write to another file")
+
+
+def _is_same(output: Path, path: Path) -> bool:
+    return output.is_file() and path.is_file() and output.samefile(path)
+
+
+def _os_error(number: int, name: str) -> OSError:
+    return OSError(number, os.strerror(number), name)
+
+
+@contextmanager
+def _errors_about(name: str) -> Iterator[None]:
+    """Errors that name no file, or a temporary one, name this one."""
+    try:
+        yield
+    except OSError as error:
+        other = error.filename is not None and not Path(str(error.filename)).name.startswith(_TEMPORARY)
+        if error.errno is None or other:
+            raise
+        raise OSError(error.errno, error.strerror, name) from error
 
 
 def split(lists: list[str] | None) -> list[str] | None:

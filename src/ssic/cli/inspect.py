@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.files import is_pipe, open_ssic, split, write
-from ssic.cli.terminal import DAMAGED, show_file, warn
+from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.terminal import DAMAGED, say, show_file, warn
 from ssic.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ssic.codec import SsicFile
+    from ssic.format import Bytes
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
 
@@ -23,15 +30,17 @@ def info(
     opened, _ = open_ssic(file)
     facts = opened.info()
     damaged = opened.damaged()
+    if damaged:
+        facts["damaged"] = damaged
     if as_json:
-        print(json.dumps(facts))
+        say(json.dumps(facts))
     else:
         show_file(str(file), facts)
     if damaged:
         warn(f"damaged: {', '.join(damaged)}")
         raise typer.Exit(DAMAGED)
     if not as_json:
-        print("All segments are intact.")
+        say("All segments are intact.")
 
 
 def extract(
@@ -43,8 +52,10 @@ def extract(
     wanted = split(groups)
     if wanted is None:
         raise InvalidInput("--groups is empty; name at least one group")
+    check_output(output, (), as_json=False)
     opened, _ = open_ssic(file)
-    data = opened.extract(wanted)
+    with naming(file):
+        data = opened.extract(wanted)
     write(output, data)
     _say(output, data)
 
@@ -56,10 +67,36 @@ def merge(
     """Put the groups of several files, for instance of extracts, into one file."""
     from ssic.codec import merge as merge_files
 
-    # Opened first, so that an error names the file.
-    data = merge_files([open_ssic(file)[1] for file in files])
+    if sum(map(is_pipe, files)) > 1:
+        raise InvalidInput("stdin can be read once: name - once, and other files by their paths")
+    check_output(output, (), as_json=False)
+    # Opened and read first, so that an error names the file.
+    parts = [_whole(file, *open_ssic(file)) for file in files]
+    with _numbering(files):
+        data = merge_files(parts)
     write(output, data)
     _say(output, data)
+
+
+def _whole(file: Path, opened: SsicFile, data: Bytes) -> Bytes:
+    from ssic.format import read_segment
+
+    with naming(file):
+        for group in opened.groups:
+            read_segment(data, opened.head, group.id)
+    return data
+
+
+@contextmanager
+def _numbering(files: Sequence[Path]) -> Iterator[None]:
+    """An error that speaks of "file 1" says which that is."""
+    try:
+        yield
+    except InvalidInput as error:
+        numbers = sorted({int(n) for n in re.findall(r"\bfile ([0-9]{1,5})\b", str(error))})
+        legend = ", ".join(f"file {n} is {files[n]}" for n in numbers if n < len(files))
+        error.args = (f"{error} ({legend})" if legend else str(error),)
+        raise
 
 
 def _say(output: Path, data: bytes) -> None:
@@ -67,4 +104,4 @@ def _say(output: Path, data: bytes) -> None:
 
     if not is_pipe(output):
         names = ", ".join(group.name for group in SsicFile(data).groups)
-        print(f"{output}: {len(data):,} bytes, {names}")
+        say(f"{output}: {len(data):,} bytes, {names}")

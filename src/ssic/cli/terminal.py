@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
 
 import typer
@@ -47,10 +48,16 @@ class Reporting(TyperGroup):
             warnings.showwarning = _show_warning
             warnings.simplefilter("always", UserWarning)  # a group left out must not go unsaid
             try:
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+                with _about_stdout():
+                    if sys.stdout is not None:
+                        sys.stdout.flush()  # now, when an error can still be told
+                return result
             except (SsicError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.EPIPE:
                     raise  # typer knows how to end quietly when the reader of a pipe is gone
+                if isinstance(error, OSError):
+                    _give_up_stdout()
                 if ctx.params["debug"]:
                     traceback.print_exc()
                 _print_line("error", _describe(error))
@@ -62,7 +69,32 @@ def warn(message: object) -> None:
     _print_line("warning", str(message))
 
 
+def say(text: str) -> None:
+    """Print a line to stdout."""
+    with _about_stdout():
+        print(text)
+
+
+@contextmanager
+def _about_stdout() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error
+
+
+def _give_up_stdout() -> None:
+    """If stdout can't take what was printed, Python would try again at its end, and complain on its own."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = io.StringIO()
+
+
 def _print_line(kind: str, text: str) -> None:
+    if sys.stderr is None:  # it is closed; print would take stdout instead
+        return
     print(f"ssic: {kind}: {' '.join(text.splitlines())}", file=sys.stderr)
 
 
@@ -104,11 +136,15 @@ def progress(first: str, *, log: bool = False) -> Iterator[Callable[[str], None]
 
 
 def show_file(title: str, info: Mapping[str, Any], *, stderr: bool = False) -> None:
-    """Print the head of a file (a dictionary as `SsicFile.info` returns it) as a table of its groups."""
+    """Print the head of a file as a table of its groups.
+
+    Args:
+        info: a dictionary as `SsicFile.info` returns it; with "damaged", names of groups that will be marked.
+    """
     from rich import box
     from rich.table import Table
 
-    groups = info["groups"]
+    groups, damaged = info["groups"], info.get("damaged", ())
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("id", justify="right")
     table.add_column("group", overflow="fold")
@@ -121,18 +157,20 @@ def show_file(title: str, info: Mapping[str, Any], *, stderr: bool = False) -> N
         about = ["" if g[key] is None else f"{g[key]:.2f}" if key == "score" else g[key] for key in optional]
         share = g["bytes"] / info["file_bytes"]
         sizes = (f"{g['quality']}", f"{g['blocks']:,}", f"{g['bytes']:,}", f"{share:.1%}")
-        table.add_row(str(g["id"]), g["name"] + (" (encrypted)" if g["encrypted"] else ""), *about, *sizes)
+        marks = (" (encrypted)" if g["encrypted"] else "") + (" (damaged)" if g["name"] in damaged else "")
+        table.add_row(str(g["id"]), g["name"] + marks, *about, *sizes)
     table.add_row(
         "", "head", *[""] * len(optional), "", "", f"{info['head_bytes']:,}", _share(info), style="dim"
     )
     bits = 8 * info["file_bytes"] / (info["width"] * info["height"])
     console = _console(stderr)
-    console.print(
-        f"{title}: {info['width']}x{info['height']}, {info['file_bytes']:,} bytes, {bits:.3f} bits per pixel, "
-        f"model {info['model']}",
-        soft_wrap=True,
-    )
-    console.print(table)
+    with nullcontext() if stderr else _about_stdout():
+        console.print(
+            f"{title}: {info['width']}x{info['height']}, {info['file_bytes']:,} bytes, {bits:.3f} bits per pixel, "
+            f"model {info['model']}",
+            soft_wrap=True,
+        )
+        console.print(table)
 
 
 def _share(info: Mapping[str, Any]) -> str:

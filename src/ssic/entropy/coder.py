@@ -36,9 +36,9 @@ UNIT = 1 << LATENT_BITS
 LARGEST = 1 << 20
 """Latents are limited to half of this; no picture comes near."""
 
-STEP_WORTH = 3 * 6 / math.log(2)
+STEP_WORTH = 4 * 6 / math.log(2)
 """Bits that an error of one step, squared, is worth to the encoder. 6 / ln 2 is what the trade-off of a fine uniform
-quantiser gives (see `EntropyModel`), were no symbol context for others; three times that did best on held-out
+quantiser gives (see `EntropyModel`), were no symbol context for others; four times that did best on held-out
 pictures."""
 
 _ESCAPE_BITS = 2 * LARGEST.bit_length()

@@ -26,8 +26,9 @@ HEAD_FLAGS = 0x7F
 NAME, CLASS, CLASS_OF_NAME, SCORE, ENCRYPTED, SAME_QUALITY = 1, 2, 4, 8, 16, 32
 GROUP_FLAGS = 0x3F
 
-# Text that a terminal or a page would obey instead of showing, and what makes two names look alike.
-_UNSAFE_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+# Text that a terminal or a page would obey instead of showing, and what makes two names look alike; and the
+# comma, which separates groups on the command line.
+_UNSAFE_TEXT = re.compile("[\x00-\x1f,\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _TAG = re.compile("[A-Za-z]{4}")
 _NUMBERED = re.compile("(.*[^ ]) [0-9]+")
 
@@ -62,13 +63,22 @@ def grid(width: int, height: int) -> tuple[int, int]:
 
 def text_fault(text: str) -> str | None:
     """Why `text` can't be a name or class, or None if it can."""
-    if _UNSAFE_TEXT.search(text):
-        return "has control or invisible characters"
+    if found := _UNSAFE_TEXT.search(text):
+        return "has a comma" if found[0] == "," else "has control or invisible characters"
     if not text or text != text.strip(" "):
         return "is empty, or starts or ends with a space"
     if len(text.encode()) > MAX_TEXT_BYTES:
         return f"has more than {MAX_TEXT_BYTES} bytes"
     return None
+
+
+def as_text(text: str) -> str:
+    """`text` with what can't be in a name or class replaced by single spaces; may be empty, or too long.
+
+    >>> as_text("dog,\\twild ")
+    'dog wild'
+    """
+    return " ".join(_UNSAFE_TEXT.sub(" ", text).split())
 
 
 def is_tag(tag: str) -> bool:

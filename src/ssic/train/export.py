@@ -10,7 +10,7 @@ from ssic.entropy.freeze import freeze
 from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.network import Network
-from ssic.model.weights import Weights, save_weights
+from ssic.model.weights import Weights, model_id, save_weights
 from ssic.train.tables import fit_tables
 from ssic.train.trainer import read_checkpoint
 
@@ -52,7 +52,7 @@ def export(
     floats = {k: v.float().numpy() for k, v in network.state_dict().items()}
     twin = freeze(network.entropy)
     if pictures:
-        weights = Weights(network.config, b"", {}, floats, twin)
+        weights = Weights(network.config, model_id(network.config.to_json(), twin), {}, floats, twin)
         twin = freeze(network.entropy, fit_tables(weights, pictures))
         facts["tables"] = f"fitted to {len(pictures)} pictures"
     target.parent.mkdir(parents=True, exist_ok=True)

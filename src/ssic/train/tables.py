@@ -29,7 +29,7 @@ entry, and rare classes stay close to it."""
 CROP = 512
 
 
-class _Counting(LatentCoder):
+class Counting(LatentCoder):
     """Counts the symbols that it encodes."""
 
     def __init__(self, coder: LatentCoder) -> None:
@@ -56,7 +56,7 @@ def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
         InvalidInput: no picture has 512 pixels on its shorter side.
     """
     codec = Codec(weights)
-    counting = _Counting(codec.coder)
+    counting = Counting(codec.coder)
     codec.coder = counting
     used = 0
     for path in pictures:
