@@ -19,7 +19,7 @@ from conftest import natural_picture
 from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
 from ssic.format.rangecoder import TOTAL
-from ssic.model.weights import load_weights
+from ssic.model.weights import find_weights, load_weights
 from ssic.train.data import HELD_OUT, Pictures, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities
@@ -141,6 +141,18 @@ def test_fitted_tables_cost_less_than_gaussian_ones_for_the_symbols_they_were_fi
     assert bits[1] < 0.99 * bits[0]
     with pytest.raises(InvalidInput, match="512 pixels"):
         export(checkpoint, tmp_path / "w.safetensors", pictures=sorted(folder.iterdir()))
+
+
+def test_training_goes_on_from_shipped_weights(folder, tmp_path):
+    shipped = load_weights(find_weights("small"))
+    trainer = Trainer(
+        options(folder, tmp_path, weights=find_weights("small"), steps=shipped.card["step"] + 1)
+    )
+    assert (trainer.step, trainer.samples) == (shipped.card["step"], shipped.card["samples"])
+    name = "synthesis.bypass.weight"
+    np.testing.assert_array_equal(trainer.network.state_dict()[name].numpy(), shipped.floats[name])
+    trainer.run()
+    assert trainer.step == shipped.card["step"] + 1
 
 
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):

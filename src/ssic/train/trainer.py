@@ -30,6 +30,7 @@ from ssic.image import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.network import Estimate, Network, PlanTensors
 from ssic.model.runtime import usable_device
+from ssic.model.weights import load_weights
 from ssic.plan import make_plan
 from ssic.train.data import Pictures, decode, find_pictures
 from ssic.train.initialise import block_covariance, start_as_klt
@@ -58,7 +59,8 @@ class TrainOptions:
         device: "cpu", "cuda"...
         threads: CPU threads; None leaves torch's default.
         checkpoint_minutes: how often a checkpoint is written.
-        weights: start from the averages of this checkpoint of another run instead of from a KLT.
+        weights: start from this weights file, or from the averages of this checkpoint of another run, instead of
+            from a KLT.
         compile: use `torch.compile`.
     """
 
@@ -217,11 +219,7 @@ class Trainer:
         if not fresh:
             self._load(checkpoint)
         elif options.weights is not None:
-            state = self._read(options.weights)
-            self.network.load_state_dict(state["average"])
-            self.average.load_state_dict(state["average"])
-            self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
-            self.first = self.step
+            self._start_from(options.weights)
         self.forward: Callable[..., Any] = torch.compile(self.network) if options.compile else self.network
 
     # -- checkpoints -------------------------------------------------------------------------------------------
@@ -252,6 +250,23 @@ class Trainer:
                 f"{path} was trained with another configuration than preset {self.options.preset!r}"
             )
         return state
+
+    def _start_from(self, path: Path) -> None:
+        """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
+        if path.suffix == ".safetensors":
+            weights = load_weights(path)
+            if weights.config != self.config:
+                raise ModelError(f"{path} has another configuration than preset {self.options.preset!r}")
+            average = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
+            card = weights.card
+            counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
+        else:
+            state = self._read(path)
+            average, counts = state["average"], (state["step"], state["samples"], state["seconds"])
+        self.network.load_state_dict(average)
+        self.average.load_state_dict(average)
+        self.step, self.samples, self.seconds = counts
+        self.first = self.step
 
     def _load(self, path: Path) -> None:
         state = self._read(path)
