@@ -31,7 +31,8 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="Start from another run's checkpoint.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from a weights file, or another run's checkpoint."),
     ] = None,
     compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
 ) -> None:
