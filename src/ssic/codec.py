@@ -82,7 +82,7 @@ class Codec:
         Args:
             weights: from `ssic.model.weights.load_weights`.
             device: of the float networks, as torch names it.
-            precision: of the float networks; changes pixels by less than a rounding step, and no byte's meaning.
+            precision: of the float networks; moves some pixels by one level, and changes no byte's meaning.
         """
         # Here, because it imports torch, which takes seconds: heads, extract and merge do without.
         from ssic.model.runtime import Transforms
