@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,20 @@ from ssic import GroupMask
 from ssic.mask import block_grid
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".tif", ".tiff", ".bmp")
+
+
+def options(description: str | None, qualities: Sequence[int]) -> argparse.Namespace:
+    """The command line of a benchmark over `sets`: images, masks, qualities, json."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, help="folder of pictures (default: the demo photograph)")
+    parser.add_argument(
+        "--masks", type=Path, help="label maps, PNG, named like the pictures (default: nine groups)"
+    )
+    parser.add_argument("--qualities", type=int, nargs="+", default=list(qualities))
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
 
 
 def photograph() -> Path:

@@ -15,10 +15,8 @@ latent is to a byte. By default the demo photograph with nine groups; to run it 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import ssic
+from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
 
@@ -26,16 +24,7 @@ PARTS = ("file", "overhead", "head", "mask", "hyper", "substreams")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=Path, help="folder of pictures (default: the demo photograph)")
-    parser.add_argument(
-        "--masks", type=Path, help="label maps, PNG, named like the pictures (default: nine groups)"
-    )
-    parser.add_argument("--qualities", type=int, nargs="+", default=[20, 40, 60, 80])
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+    options = arguments(__doc__, [20, 40, 60, 80])
 
     codec = ssic.Codec.load()
     measured = []

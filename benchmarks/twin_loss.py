@@ -20,14 +20,13 @@ compares those. (The weights file holds the larger float weights in 16 bits; the
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
 from ssic.entropy.coder import LatentCoder
@@ -164,16 +163,7 @@ def measure(models: Models, pixels: NDArray[np.uint8], mask: GroupMask, quality:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=Path, help="folder of pictures (default: the demo photograph)")
-    parser.add_argument(
-        "--masks", type=Path, help="label maps, PNG, named like the pictures (default: nine groups)"
-    )
-    parser.add_argument("--qualities", type=int, nargs="+", default=[10, 20, 40, 60, 80, 95])
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+    options = arguments(__doc__, [10, 20, 40, 60, 80, 95])
 
     models = Models.load()
     measured = [
