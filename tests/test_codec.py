@@ -87,6 +87,22 @@ def test_groups_go_by_name_class_and_id_and_come_back_cropped_and_filled(picture
         ssic.decode(data, "dig")
 
 
+@settings(max_examples=15)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_a_cropped_group_is_the_box_of_it_in_the_whole(height, width, seed):
+    mask = blob_mask(seed, -(-height // 16), -(-width // 16), 3)
+    opened = ssic.SsicFile(ssic.encode(smooth_picture(height, width), mask))
+    for group in opened.mask.groups:
+        whole, cut = opened.decode_pixels(group), opened.decode_pixels(group, crop=True)
+        left, top, right, bottom = cut.box
+        assert whole.box == (0, 0, width, height)
+        assert cut.present.sum() == whole.present.sum()
+        np.testing.assert_array_equal(cut.present, whole.present[top:bottom, left:right])
+        np.testing.assert_array_equal(cut.pixels, whole.pixels[top:bottom, left:right])
+        edges = (cut.present[0], cut.present[-1], cut.present[:, 0], cut.present[:, -1])
+        assert all(edge.any() for edge in edges), "the box could be smaller"
+
+
 def test_extract_and_merge_move_bytes_only(picture):
     mask = blob_mask(8, 6, 9, 4)
     data = ssic.encode(picture, mask)
