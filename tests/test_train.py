@@ -23,10 +23,9 @@ from ssic.model.weights import find_weights, load_weights
 from ssic.train.data import HELD_OUT, Pictures, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities
+from ssic.train.muon import Muon, orthogonalise
 from ssic.train.tables import QUALITIES, Counting
 from ssic.train.trainer import Trainer, TrainOptions, split_parameters
-
-pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="training needs torch 2.9")
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +179,35 @@ def test_every_parameter_has_one_optimiser(folder, tmp_path):
     assert len(ids) == len(set(ids)) == len(list(network.parameters()))
     assert all(p.ndim == 2 for p in parts[0])
     assert len(parts[1]) == 2
+
+
+def test_muon_makes_updates_orthogonal():
+    """Singular values end near 1, in directions that are the gradient's own; all shapes, also several at once."""
+    generator = torch.Generator().manual_seed(3)
+    for shape in ((1, 24, 24), (3, 16, 40), (2, 40, 16)):
+        x = torch.randn(shape, generator=generator)
+        done = orthogonalise(x, torch.float32)
+        assert done.shape == x.shape
+        values = torch.linalg.svdvals(done)
+        assert values.min() > 0.3  # those of square matrices reach down to almost nothing
+        assert values.max() < 1.3
+        u, _, v = torch.linalg.svd(x, full_matrices=False)
+        turned = u.mT @ done @ v.mT
+        assert (turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))).abs().max() < 1e-3
+
+
+def test_muon_steps_as_its_definition_says():
+    generator = torch.Generator().manual_seed(4)
+    matrices = [torch.nn.Parameter(torch.randn(6, 10, generator=generator)) for _ in range(2)]
+    expected = [p.detach().clone() for p in matrices]
+    means = [torch.zeros(6, 10) for _ in matrices]
+    optimiser = Muon(matrices, lr=0.1, weight_decay=0.02, dtype=torch.float32)
+    for _ in range(3):
+        for i, p in enumerate(matrices):
+            p.grad = torch.randn(6, 10, generator=generator)
+            means[i] = 0.95 * means[i] + 0.05 * p.grad
+            update = orthogonalise((0.05 * p.grad + 0.95 * means[i])[None], torch.float32)[0]
+            expected[i] = expected[i] * (1 - 0.1 * 0.02) - 0.1 * 0.2 * 10**0.5 * update
+        optimiser.step()
+    for p, value in zip(matrices, expected, strict=True):
+        assert torch.allclose(p, value, atol=1e-5)

@@ -35,6 +35,10 @@ def train(
         typer.Option(metavar="FILE", help="Start from a weights file, or another run's checkpoint."),
     ] = None,
     compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="auto|float32|bfloat16", help="Of matrix products; auto is what is fast here."),
+    ] = None,
 ) -> None:
     """Train a model until the time or the steps are used up, or until Ctrl-C; both leave a checkpoint."""
     given: dict[str, Any] = {
@@ -49,6 +53,7 @@ def train(
         "seed": seed,
         "weights": weights,
         "compile": compile_,
+        "precision": precision,
     }
     with progress("reading the pictures", log=True) as show:
         from ssic.train.trainer import Trainer, TrainOptions

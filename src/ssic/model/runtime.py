@@ -26,6 +26,18 @@ def fast_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native() else torch.float32
 
 
+def find_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """
+    Raises:
+        InvalidInput: there is no such precision.
+    """
+    if name == "auto":
+        return fast_precision(device)
+    if name not in ("float32", "bfloat16"):
+        raise InvalidInput(f"precision is auto, float32 or bfloat16, not {name!r}")
+    return torch.float32 if name == "float32" else torch.bfloat16
+
+
 def usable_device(name: str) -> torch.device:
     """
     Raises:
@@ -44,12 +56,7 @@ class Transforms:
 
     def __init__(self, weights: Weights, device: str = "cpu", precision: Precision = "auto") -> None:
         self.device = usable_device(device)
-        if precision == "auto":
-            self.dtype = fast_precision(self.device)
-        elif precision in ("float32", "bfloat16"):
-            self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        else:
-            raise InvalidInput(f"precision is auto, float32 or bfloat16, not {precision!r}")
+        self.dtype = find_precision(precision, self.device)
         network = Network(weights.config)
         state = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
         try:
