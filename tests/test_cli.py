@@ -497,7 +497,7 @@ def test_unusable_outputs_are_refused_before_the_work(
         raise AssertionError("the work was begun")
 
     monkeypatch.setattr("ssic.image.load_picture", refuse)
-    monkeypatch.setattr("ssic.codec.SsicFile", refuse)
+    monkeypatch.setattr("ssic.file.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
         for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):
             code, out, err = run(*line, "-o", output)

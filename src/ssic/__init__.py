@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ssic.errors import SsicError
 
 if TYPE_CHECKING:
-    from ssic.codec import Codec, DamagedGroups, SsicFile, decode, encode, merge, open
+    from ssic.codec import Codec, encode
+    from ssic.file import DamagedGroups, SsicFile, decode, merge, open
     from ssic.format import DecodeLimits
     from ssic.mask import GroupMask
 
@@ -36,9 +37,17 @@ __all__ = [
 ]
 
 # Imported when first used (PEP 562), so that `import ssic` and `ssic --help` take no time.
-_HOMES = {"DecodeLimits": "ssic.format", "GroupMask": "ssic.mask"} | dict.fromkeys(
-    ("Codec", "DamagedGroups", "SsicFile", "decode", "encode", "merge", "open"), "ssic.codec"
-)
+_HOMES = {
+    "Codec": "ssic.codec",
+    "DamagedGroups": "ssic.file",
+    "DecodeLimits": "ssic.format",
+    "GroupMask": "ssic.mask",
+    "SsicFile": "ssic.file",
+    "decode": "ssic.file",
+    "encode": "ssic.codec",
+    "merge": "ssic.file",
+    "open": "ssic.file",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,8 +19,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from ssic.codec import DamagedGroups, GroupNames, SsicFile, encode
+from ssic.codec import encode
 from ssic.errors import DamagedSegment, FormatError, ModelError
+from ssic.file import DamagedGroups, GroupNames, SsicFile
 from ssic.format.layout import MAGIC
 from ssic.image import compose
 

@@ -104,8 +104,8 @@ def encode(
     check_output(output, (picture, mask, names, coco, boxes), as_json=as_json)
 
     with progress("reading the picture") as stage:
-        from ssic.codec import SsicFile
         from ssic.codec import encode as encode_picture
+        from ssic.file import SsicFile
         from ssic.image import load_picture
         from ssic.mask import GroupMask
 

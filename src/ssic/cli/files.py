@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
 
 if TYPE_CHECKING:
-    from ssic.codec import SsicFile
+    from ssic.file import SsicFile
     from ssic.format import Bytes
 
 
@@ -40,7 +40,7 @@ def read(path: Path) -> bytes:
 def open_ssic(path: Path, model: str | None = None) -> tuple[SsicFile, Bytes]:
     """An opened file, and its bytes, of which those of a file on disk are read as they are needed; errors
     name the file."""
-    from ssic.codec import SsicFile
+    from ssic.file import SsicFile
     from ssic.format import FileBytes
 
     on_disk = not is_pipe(path) and stat.S_ISREG(path.stat().st_mode)

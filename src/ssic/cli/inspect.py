@@ -16,7 +16,7 @@ from ssic.cli.terminal import DAMAGED, say, show_file, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from ssic.codec import SsicFile
+    from ssic.file import SsicFile
     from ssic.format import Bytes
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
@@ -65,7 +65,7 @@ def merge(
     output: Output,
 ) -> None:
     """Put the groups of several files, for instance of extracts, into one file."""
-    from ssic.codec import merge as merge_files
+    from ssic.file import merge as merge_files
 
     if sum(map(is_pipe, files)) > 1:
         raise InvalidInput("stdin can be read once: name - once, and other files by their paths")
@@ -100,7 +100,7 @@ def _numbering(files: Sequence[Path]) -> Iterator[None]:
 
 
 def _say(output: Path, data: bytes) -> None:
-    from ssic.codec import SsicFile
+    from ssic.file import SsicFile
 
     if not is_pipe(output):
         names = ", ".join(group.name for group in SsicFile(data).groups)

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.codec import Codec, SsicFile
+from ssic.codec import Codec
 from ssic.errors import DamagedSegment
 from ssic.eval.metrics import decibels, ms_ssim, psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
+from ssic.file import SsicFile
 from ssic.image import Picture
 from ssic.mask import GroupMask
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.codec import SsicFile
 from ssic.errors import InvalidInput
 from ssic.eval.measure import Ssic
 from ssic.eval.metrics import psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.eval.report import environment
+from ssic.file import SsicFile
 from ssic.image import compose, crop_box
 from ssic.mask import GroupMask
 
