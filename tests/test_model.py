@@ -15,7 +15,7 @@ from ssic.errors import ModelError
 from ssic.image import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.entropy_model import bits
-from ssic.model.layers import PIECE, QualityTable, TokenLinear
+from ssic.model.layers import PIECE, QualityTable, TokenLinear, _Depthwise
 from ssic.model.network import Network, PlanTensors
 from ssic.model.weights import find_weights, load_weights, model_id, save_weights
 from ssic.plan import make_plan
@@ -28,6 +28,7 @@ TINY = ModelConfig(
     hyper_features=16,
     context_width=24,
     anchors=3,
+    local=True,
 )
 
 
@@ -78,13 +79,39 @@ def test_values_behind_a_border_change_nothing_in_front_of_it():
     assert not torch.equal(one.pixels, two.pixels)
 
 
-def test_window_attention_gradients_are_those_of_the_plain_formula():
+def test_block_gradients_are_those_of_the_plain_formula():
     """The hand-written backward of gathering and scattering, on windows with empty slots."""
     network, plan = random_network().double(), tensors(blob_mask(4, 5, 7, 3))
     block = network.analysis.blocks_coarse[1]
     n = len(plan.quality)
     x = torch.randn(n, TINY.widths[1], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t: block(t, plan.coarse[1])[:: max(1, n // 5), ::16], (x,))
+    assert torch.autograd.gradcheck(
+        lambda t: block(t, plan.coarse.windows[1], plan.coarse.neighbours)[:: max(1, n // 5), ::16], (x,)
+    )
+
+
+def test_local_mixing_and_its_gradients_are_those_of_a_masked_convolution():
+    """On a whole picture; with two groups, of each group with the other one as zeros."""
+    mask = blob_mask(5, 6, 7, 2)
+    neighbours = torch.from_numpy(make_plan(mask).neighbours)
+    x = torch.randn(42, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(9, 3, dtype=torch.float64, requires_grad=True)
+    kernel = weight.T.reshape(3, 1, 3, 3)
+    grid = x.T.reshape(1, 3, 6, 7)
+    expected = torch.zeros_like(x)
+    for group in (0, 1):
+        own = torch.from_numpy(mask == group)
+        mixed = torch.nn.functional.conv2d(grid * own, kernel, padding=1, groups=3) * own
+        expected = expected + mixed.reshape(3, 42).T
+    got = _Depthwise.apply(x, weight, neighbours)
+    torch.testing.assert_close(got, expected)
+    towards = torch.randn_like(x)
+    for mine, theirs in zip(
+        torch.autograd.grad(got, (x, weight), towards),
+        torch.autograd.grad(expected, (x, weight), towards),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_inference_in_pieces_is_training_at_once():

@@ -113,3 +113,22 @@ def test_a_group_alone_is_planned_as_in_company(mask):
         tokens = (scale * rows[:, None] + np.arange(scale)).reshape(-1)
         sees = visible(all_, len(all_.scatter))[np.ix_(tokens, tokens)]
         np.testing.assert_array_equal(visible(own, len(own.scatter)), sees)
+
+
+@settings(max_examples=25)
+@given(masks())
+def test_fine_neighbours_are_those_on_the_fine_grid(mask):
+    plan = make_plan(mask)
+    n = len(plan)
+    h, w = mask.shape
+    token = np.full((2 * h + 2, 2 * w + 2), -1)
+    group = np.full(token.shape, -1)
+    for i, b in enumerate(plan.block):
+        for j in range(4):
+            at = 2 * (b // w) + j // 2 + 1, 2 * (b % w) + j % 2 + 1
+            token[at], group[at] = 4 * i + j, plan.group[i]
+    for y, x in zip(*np.nonzero(token >= 0), strict=True):
+        around = [
+            token[y + dy, x + dx] if group[y + dy, x + dx] == group[y, x] else 4 * n for dy, dx in NEIGHBOURS
+        ]
+        assert plan.fine_neighbours[token[y, x]].tolist() == around

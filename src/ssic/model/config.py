@@ -33,6 +33,7 @@ class ModelConfig:
         widths: channels at 1/8 and at 1/16 of the picture.
         depths: GI Swin blocks at 1/8 and at 1/16, in each of analysis and synthesis.
         head_width: channels per attention head.
+        local: mix each token with its neighbours of the same group by a depthwise 3x3 convolution, before attention.
         mlp_ratio: hidden width of a block's MLP over its width.
         slices: channels of the latent `y` in each of the slices that are coded one after another.
         hyper_channels: channels of the hyper-latent `z`.
@@ -54,6 +55,7 @@ class ModelConfig:
     context_width: int = 160
     anchors: int = 12
     lambda_range: tuple[float, float] = (0.001, 0.256)
+    local: bool = False
 
     @property
     def latent_channels(self) -> int:

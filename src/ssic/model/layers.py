@@ -5,8 +5,8 @@ All work on token lists, [N, C]; what a token may see is decided by index arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,21 @@ from ssic.plan import WINDOW
 PIECE = 512
 """Tokens that inference multiplies at a time."""
 
+TOKENS_AT_ONCE = 1 << 14
+"""Tokens whose neighbours are summed up at a time: bounds memory, nothing else."""
+
 WINDOWS_AT_ONCE = 64
 """Windows whose attention inference computes at a time: bounds memory, nothing else."""
 
 WindowIndex = tuple[Tensor, Tensor, Tensor]
 """`gather` [W, 64], `key` [W, 64] and `scatter` [N] of `ssic.plan.Windows`, as tensors."""
+
+
+class LevelIndex(NamedTuple):
+    """Who sees whom at one resolution: plain and shifted windows, and `neighbours` [N, 8] (N for none)."""
+
+    windows: Sequence[WindowIndex]
+    neighbours: Tensor
 
 
 class _IntoWindows(torch.autograd.Function):
@@ -54,6 +64,38 @@ class _OutOfWindows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad.new_zeros(ctx.slots, grad.shape[1]).index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+class _Depthwise(torch.autograd.Function):
+    """x [N, C], weight [9, C], neighbours [N, 8] (N for none) -> sum over a token and its neighbours of the same
+    group, each weighed by its offset.
+
+    Being a neighbour is mutual, and the offsets are listed so that i and 7 - i are opposite: so the gradient is the
+    same sum with the weights turned around, again by gathering.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight, neighbours)
+        return _around(x, weight, neighbours)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, neighbours = ctx.saved_tensors
+        padded = F.pad(x, (0, 0, 0, 1))
+        parts = [(padded.index_select(0, neighbours[:, i]) * grad).sum(0) for i in range(8)]
+        parts.insert(4, (x * grad).sum(0))
+        return _around(grad, weight.flip(0), neighbours), torch.stack(parts).to(weight.dtype), None
+
+
+def _around(x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+    padded = F.pad(x, (0, 0, 0, 1))
+    out = x * weight[4]
+    for start in range(0, len(x), TOKENS_AT_ONCE):  # bounds memory; each token's sum has one order anyway
+        part = slice(start, start + TOKENS_AT_ONCE)
+        for i in range(8):
+            out[part].addcmul_(padded.index_select(0, neighbours[part, i]), weight[i if i < 4 else i + 1])
+    return out
 
 
 class QualityTable(nn.Module):
@@ -116,8 +158,9 @@ class GISwinBlock(nn.Module):
 
     relative: Tensor
 
-    def __init__(self, width: int, head_width: int, mlp_ratio: int) -> None:
+    def __init__(self, width: int, head_width: int, mlp_ratio: int, local: bool) -> None:
         super().__init__()
+        self.local = nn.Parameter(torch.zeros(9, width)) if local else None
         self.heads = width // head_width
         self.norm1 = nn.LayerNorm(width)
         self.qkv = TokenLinear(width, 3 * width)
@@ -166,9 +209,11 @@ class GISwinBlock(nn.Module):
         """[N, width] -> [N, width]."""
         return self.down(F.gelu(self.up(self.norm2(x))))
 
-    def forward(self, x: Tensor, windows: WindowIndex) -> Tensor:
+    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor) -> Tensor:
         """[N, width] -> [N, width]."""
         gather, key, scatter = windows
+        if self.local is not None:
+            x = x + _Depthwise.apply(x, self.local.to(x.dtype), neighbours)
         qkv = self.project(x) if self.training else by_piece(self.project, x)
         q, k, v = self.split(_IntoWindows.apply(qkv, gather, scatter))
         x = x + self.proj(_OutOfWindows.apply(self.attend(q, k, v, key), scatter))

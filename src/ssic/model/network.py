@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.model.config import QUALITIES, ModelConfig
 from ssic.model.entropy_model import BlockIndex, EntropyModel, bits
-from ssic.model.layers import WindowIndex
+from ssic.model.layers import LevelIndex
 from ssic.model.transform import Analysis, Synthesis
 from ssic.plan import Plan, Windows
 
@@ -23,8 +23,8 @@ class PlanTensors:
 
     quality: Tensor
     index: BlockIndex
-    fine: Sequence[WindowIndex]
-    coarse: Sequence[WindowIndex]
+    fine: LevelIndex
+    coarse: LevelIndex
 
     @classmethod
     def of(
@@ -35,8 +35,8 @@ class PlanTensors:
         def put(array: Tensor | NDArray[Any]) -> Tensor:
             return torch.as_tensor(array).to(device, non_blocking=True)
 
-        def windows(pair: tuple[Windows, Windows]) -> list[WindowIndex]:
-            return [(put(w.gather), put(w.key), put(w.scatter)) for w in pair]
+        def level(pair: tuple[Windows, Windows], neighbours: NDArray[np.int64]) -> LevelIndex:
+            return LevelIndex([(put(w.gather), put(w.key), put(w.scatter)) for w in pair], put(neighbours))
 
         index = BlockIndex(
             pair=put(plan.pair),
@@ -46,7 +46,9 @@ class PlanTensors:
             neighbours=put(plan.neighbours),
             earlier=put(plan.earlier),
         )
-        return cls(put(quality), index, windows(plan.fine), windows(plan.coarse))
+        return cls(
+            put(quality), index, level(plan.fine, plan.fine_neighbours), level(plan.coarse, plan.neighbours)
+        )
 
 
 @dataclass(frozen=True)

@@ -13,26 +13,24 @@ Pixels are in [-0.5, 0.5]. The heads start at zero, so an untrained codec is a K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from ssic.model.config import ModelConfig
-from ssic.model.layers import GISwinBlock, QualityTable, TokenLinear, WindowIndex
+from ssic.model.layers import GISwinBlock, LevelIndex, QualityTable, TokenLinear
 
 PATCH = 8 * 8 * 3
 """Values of a fine token: 8x8 RGB pixels."""
 
 
 def _stage(config: ModelConfig, level: int) -> nn.ModuleList:
-    block = (config.widths[level], config.head_width, config.mlp_ratio)
+    block = (config.widths[level], config.head_width, config.mlp_ratio, config.local)
     return nn.ModuleList(GISwinBlock(*block) for _ in range(config.depths[level]))
 
 
-def _apply(blocks: nn.ModuleList, x: Tensor, windows: Sequence[WindowIndex]) -> Tensor:
+def _apply(blocks: nn.ModuleList, x: Tensor, level: LevelIndex) -> Tensor:
     for i, block in enumerate(blocks):
-        x = block(x, windows[i % 2])  # every second block works on shifted windows
+        x = block(x, level.windows[i % 2], level.neighbours)  # every second block works on shifted windows
     return x
 
 
@@ -61,8 +59,8 @@ class Analysis(nn.Module):
         x: Tensor,
         spread: Tensor,
         quality: Tensor,
-        fine: Sequence[WindowIndex],
-        coarse: Sequence[WindowIndex],
+        fine: LevelIndex,
+        coarse: LevelIndex,
     ) -> Tensor:
         """x [N, 4, 192], spread [M] (standard deviation of each latent), quality [N] -> y [N, M] float32."""
         n = len(x)
@@ -104,8 +102,8 @@ class Synthesis(nn.Module):
         y: Tensor,
         normalised: Tensor,
         quality: Tensor,
-        fine: Sequence[WindowIndex],
-        coarse: Sequence[WindowIndex],
+        fine: LevelIndex,
+        coarse: LevelIndex,
     ) -> Tensor:
         """y [N, M] dequantised, the same normalised to unit spread, quality [N] -> [N, 4, 192] float32."""
         n = len(y)

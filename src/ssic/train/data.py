@@ -83,9 +83,9 @@ class Pictures:
             crop = crop[:, ::-1]
         return crop
 
-    def batch(self, seed: int, step: int, size: int) -> Batch:
-        """The batch of a step: the same whenever and wherever it is asked for."""
-        rng = np.random.default_rng((seed, step))
+    def batch(self, seed: int, step: int, size: int, rank: int = 0) -> Batch:
+        """The batch of a step: the same whenever and wherever it is asked for. Each rank has its own."""
+        rng = np.random.default_rng((seed, step, rank) if rank else (seed, step))
         crops = np.concatenate([to_blocks(np.ascontiguousarray(self._random_crop(rng))) for _ in range(size)])
         side = self.crop // 16
         ids = np.stack([random_mask(rng, side, side) for _ in range(size)])

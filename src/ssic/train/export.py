@@ -11,8 +11,8 @@ from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.network import Network
 from ssic.model.weights import Weights, model_id, save_weights
+from ssic.train.checkpoint import read_checkpoint
 from ssic.train.tables import fit_tables
-from ssic.train.trainer import read_checkpoint
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:

@@ -7,11 +7,8 @@ optimisers and the step number are everything.
 from __future__ import annotations
 
 import json
-import math
 import os
-import pickle
 import signal
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,17 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from ssic.errors import InvalidInput, ModelError
-from ssic.image import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.network import Estimate, Network, PlanTensors
+from ssic.model.network import Network, PlanTensors
 from ssic.model.runtime import Precision, find_precision, usable_device
 from ssic.model.weights import load_weights
-from ssic.plan import make_plan
-from ssic.train.data import Pictures, decode, find_pictures
+from ssic.train.checkpoint import read_checkpoint
+from ssic.train.data import Pictures, find_pictures
 from ssic.train.initialise import block_covariance, start_as_klt
 from ssic.train.muon import Muon
-
-VALIDATION_QUALITIES = (10, 30, 50, 70, 90)
+from ssic.train.objective import Judged, validate
+from ssic.train.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -122,42 +118,6 @@ def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Para
     return matrices, bypass, other
 
 
-def objective(
-    network: Network, estimate: Estimate, x: Tensor, plan: PlanTensors
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Rate plus lambda times distortion, per pixel, weighted so that low qualities count too."""
-    trade_off = network.trade_off(plan.quality)
-    # A tenth of the bits at quality 10 should weigh like a tenth at quality 90: the rate grows about as lambda^0.4.
-    weight = (trade_off / 0.016) ** -0.3
-    pair_weight = (network.trade_off(plan.index.pair_quality) / 0.016) ** -0.3
-    mse = (estimate.pixels - x).square().mean((1, 2))
-    pixels = 256 * len(x)
-    distortion = 256 * (weight * trade_off * 255.0**2 * mse).sum()
-    rate = (weight * estimate.y_bits).sum() + (pair_weight * estimate.z_bits).sum()
-    facts = {
-        "bpp": (estimate.y_bits.sum() + estimate.z_bits.sum()).detach() / pixels,
-        "z_bpp": estimate.z_bits.sum().detach() / pixels,
-        "psnr": (-10 * torch.log10(mse.detach().clamp(min=1e-8))).mean(),
-    }
-    return (distortion + rate) / pixels, facts
-
-
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `Trainer.save` wrote.
-
-    Raises:
-        ModelError: the file is no checkpoint.
-        OSError: it can't be read.
-    """
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (EOFError, RuntimeError, ValueError, KeyError, struct.error, pickle.UnpicklingError) as e:
-        raise ModelError(f"{path} is no checkpoint of ssic train: {e}") from e
-    if not isinstance(state, dict) or not {"config", "network", "average", "step"} <= set(state):
-        raise ModelError(f"{path} is no checkpoint of ssic train")
-    return state
-
-
 @contextmanager
 def _stopping(event: threading.Event) -> Iterator[None]:
     """Let SIGINT and SIGTERM set the event instead of breaking a step in two."""
@@ -181,7 +141,8 @@ class Trainer:
         self.options = options
         self.report = report
         self.config: ModelConfig = PRESETS[options.preset]
-        self.device = usable_device(options.device)
+        self.ranks = Ranks(usable_device(options.device))
+        self.device = self.ranks.device
         self.precision = find_precision(options.precision, self.device)
         if options.threads:
             torch.set_num_threads(options.threads)
@@ -219,13 +180,18 @@ class Trainer:
             self._load(checkpoint)
         elif options.weights is not None:
             self._start_from(options.weights)
-        self.forward: Callable[..., Any] = torch.compile(self.network) if options.compile else self.network
+        judged: nn.Module = Judged(self.network, self.precision)
+        if options.compile:
+            judged.compile()
+        self.judged = self.ranks.share(judged)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def save(self, name: str = "checkpoint.pt") -> Path:
-        """Write everything that resuming needs; never leaves half a file."""
+        """Write everything that resuming needs; never leaves half a file. Rank 0 writes."""
         path = self.options.run / name
+        if self.ranks.rank:
+            return path
         state = {
             "config": self.config.to_json(),
             "network": self.network.state_dict(),
@@ -254,18 +220,27 @@ class Trainer:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
         if path.suffix == ".safetensors":
             weights = load_weights(path)
-            if weights.config != self.config:
-                raise ModelError(f"{path} has another configuration than preset {self.options.preset!r}")
             average = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
             card = weights.card
             counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
         else:
-            state = self._read(path)
+            state = read_checkpoint(path, self.device)
             average, counts = state["average"], (state["step"], state["samples"], state["seconds"])
-        self.network.load_state_dict(average)
-        self.average.load_state_dict(average)
+        self._take(path, average)
         self.step, self.samples, self.seconds = counts
         self.first = self.step
+
+    def _take(self, path: Path, average: dict[str, Tensor]) -> None:
+        """Weights of the same configuration, or of one that lacks parts which begin as zeros and so change nothing."""
+        before = self.network.state_dict()
+        try:
+            missing, unexpected = self.network.load_state_dict(average, strict=False)
+        except RuntimeError as e:
+            raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {e}") from e
+        unfit = [*unexpected, *(name for name in missing if before[name].any())]
+        if unfit:
+            raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {', '.join(unfit[:5])}")
+        self.average.load_state_dict(self.network.state_dict())
 
     def _load(self, path: Path) -> None:
         state = self._read(path)
@@ -284,7 +259,7 @@ class Trainer:
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def _prepare(self, step: int) -> tuple[Tensor, PlanTensors]:
-        batch = self.pictures.batch(self.options.seed, step, self.options.batch)
+        batch = self.pictures.batch(self.options.seed, step, self.options.batch, self.ranks.rank)
         plan = PlanTensors.of(batch.plan, batch.quality, batch.pair_quality, self.device)
         return batch.x.to(self.device, non_blocking=True).float() / 255 - 0.5, plan
 
@@ -313,17 +288,11 @@ class Trainer:
                 group["lr"] = rate * factor
         return factor
 
-    def _autocast(self) -> Any:
-        enabled = self.precision == torch.bfloat16
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
     def train_step(self, x: Tensor, plan: PlanTensors) -> tuple[float, dict[str, Tensor]]:
         """One step of both optimisers and of the average."""
-        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step + (self.ranks.rank << 40))
         self.network.train()
-        with self._autocast():
-            estimate = self.forward(x, plan)
-        loss, facts = objective(self.network, estimate, x, plan)
+        loss, facts = self.judged(x, plan)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         if torch.isfinite(norm):
@@ -335,7 +304,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         self.step += 1
-        self.samples += self.options.batch
+        self.samples += self.options.batch * self.ranks.size
         return float(loss.detach()), facts
 
     def _used(self, begun: float) -> float:
@@ -358,8 +327,8 @@ class Trainer:
             before, last_step = self.seconds, self.step
             sums: dict[str, float] = {}
             for x, plan in self._batches():
-                used = self._used(begun)
-                if used >= 1 or stop.is_set():
+                used = self.ranks.agreed(1.0 if stop.is_set() else self._used(begun))
+                if used >= 1:
                     break
                 if options.decay and not self.decaying and used > 1 - options.decay:
                     self.save("before-decay.pt")
@@ -378,50 +347,26 @@ class Trainer:
                         samples=self.samples,
                         hours=round(self.seconds / 3600, 4),
                         rate=round(rate, 4),
-                        samples_per_second=round(n * options.batch / (now - last_logged), 2),
+                        samples_per_second=round(
+                            n * self.ranks.size * options.batch / (now - last_logged), 2
+                        ),
                         minutes_left=None if left is None else round(left, 1),
                         **{k: round(v / n, 5) for k, v in sums.items()},
                     )
-                    log.write(json.dumps(asdict(progress)) + "\n")
-                    if self.report:
+                    if self.ranks.rank == 0:
+                        log.write(json.dumps(asdict(progress)) + "\n")
+                    if self.report and self.ranks.rank == 0:
                         self.report(progress)
                     sums, last_step, last_logged = {}, self.step, now
                 if now - last_saved > 60 * options.checkpoint_minutes:
                     self.save()
-                    log.write(json.dumps({"step": self.step, "validation": self.validate()}) + "\n")
+                    if self.ranks.rank == 0:
+                        log.write(json.dumps({"step": self.step, "validation": self.validate()}) + "\n")
                     last_saved = now
-        return self.save()
+        path = self.save()
+        self.ranks.wait()
+        return path
 
-    @torch.no_grad()
-    def validate(self, crop: int = 512) -> dict[str, float]:
-        """Estimated rate, PSNR and objective of the averaged weights on the held-out pictures, without groups."""
-        self.average.eval()
-        result: dict[str, float] = {}
-        if not self.held_out:
-            return result
-        pictures = [p for p in (decode(f, crop) for f in self.held_out) if p is not None]
-        if not pictures:
-            return result
-        plan = make_plan(np.zeros((crop // 16, crop // 16), np.uint8))
-        total = 0.0
-        for q in VALIDATION_QUALITIES:
-            bpp, psnr, loss = [], [], []
-            tensors = PlanTensors.of(
-                plan, torch.full((len(plan),), q), torch.full((len(plan.pair_group),), q), self.device
-            )
-            for picture in pictures:
-                top, left = (picture.shape[0] - crop) // 2, (picture.shape[1] - crop) // 2
-                pixels = np.ascontiguousarray(picture[top : top + crop, left : left + crop])
-                x = torch.from_numpy(to_blocks(pixels)).to(self.device).float() / 255 - 0.5
-                with self._autocast():
-                    estimate = self.average(x, tensors, noise=False)
-                mse = float((estimate.pixels.clamp(-0.5, 0.5) - x).square().mean())
-                bpp.append(float(estimate.y_bits.sum() + estimate.z_bits.sum()) / crop**2)
-                psnr.append(-10 * math.log10(max(mse, 1e-8)))
-                loss.append(bpp[-1] + float(self.average.trade_off(torch.tensor(q))) * 255**2 * mse)
-            result[f"bpp{q}"] = round(float(np.mean(bpp)), 4)
-            result[f"psnr{q}"] = round(float(np.mean(psnr)), 3)
-            # The geometric mean over qualities: a percent counts the same at each.
-            total += math.log(float(np.mean(loss)))
-        result["objective"] = round(math.exp(total / len(VALIDATION_QUALITIES)), 5)
-        return result
+    def validate(self) -> dict[str, float]:
+        """The averaged weights on the held-out pictures; see `ssic.train.objective.validate`."""
+        return validate(self.average, self.held_out, self.precision)

@@ -1,0 +1,67 @@
+"""One process, or several that train one model together.
+
+Several are started by `torchrun`, which tells each its rank in the environment; Lightning Fabric connects them. Each
+rank trains on batches of its own, and gradients are averaged.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssic.errors import InvalidInput
+
+
+class Ranks:
+    """The processes of a run.
+
+    Attributes:
+        rank: of this process; 0 writes the files.
+        size: how many there are.
+        device: of this process.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """
+        Args:
+            device: "cpu" or "cuda"; several ranks of one machine take a GPU each.
+
+        Raises:
+            InvalidInput: started by torchrun, but Lightning Fabric is missing, or the ranks can't share the device.
+        """
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank, self.device = 0, device
+        self._fabric: Any = None
+        if self.size > 1:
+            try:
+                from lightning_fabric import Fabric
+            except ImportError as e:
+                raise InvalidInput(
+                    "training with several processes takes Lightning Fabric: pip install 'ssic[train]'"
+                ) from e
+            if device.index is not None:
+                raise InvalidInput(
+                    f"several processes can't all train on {device}: name the kind, {device.type}"
+                )
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", str(self.size)))
+            self._fabric = Fabric(
+                accelerator=device.type, devices=local, num_nodes=self.size // local, strategy="ddp"
+            )
+            self._fabric.launch()
+            self.rank, self.device = self._fabric.global_rank, self._fabric.device
+
+    def share(self, module: nn.Module) -> nn.Module:
+        """The module; if there are several ranks, with gradients averaged over them in backward."""
+        return self._fabric.setup_module(module) if self._fabric else module
+
+    def agreed(self, value: float) -> float:
+        """What rank 0 says: clocks and signals differ from rank to rank."""
+        return float(self._fabric.broadcast(value)) if self._fabric else value
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self._fabric:
+            self._fabric.barrier()
