@@ -6,8 +6,8 @@ of 4 (the first bytes of the SHA-256 of prefix and key), so that a word with a s
 >>> identity = Identity.generate()
 >>> Recipient.parse(str(identity.recipient)) == identity.recipient
 True
->>> identity
-Identity(for ssicpub1-...)
+>>> str(identity) == f"Identity(for {identity.recipient})"
+True
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _CHECK_BYTES = 4
 _WORD = re.compile(r"(ssic[a-z]+1-)([A-Za-z0-9_-]*)", re.IGNORECASE)
 
 
-class _Key:
+class AnyKey:
     """32 bytes with a written form. Equal if they are the same; hashable."""
 
     PREFIX: ClassVar[str]
     KIND: ClassVar[str]
+    SECRET: ClassVar[bool] = False
 
     def __init__(self, raw: bytes) -> None:
         if len(raw) != KEY_BYTES:
@@ -76,7 +77,7 @@ class _Key:
         return hash((self.PREFIX, self._raw))
 
 
-class _PublicKey(_Key):
+class _PublicKey(AnyKey):
     def __str__(self) -> str:
         return self._word()
 
@@ -89,8 +90,10 @@ class _PublicKey(_Key):
         return self._raw
 
 
-class _PrivateKey(_Key):
+class _PrivateKey(AnyKey):
     """Shows itself in no string: `secret` says it on purpose."""
+
+    SECRET = True
 
     def secret(self) -> str:
         """The written form, for a file that nobody else can read."""
@@ -171,7 +174,7 @@ class SigningKey(_PrivateKey):
     public = verify_key
 
 
-KINDS: tuple[type[_Key], ...] = (Recipient, Identity, VerifyKey, SigningKey)
+KINDS: tuple[type[AnyKey], ...] = (Recipient, Identity, VerifyKey, SigningKey)
 
 
 class Passphrase:
