@@ -18,7 +18,7 @@ from typing import Any
 
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
-from ssic.crypto.keys import Passphrase, Recipient, SigningKey, VerifyKey
+from ssic.crypto.keys import SigningKey, VerifyKey
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
 from ssic.file import GroupNames, SsicFile
@@ -58,7 +58,7 @@ def encrypt(
         FormatError: the file is damaged or not whole.
     """
     ids = SsicFile(data, limits=limits).mask.resolve(groups)
-    wrapper = Wrapper(_list(recipients, (Recipient, Passphrase)))
+    wrapper = Wrapper(_list(recipients))
     return files.encrypt(
         data, ids, wrapper, hide=hide, version=version, cipher=cipher, metadata=metadata, limits=limits
     )
@@ -115,7 +115,7 @@ def rewrap(
     Raises:
         As `decrypt` and `encrypt`.
     """
-    wrapper = Wrapper(_list(recipients, (Recipient, Passphrase)))
+    wrapper = Wrapper(_list(recipients))
     return files.rewrap(data, Keyring(identity, limits), wrapper, _choose(groups), keep=keep, limits=limits)
 
 
@@ -145,11 +145,11 @@ def verify(
         SignatureError: not signed, not by one of these, or changed since: groups taken out, too.
         FormatError: the file is damaged or not whole.
     """
-    return signature.verify(data, None if trust is None else _list(trust, (VerifyKey,)), limits)
+    return signature.verify(data, None if trust is None else _list(trust), limits)
 
 
-def _list(one_or_more: Any, kinds: tuple[type, ...]) -> list[Any]:
-    return [one_or_more] if isinstance(one_or_more, kinds) else list(one_or_more)
+def _list(one_or_more: Any) -> list[Any]:
+    return list(one_or_more) if isinstance(one_or_more, Iterable) else [one_or_more]
 
 
 def _choose(groups: GroupNames | None) -> Callable[[Head], Collection[int]] | None:

@@ -223,7 +223,7 @@ def decrypt(
         asked = wanted is None or entry.id in wanted
         if entry.hidden:
             mine = [inner for _, inner in parts[entry.id] if inner is not None]
-            if asked and not mine:
+            if entry.id in wanted if wanted is not None else not mine:
                 misses.append(wrong_key(entry.name))
             mine = [inner for inner in mine if wanted is None or inner.segment.id in wanted]
             if mine:

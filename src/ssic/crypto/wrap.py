@@ -178,7 +178,7 @@ class Keyring:
             min_version: take sealed groups of earlier versions for tampered with.
         """
         self.min_version = min_version
-        self._keys = [keys] if isinstance(keys, (Identity, Passphrase)) else list(keys)
+        self._keys = list(keys) if isinstance(keys, Iterable) else [keys]
         for key in self._keys:
             if not isinstance(key, (Identity, Passphrase)):
                 raise InvalidInput(
