@@ -24,6 +24,7 @@ from ssic.format.varint import read_varint, write_varint
 from test_format_mask import blobs, box_union
 
 MODEL = bytes(range(8))
+SEAL = b"\1" + bytes(range(12))
 
 
 def simple_file(mask: NDArray[np.uint8], seed: int = 0, /, **changes: object) -> bytes:
@@ -53,9 +54,8 @@ def files(draw: st.DrawFn, metadata: bool = True, order: bool = True) -> bytes:
         class_name = rng.choice([None, "dog", "group", name])
         score = rng.choice([None, 0.0, 1.0, rng.random()])
         payload = rng.randbytes(rng.choice([0, 1, 100, 300]))
-        segments.append(
-            Segment(i, name, rng.choice([60, 85]), payload, class_name, score, rng.random() < 0.2)
-        )
+        encrypted, hidden = rng.choice([(False, False)] * 4 + [(True, False), (True, True)])
+        segments.append(Segment(i, name, rng.choice([60, 85]), payload, class_name, score, encrypted, hidden))
     chunks = {}
     if rng.random() < 0.5:
         chunks["ICCP"] = b"profile" * rng.randrange(100)
@@ -71,17 +71,13 @@ def files(draw: st.DrawFn, metadata: bool = True, order: bool = True) -> bytes:
         segments=rng.sample(segments, len(segments)),
         chunks=chunks,
         order=sequence if order and rng.random() < 0.5 else None,
+        seal=SEAL,
     )
 
 
 def rewrite(data: bytes) -> bytes:
     head = fmt.read_head(data)
-    segments = [
-        Segment(
-            g.id, g.name, g.quality, fmt.read_segment(data, head, g.id), g.class_name, g.score, g.encrypted
-        )
-        for g in head.groups
-    ]
+    segments = [fmt.segment_of(g, fmt.read_segment(data, head, g.id)) for g in head.groups]
     return fmt.write_file(
         width=head.width,
         height=head.height,
@@ -90,6 +86,7 @@ def rewrite(data: bytes) -> bytes:
         segments=segments,
         chunks=head.chunks,
         order=head.order,
+        seal=head.seal,
     )
 
 
@@ -98,6 +95,10 @@ def rewrite(data: bytes) -> bytes:
 def test_what_was_read_writes_the_same_file(data: bytes) -> None:
     head = fmt.read_head(data)
     assert rewrite(data) == data
+    segments = [fmt.segment_of(g, fmt.read_segment(data, head, g.id)) for g in head.groups]
+    kept = {"order": head.order, "stored_chunks": head.stored_chunks, "seal": head.seal}
+    assert fmt.rewrite(head, segments, **kept) == data  # without coding the mask
+    assert (head.seal is not None) == any(g.encrypted for g in head.groups)
     assert head.file_bytes == len(data)
     assert fmt.head_length(data[: fmt.PREFIX_BYTES]) == head.head_bytes
     assert fmt.read_head(data[: head.head_bytes]).order == head.order
@@ -118,9 +119,8 @@ def test_fields_survive() -> None:
         Segment(7, "person 2", 85, b"seven", class_name="person", score=0.75, encrypted=True),
         Segment(0, "Straße", 1, b"", class_name="road"),
     ]
-    data = fmt.write_file(
-        width=33, height=32, model_id=MODEL, mask=mask, segments=segments, chunks={"XMPP": b"<x/>"}
-    )
+    size = {"width": 33, "height": 32, "model_id": MODEL, "mask": mask, "segments": segments}
+    data = fmt.write_file(**size, chunks={"XMPP": b"<x/>"}, seal=SEAL)  # type: ignore[arg-type]
     head = fmt.read_head(data)
     assert (head.version, head.width, head.height, head.model_id) == (1, 33, 32, MODEL)
     assert np.array_equal(head.mask, mask)
@@ -131,7 +131,9 @@ def test_fields_survive() -> None:
     )  # fmt: skip
     assert (person.name, person.class_name, person.quality, person.blocks) == ("person 2", "person", 85, 2)
     assert person.score == pytest.approx(0.75, abs=1 / 510)
-    assert person.encrypted
+    assert (person.encrypted, person.hidden, road.encrypted, head.seal) == (True, False, False, SEAL)
+    with pytest.raises(errors.InvalidInput, match="seal"):
+        fmt.write_file(**size)  # type: ignore[arg-type]
     assert fmt.read_segment(data, head, 7) == b"seven"
 
 
@@ -235,6 +237,34 @@ def test_merge_renumbers_and_renames() -> None:
     assert head.mask.tolist() == [[0, 1, 3, 2]]
 
 
+def test_encrypted_groups_keep_id_name_and_seal_in_a_merge() -> None:
+    def part(columns: list[int], seal: bytes | None, name: str = "x") -> bytes:
+        mask = np.array([columns], np.uint8)
+        i = next(i for i in columns if i != ABSENT)
+        return simple_file(mask, segments=[Segment(i, name, 60, b"", encrypted=seal is not None)], seal=seal)
+
+    no = ABSENT
+    sealed, clear = part([1, no, no], SEAL), part([no, 1, no], None)
+    head = fmt.read_head(fmt.merge([sealed, clear]))
+    assert [(g.id, g.name, g.encrypted) for g in head.groups] == [(1, "x", True), (2, "x 2", False)]
+    assert head.seal == SEAL
+    with pytest.raises(errors.InvalidInput, match='file 1 has the encrypted group 1 "x"'):
+        fmt.merge([clear, sealed])
+    with pytest.raises(errors.InvalidInput, match="taken"):
+        fmt.merge([clear, part([2, no, no], SEAL)])
+    other = part([no, no, 3], b"\1" + bytes(12), "y")
+    with pytest.raises(errors.InvalidInput, match="file 0 and file 2 were sealed apart"):
+        fmt.merge([sealed, clear, other])
+
+
+def test_a_signature_goes_with_the_whole_only() -> None:
+    mask = np.array([[0, 1, 2]], np.uint8)
+    data = simple_file(mask, chunks={"EXIF": b"II", "SIGN": b"signature"})
+    assert set(fmt.read_head(fmt.extract(data, [0, 1], metadata=True)).chunks) == {"EXIF"}
+    assert fmt.extract(data, [0, 1, 2], metadata=True) == fmt.merge([data]) == data
+    assert set(fmt.read_head(fmt.merge([fmt.extract(data, [0]), fmt.extract(data, [1])])).chunks) == set()
+
+
 def test_merge_refuses_what_does_not_fit() -> None:
     mask = np.array([[0, 1, ABSENT]], np.uint8)
     data = simple_file(mask)
@@ -271,6 +301,8 @@ def test_merge_refuses_what_does_not_fit() -> None:
         ({"segments": [Segment(0, "ä" * 128, 50, b"")]}, errors.InvalidInput),
         ({"segments": [Segment(0, "a", 50, b"", score=float("nan"))]}, errors.InvalidInput),
         ({"segments": [Segment(255, "a", 50, b"")]}, errors.InvalidInput),
+        ({"segments": [Segment(0, "a", 50, b"", encrypted=True)]}, errors.InvalidInput),
+        ({"segments": [Segment(0, "a", 50, b"", hidden=True)], "seal": SEAL}, errors.InvalidInput),
         ({"segments": [Segment(0, "a", 50, b""), Segment(0, "b", 50, b"")]}, errors.InvalidInput),
         ({"segments": [Segment(0, "a", 50, b""), Segment(1, "a", 50, b"")]}, errors.InvalidInput),
         ({"segments": [Segment(0, "a", 50, b""), Segment(1, "b", 50, b"")]}, errors.MaskError),
@@ -311,7 +343,11 @@ ALL_ZERO = encode_mask(np.zeros((2, 2), np.uint8), 2, 0)
         (with_body(b"\x40" + SIZE + b"\x01" + ENTRY)[:-1] + b"\x00", errors.CorruptHead, "checksum"),
         (with_body(b"\x40" + SIZE + b"\x01" + ENTRY) + b"\x00", errors.FormatError, "goes on"),
         (with_body(b""), errors.CorruptHead, "flags"),
-        (with_body(b"\xc0" + SIZE + b"\x01" + ENTRY), errors.CorruptHead, "undefined"),
+        (with_body(b"\xc0" + SIZE + SEAL + b"\x01" + ENTRY), errors.CorruptHead, "only then"),
+        (with_body(b"\x00" + SIZE + b"\x01\x10" + ENTRY), errors.CorruptHead, "only then"),
+        (with_body(b"\xc0" + SIZE + bytes(13) + b"\x01" + ENTRY), errors.CorruptHead, "suite 0"),
+        (with_body(b"\x00" + SIZE + b"\x01\x80" + ENTRY), errors.CorruptHead, "undefined"),
+        (with_body(b"\x80" + SIZE + SEAL + b"\x01\x40" + ENTRY), errors.CorruptHead, "flags 0x40"),
         (with_body(b"\x40\x00\x10" + MODEL), errors.CorruptHead, "width of 0"),
         (with_body(b"\x40" + write_varint(2**32) + b"\x01"), errors.CorruptHead, "width of"),
         (with_body(b"\x40" + write_varint(2**20) * 2), errors.LimitExceeded, "pixels"),
@@ -319,7 +355,6 @@ ALL_ZERO = encode_mask(np.zeros((2, 2), np.uint8), 2, 0)
         (with_body(b"\x40" + SIZE + b"\x00"), errors.CorruptHead, "needs a group"),
         (with_body(b"\x40" + SIZE + b"\x01\x00" + ENTRY[1:]), errors.CorruptHead, "quality 0"),
         (with_body(b"\x00" + SIZE + b"\x01\x20" + ENTRY[1:]), errors.CorruptHead, "quality 0"),
-        (with_body(b"\x00" + SIZE + b"\x01\x40" + ENTRY), errors.CorruptHead, "flags 0x40"),
         (with_body(b"\x00" + SIZE + b"\x01\x06" + ENTRY), errors.CorruptHead, "contradictory"),
         (with_body(b"\x00" + SIZE + b"\x01\x01\x01\x9b" + ENTRY), errors.CorruptHead, "UTF-8"),
         (with_body(b"\x00" + SIZE + b"\x01\x01\x01\x1b" + ENTRY), errors.CorruptHead, "control"),

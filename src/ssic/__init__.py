@@ -17,9 +17,11 @@ from ssic.errors import SsicError
 
 if TYPE_CHECKING:
     from ssic.codec import Codec, encode
-    from ssic.file import DamagedGroups, SsicFile, decode, merge, open
+    from ssic.crypto import Identity, Passphrase, Recipient, SigningKey, VerifyKey
+    from ssic.file import DamagedGroups, SealedGroups, SsicFile, decode, merge, open
     from ssic.format import DecodeLimits
     from ssic.mask import GroupMask
+    from ssic.protect import decrypt, encrypt, rewrap, sign, verify
 
 __version__ = "0.1.0.dev0"
 
@@ -28,12 +30,23 @@ __all__ = [
     "DamagedGroups",
     "DecodeLimits",
     "GroupMask",
+    "Identity",
+    "Passphrase",
+    "Recipient",
+    "SealedGroups",
+    "SigningKey",
     "SsicError",
     "SsicFile",
+    "VerifyKey",
     "decode",
+    "decrypt",
     "encode",
+    "encrypt",
     "merge",
     "open",
+    "rewrap",
+    "sign",
+    "verify",
 ]
 
 # Imported when first used (PEP 562), so that `import ssic` and `ssic --help` take no time.
@@ -42,11 +55,22 @@ _HOMES = {
     "DamagedGroups": "ssic.file",
     "DecodeLimits": "ssic.format",
     "GroupMask": "ssic.mask",
+    "Identity": "ssic.crypto",
+    "Passphrase": "ssic.crypto",
+    "Recipient": "ssic.crypto",
+    "SealedGroups": "ssic.file",
+    "SigningKey": "ssic.crypto",
     "SsicFile": "ssic.file",
+    "VerifyKey": "ssic.crypto",
     "decode": "ssic.file",
+    "decrypt": "ssic.protect",
     "encode": "ssic.codec",
+    "encrypt": "ssic.protect",
     "merge": "ssic.file",
     "open": "ssic.file",
+    "rewrap": "ssic.protect",
+    "sign": "ssic.protect",
+    "verify": "ssic.protect",
 }
 
 

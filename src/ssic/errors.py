@@ -6,15 +6,19 @@
     ├── InvalidInput            what the caller gave can't be used (also a ValueError)
     │   ├── ImageError          the picture: unreadable, alpha, 16 bit, too small or too large
     │   ├── MaskError           the group mask: wrong size, too many groups, empty groups
-    │   └── UnknownGroup        a group was asked for that the file or mask does not have
+    │   ├── UnknownGroup        a group was asked for that the file or mask does not have
+    │   └── BadKey              a key or passphrase that can't be one
     ├── FormatError             the bytes are not a whole, intact ssic file
     │   ├── NotAnSsicFile       the magic is missing
     │   ├── UnsupportedVersion  written by a newer format
     │   ├── TruncatedFile       the bytes end too early
     │   ├── CorruptHead         checksum or content of the head is wrong
     │   ├── LimitExceeded       well formed perhaps, but larger than `DecodeLimits` allows
-    │   ├── EncryptedSegment    one group's segment is encrypted, and this version can't open it
-    │   └── DamagedSegment      one group's segment is damaged; carries `.groups`
+    │   ├── EncryptedSegment    one group's segment is sealed, and no key was given
+    │   │   └── WrongKey        ... and none of the keys given opens it
+    │   ├── DamagedSegment      one group's segment is damaged; carries `.groups`
+    │   │   └── TamperedSegment a key fits, but what it opens is not what was sealed under it
+    │   └── SignatureError      the file is not signed as was asked for
     └── ModelError              weights: unreadable, or not those that the file was made with
         └── UnknownModel        the file names a model that is not installed
 
@@ -44,6 +48,10 @@ class MaskError(InvalidInput):
 
 class UnknownGroup(InvalidInput):
     """A group was asked for, by name or id, that does not exist."""
+
+
+class BadKey(InvalidInput):
+    """What was given as a key or passphrase can't be one. Messages never repeat a secret."""
 
 
 class FormatError(SsicError):
@@ -82,8 +90,20 @@ class DamagedSegment(FormatError):
         self.groups = tuple(groups)
 
 
+class TamperedSegment(DamagedSegment):
+    """A key fits, but the sealed segment, or what the head says of its group, was changed or exchanged."""
+
+
 class EncryptedSegment(FormatError):
-    """The segment of a group is encrypted, and can't be opened."""
+    """The segment of a group is sealed, and no key was given to open it."""
+
+
+class WrongKey(EncryptedSegment):
+    """The segment of a group is sealed, and none of the keys given opens it."""
+
+
+class SignatureError(FormatError):
+    """The file is not signed, not by a key that is trusted, or was changed since it was signed."""
 
 
 class ModelError(SsicError):

@@ -21,7 +21,7 @@ from PIL import Image, ImageFile
 
 from ssic.codec import encode
 from ssic.errors import DamagedSegment, FormatError, ModelError
-from ssic.file import DamagedGroups, GroupNames, SsicFile
+from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
 from ssic.format.layout import MAGIC
 from ssic.image import compose
 
@@ -33,7 +33,8 @@ class SsicImageFile(ImageFile.ImageFile):
 
     `info` has "ssic", what `ssic info --json` prints, and "icc_profile", where the file has one. Where groups
     are damaged, loading raises an `OSError`; with `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` they are filled
-    instead, and a `DamagedGroups` warning names them.
+    instead, and a `DamagedGroups` warning names them. Sealed groups are filled, too, and a `SealedGroups` warning
+    names them; `Image.open` takes no keys, `ssic.decode` does.
 
     Attributes:
         ssic: the file, with its groups and mask.
@@ -94,6 +95,9 @@ class SsicImageFile(ImageFile.ImageFile):
                     if not ImageFile.LOAD_TRUNCATED_IMAGES:
                         raise DamagedSegment(text, decoded.damaged)
                     warnings.warn(text, DamagedGroups, stacklevel=2)
+                if decoded.sealed:
+                    text = f"sealed and left out, for want of a key: {', '.join(decoded.sealed)}"
+                    warnings.warn(text, SealedGroups, stacklevel=2)
             except (FormatError, ModelError) as error:
                 raise OSError(str(error)) from error
             image = Image.fromarray(compose(decoded.pixels, decoded.present, self._fill))

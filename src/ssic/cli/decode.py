@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
-from ssic.cli.terminal import DAMAGED, progress, say, warn
+from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
+from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
 
 def decode(
@@ -33,31 +34,42 @@ def decode(
         str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    identity: Identities = None,
+    passphrase: AskPassphrase = False,
+    passphrase_file: PassphraseFile = None,
+    trust: Trust = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Decode a file, or some of its groups, to a picture."""
     begun = time.perf_counter()
     check_output(output, [file], as_json=as_json)
     wanted = split(groups)
+    keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
     with progress("loading the model") as stage:
         from ssic.image import compose, picture_bytes, picture_kind
 
         picture_kind(output)  # refuses a suffix before the work, not after it
-        opened, _ = open_ssic(file, model)
+        opened, _ = open_ssic(file, model, identity=keys, trust=trusted)
         with naming(file):
             decoded = opened.decode_pixels(wanted, crop=crop, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
         write(output, picture_bytes(picture, output, opened.icc))
 
     asked = opened.mask.groups if wanted is None else opened.mask.resolve(wanted)
-    shown = [name for name in (opened.mask.names[g] for g in asked) if name not in decoded.damaged]
+    shown = [
+        name for name in (opened.mask.names[g] for g in asked) if name not in decoded.damaged + decoded.sealed
+    ]
     height, width = picture.shape[:2]
     if as_json:
         facts = {"output": str(output), "width": width, "height": height, "groups": shown}
         seconds = round(time.perf_counter() - begun, 3)
-        say(json.dumps(facts | {"damaged": list(decoded.damaged), "seconds": seconds}))
+        left_out = {"damaged": list(decoded.damaged), "sealed": list(decoded.sealed)}
+        say(json.dumps(facts | left_out | {"seconds": seconds}))
     elif not is_pipe(output):
         say(f"{output}: {width}x{height}, {', '.join(shown)}")
+    if decoded.sealed:
+        how = "give an --identity that opens them" if keys is None else "none of the keys given opens them"
+        notice(f"sealed and left out: {', '.join(decoded.sealed)} ({how})")
     if decoded.damaged:
         warn(f"damaged and left out: {', '.join(decoded.damaged)}")
         raise typer.Exit(DAMAGED)

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from ssic.cli.files import check_output, is_pipe, read, split, write
+from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
+from ssic.cli.protect import HideNames, HideOutline, hiding
 from ssic.cli.terminal import progress, say, show_file
 from ssic.errors import InvalidInput
 
@@ -82,6 +84,15 @@ def encode(
     ] = None,
     model: Annotated[str, typer.Option(help="Installed model, or path of a weights file.")] = "small",
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    encrypt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Seal these groups, so that they are never stored in clear."),
+    ] = None,
+    recipient: Recipients = None,
+    passphrase: AskPassphrase = False,
+    passphrase_file: PassphraseFile = None,
+    hide_names: HideNames = False,
+    hide_outline: HideOutline = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: that of info, and seconds.")] = False,
 ) -> None:
     """Encode a picture as a file of independent groups."""
@@ -97,6 +108,10 @@ def encode(
     _check_mask_options(*([k for k, v in given.items() if v is not None] for given in (sources, details)))
     cells = _cells(grid)
     exceptions = _exceptions(group_quality)
+    secret = split(encrypt)
+    if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
+        raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
+    keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
     if output is None:
         if is_pipe(picture) or not picture.name:
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
@@ -136,6 +151,11 @@ def encode(
             device=device,
             progress=stage,
         )
+        if secret is not None and keys is not None:
+            from ssic.protect import encrypt as seal
+
+            stage("encryption")
+            data = seal(data, secret, keys, hide=hiding(hide_names, hide_outline))  # type: ignore[arg-type]
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     seconds = round(time.perf_counter() - begun, 3)

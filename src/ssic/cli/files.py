@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
 
@@ -37,9 +37,9 @@ def read(path: Path) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def open_ssic(path: Path, model: str | None = None) -> tuple[SsicFile, Bytes]:
+def open_ssic(path: Path, model: str | None = None, **options: Any) -> tuple[SsicFile, Bytes]:
     """An opened file, and its bytes, of which those of a file on disk are read as they are needed; errors
-    name the file."""
+    name the file. Options are those of `SsicFile`."""
     from ssic.file import SsicFile
     from ssic.format import FileBytes
 
@@ -49,7 +49,7 @@ def open_ssic(path: Path, model: str | None = None) -> tuple[SsicFile, Bytes]:
         if not len(data):
             raise TruncatedFile("the file is empty")
         try:
-            return SsicFile(data, model=model), data
+            return SsicFile(data, model=model, **options), data
         except NotAnSsicFile as error:
             raise NotAnSsicFile(f"this is not an ssic file: {error}") from error
 

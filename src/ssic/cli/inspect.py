@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.keys import Trust, verify_keys
 from ssic.cli.terminal import DAMAGED, say, show_file, warn
 from ssic.errors import InvalidInput
 
@@ -24,14 +25,23 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - i
 
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to look into; - reads stdin.")],
+    trust: Trust = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Show what is in a file, and check that it is whole."""
-    opened, _ = open_ssic(file)
+    """Show what is in a file, and check that it is whole, and as it was signed if it was."""
+    from ssic.format import SIGNATURE
+
+    trusted = verify_keys(trust)
+    opened, data = open_ssic(file, trust=trusted)
     facts = opened.info()
     damaged = opened.damaged()
     if damaged:
         facts["damaged"] = damaged
+    elif SIGNATURE in opened.head.chunks:
+        from ssic.protect import verify
+
+        with naming(file):
+            facts["signed_by"] = str(verify(data, trusted))
     if as_json:
         say(json.dumps(facts))
     else:
@@ -41,6 +51,8 @@ def info(
         raise typer.Exit(DAMAGED)
     if not as_json:
         say("All segments are intact.")
+        if "signed_by" in facts:
+            say(f"Signed by {facts['signed_by']}.")
 
 
 def extract(

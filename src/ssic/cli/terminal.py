@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ssic.errors import FormatError, InvalidInput, ModelError, SsicError
+from ssic.errors import EncryptedSegment, FormatError, InvalidInput, ModelError, SignatureError, SsicError
 
 EXIT_CODES = {
     0: "all is well",
@@ -24,6 +24,7 @@ EXIT_CODES = {
     4: "not an intact ssic file",
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
+    7: "sealed, and no key given opens it; or not signed as asked for",
 }
 DAMAGED = 3
 
@@ -37,7 +38,7 @@ def exit_code(error: SsicError | OSError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
-_CODES = ((InvalidInput, 2), (FormatError, 4), (ModelError, 5))
+_CODES = ((InvalidInput, 2), (EncryptedSegment, 7), (SignatureError, 7), (FormatError, 4), (ModelError, 5))
 
 
 class Reporting(TyperGroup):
@@ -67,6 +68,11 @@ class Reporting(TyperGroup):
 def warn(message: object) -> None:
     """Print a warning."""
     _print_line("warning", str(message))
+
+
+def notice(message: str) -> None:
+    """Say on stderr what is as it should be, and yet worth knowing."""
+    _print_line("notice", message)
 
 
 def say(text: str) -> None:

@@ -16,9 +16,9 @@ True
 
 from __future__ import annotations
 
-from ssic.format.container import check, extract, merge, read_segment, write_file
+from ssic.format.container import check, extract, merge, read_segment, rewrite, segment_of, write_file
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
-from ssic.format.layout import ABSENT, EXIF, ICC, XMP, default_name
+from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
 from ssic.format.limits import DecodeLimits
 from ssic.format.source import Bytes, FileBytes
 from ssic.format.types import GroupEntry, Head, Segment
@@ -28,6 +28,7 @@ __all__ = [
     "EXIF",
     "ICC",
     "PREFIX_BYTES",
+    "SIGNATURE",
     "XMP",
     "Bytes",
     "DecodeLimits",
@@ -42,5 +43,7 @@ __all__ = [
     "merge",
     "read_head",
     "read_segment",
+    "rewrite",
+    "segment_of",
     "write_file",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from ssic.format.layout import (
     ICC,
     MAX_SIZE,
     MODEL_ID_BYTES,
+    SEAL_BYTES,
+    SIGNATURE,
     class_of,
     default_name,
     default_order,
@@ -84,6 +87,7 @@ def write_file(
     segments: Sequence[Segment],
     chunks: Mapping[str, bytes] | None = None,
     order: Sequence[int] | None = None,
+    seal: bytes | None = None,
 ) -> bytes:
     """Assembles a file.
 
@@ -94,13 +98,46 @@ def write_file(
         segments: one per group, in any order.
         chunks: optional data by tag: "ICCP" (stored compressed), "EXIF", "XMPP", or four other letters.
         order: the ids in the order in which the segments shall lie; None for smallest first, 0 last.
+        seal: suite and file id that the encrypted segments were bound to, 13 bytes; needed if there are any.
 
     Raises:
         MaskError: the mask has the wrong size, ids without segment, or segments without blocks.
         InvalidInput: any other argument can't be written.
     """
     stored = {tag: zlib.compress(body, 9) if tag == ICC else body for tag, body in (chunks or {}).items()}
-    return _write(width, height, model_id, mask, segments, stored, order)
+    return _write(width, height, model_id, mask, segments, stored, order, seal)
+
+
+def rewrite(
+    head: Head,
+    segments: Sequence[Segment],
+    *,
+    mask: NDArray[np.uint8] | None = None,
+    order: Sequence[int] | None = None,
+    stored_chunks: Mapping[str, bytes] | None = None,
+    seal: bytes | None = None,
+) -> bytes:
+    """A file that differs from that of `head` in what is given.
+
+    Args:
+        segments: all groups of the new file, in any order.
+        mask: block ids, where they are others; the ids that occur may then be others, too.
+        order: as in `write_file`; None for the default order.
+        stored_chunks: all chunks of the new file, as they shall lie there.
+        seal: needed if there are encrypted segments, and left out if there are none.
+    """
+    same = mask is None and sorted(segment.id for segment in segments) == [entry.id for entry in head.groups]
+    return _write(
+        head.width,
+        head.height,
+        head.model_id,
+        head.mask if mask is None else mask,
+        segments,
+        stored_chunks or {},
+        order,
+        seal,
+        head.coded_mask if same else None,
+    )
 
 
 def _write(
@@ -111,6 +148,8 @@ def _write(
     segments: Sequence[Segment],
     stored_chunks: Mapping[str, bytes],
     order: Sequence[int] | None,
+    seal: bytes | None = None,
+    coded_mask: tuple[int, bytes] | None = None,
 ) -> bytes:
     if not (1 <= width <= MAX_SIZE and 1 <= height <= MAX_SIZE):
         raise InvalidInput(f"a picture of {width}x{height} can't be written; sizes go from 1 to {MAX_SIZE}")
@@ -123,6 +162,12 @@ def _write(
             raise InvalidInput(f"chunk tag {tag!r} is not four ASCII letters")
     if len(stored_chunks) > 255:
         raise InvalidInput(f"{len(stored_chunks)} chunks are more than 255")
+    if not any(segment.encrypted for segment in segments):
+        seal = None
+    elif seal is None or len(seal) != SEAL_BYTES or seal[0] == 0:
+        raise InvalidInput(
+            f"encrypted groups need the seal that they were bound to: {SEAL_BYTES} bytes (Head.seal)"
+        )
     blocks = _check_mask(mask, grid(width, height), segments)
 
     ids = [segment.id for segment in segments]
@@ -133,8 +178,9 @@ def _write(
         places = [ids.index(group_id) for group_id in order]
     else:
         raise InvalidInput(f"order {list(order)} does not name each of the groups {ids} once")
+    places_or_none = None if places == usual else places
     head = head_bytes(
-        width, height, bytes(model_id), mask, segments, stored_chunks, None if places == usual else places
+        width, height, bytes(model_id), mask, segments, stored_chunks, places_or_none, seal, coded_mask
     )
     return b"".join([head, *(segments[i].payload for i in places)])
 
@@ -151,6 +197,8 @@ def _check_segments(segments: Sequence[Segment]) -> None:
         for text in (segment.name, segment.class_name):
             if text is not None and (fault := text_fault(text)):
                 raise InvalidInput(f"name or class {text!a} of group {segment.id} {fault}")
+        if segment.hidden and not segment.encrypted:
+            raise InvalidInput(f"group {segment.id} is hidden, but not encrypted")
         if not 1 <= segment.quality <= 100:
             raise InvalidInput(f"quality {segment.quality} of group {segment.id} is not in 1 .. 100")
         score = segment.score
@@ -172,10 +220,13 @@ def _check_mask(mask: NDArray[np.uint8], shape: tuple[int, int], segments: Seque
 
 
 def _segment(data: Bytes, head: Head, entry: GroupEntry) -> Segment:
-    payload = read_segment(data, head, entry.id)
-    return Segment(
-        entry.id, entry.name, entry.quality, payload, entry.class_name, entry.score, entry.encrypted
-    )
+    return segment_of(entry, read_segment(data, head, entry.id))
+
+
+def segment_of(entry: GroupEntry, payload: bytes) -> Segment:
+    """What to write for a group that was read."""
+    about = entry.class_name, entry.score, entry.encrypted, entry.hidden
+    return Segment(entry.id, entry.name, entry.quality, payload, *about)
 
 
 def extract(
@@ -204,18 +255,22 @@ def extract(
     segments = [_segment(data, head, _entry(head, i)) for i in wanted]
     mask = np.where(np.isin(head.mask, list(wanted)), head.mask, np.uint8(ABSENT))
     chunks = {tag: body for tag, body in head.stored_chunks.items() if metadata or tag == ICC}
+    if len(wanted) < len(head.groups):
+        chunks.pop(SIGNATURE, None)  # it was a signature of the whole
     order = [i for i in head.order if i in wanted]
-    return _write(head.width, head.height, head.model_id, mask, segments, chunks, order)
+    return _write(head.width, head.height, head.model_id, mask, segments, chunks, order, head.seal)
 
 
 def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     """One file with the groups of all `files`, for instance of several `extract`\\ s of the same picture.
 
     Where ids or names meet, the first file keeps its own; later ones get a free id, and a name with a free
-    number ("person 2"). Each chunk comes from the first file that has it. Segments lie in the default order.
+    number ("person 2"). Each chunk comes from the first file that has it, but signatures are left out. Segments
+    lie in the default order. Encrypted groups are bound to id, name and file id: they stay as they are.
 
     Raises:
-        InvalidInput: no files, other size or other model than the first.
+        InvalidInput: no files, other size or other model than the first; encrypted groups of different file ids,
+            or one that would have to get another id or name.
         MaskError: two groups own the same block (the message names them), or there are more than 255 groups.
         FormatError: as `read_head` and `read_segment` raise it.
     """
@@ -227,6 +282,12 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     segments: dict[int, Segment] = {}
     chunks: dict[str, bytes] = {}
     used = {entry.id for head in heads for entry in head.groups}
+    seals = {head.seal: number for number, head in enumerate(heads) if head.seal is not None}
+    if len(seals) > 1:
+        raise InvalidInput(
+            f"the encrypted groups of {' and '.join(f'file {n}' for n in seals.values())} were sealed apart and are "
+            "bound to their own files: decrypt all but one first"
+        )
     free_ids = (i for i in range(1, ABSENT) if i not in used)
     for number, (data, head) in enumerate(zip(files, heads, strict=True)):
         if (head.width, head.height, head.model_id) != (first.width, first.height, first.model_id):
@@ -252,15 +313,22 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
                 name = default_name(group_id)
             if name in names:
                 name = _free_name(name, taken)
+            if entry.encrypted and (group_id, name) != (entry.id, entry.name):
+                raise InvalidInput(
+                    f'file {number} has the encrypted group {entry.id} "{entry.name}", whose id or name is taken by an '
+                    f"earlier file: name file {number} first, so that others give way, or decrypt it"
+                )
             names.add(name)
             taken.add(name)
             mask[head.mask == entry.id] = group_id
-            segments[group_id] = Segment(
-                group_id, name, entry.quality, segment.payload, entry.class_name, entry.score, entry.encrypted
-            )
+            segments[group_id] = dataclasses.replace(segment, id=group_id, name=name)
         for tag, body in head.stored_chunks.items():
-            chunks.setdefault(tag, body)
-    return _write(first.width, first.height, first.model_id, mask, list(segments.values()), chunks, None)
+            if tag != SIGNATURE or len(heads) == 1:
+                chunks.setdefault(tag, body)
+    parts = list(segments.values())
+    return _write(
+        first.width, first.height, first.model_id, mask, parts, chunks, None, next(iter(seals), None)
+    )
 
 
 def _free_name(name: str, taken: set[str]) -> str:

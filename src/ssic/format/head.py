@@ -30,7 +30,7 @@ from ssic.format.layout import (
     GROUP_FLAGS,
     HAS_ABSENT,
     HAS_CHUNKS,
-    HEAD_FLAGS,
+    HIDDEN,
     ICC,
     MAGIC,
     MAX_SIZE,
@@ -39,6 +39,8 @@ from ssic.format.layout import (
     PLAIN,
     SAME_QUALITY,
     SCORE,
+    SEAL_BYTES,
+    SEALED,
     STEP_SHIFT,
     VERSION,
     class_of,
@@ -104,6 +106,9 @@ class _Cursor:
         self.offset += length
         return bytes(self._data[self.offset - length : self.offset])
 
+    def between(self, start: int, end: int) -> bytes:
+        return bytes(self._data[start:end])
+
     def byte(self, what: str) -> int:
         return self.take(1, what)[0]
 
@@ -155,19 +160,22 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
 
 def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
     flags = cursor.byte("flags")
-    if flags & ~HEAD_FLAGS:
-        raise cursor.fail(f"flags {flags:#04x} has an undefined bit")
     width, height = (_size(cursor, what) for what in ("width", "height"))
     shape = grid(width, height)
     if (pixels := shape[0] * shape[1] * BLOCK * BLOCK) > limits.max_pixels:
         raise LimitExceeded(f"{width}x{height} takes {pixels} pixels in blocks; limit {limits.max_pixels}")
     model_id = cursor.take(MODEL_ID_BYTES, "model id")
+    seal = cursor.take(SEAL_BYTES, "seal") if flags & SEALED else None
+    if seal is not None and seal[0] == 0:
+        raise cursor.fail("the seal names suite 0, which is none")
     count = cursor.byte("number of groups")
     if count == 0:
         raise cursor.fail("a file needs a group")
     if count > limits.max_groups:
         raise LimitExceeded(f"the file has {count} groups; the limit is {limits.max_groups}")
     table = _read_table(cursor, flags, count, limits)
+    if any(entry.encrypted for entry in table) != (seal is not None):
+        raise cursor.fail("the file must have a seal if groups are encrypted, and only then")
     order = list(cursor.take(count, "order of segments")) if flags & EXPLICIT_ORDER else None
     if order is not None and sorted(order) != list(range(count)):
         raise cursor.fail("the order of segments does not name each group once")
@@ -196,6 +204,8 @@ def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
         mask_bytes=cursor.end - mask_at,
         file_bytes=offset,
         stored_chunks=MappingProxyType(stored),
+        seal=seal,
+        coded_mask=(flags >> STEP_SHIFT & 3, bytes(cursor.between(mask_at, cursor.end))),
     )
 
 
@@ -216,7 +226,8 @@ def _read_table(cursor: _Cursor, flags: int, count: int, limits: DecodeLimits) -
             raise cursor.fail(f"group id {group_id} is {ABSENT} or not above the one before")
         implied = SAME_QUALITY if table else 0
         bits = implied if flags & PLAIN else cursor.byte("group flags")
-        if bits & ~GROUP_FLAGS or bits & (CLASS | CLASS_OF_NAME) == CLASS | CLASS_OF_NAME:
+        undefined = bits & ~GROUP_FLAGS or bits & (HIDDEN | ENCRYPTED) == HIDDEN
+        if undefined or bits & (CLASS | CLASS_OF_NAME) == CLASS | CLASS_OF_NAME:
             raise cursor.fail(f"flags {bits:#04x} of group {group_id} have undefined or contradictory bits")
         name = cursor.text("name") if bits & NAME else default_name(group_id)
         class_name = cursor.text("class") if bits & CLASS else None
@@ -231,8 +242,10 @@ def _read_table(cursor: _Cursor, flags: int, count: int, limits: DecodeLimits) -
         if length > limits.max_segment_bytes:
             raise LimitExceeded(f"group {group_id}: {length} bytes; the limit is {limits.max_segment_bytes}")
         crc = int.from_bytes(cursor.take(CRC_BYTES, "segment checksum"), "little")
-        encrypted = bool(bits & ENCRYPTED)
-        table.append(GroupEntry(group_id, name, class_name, score, quality, 0, encrypted, 0, length, crc))
+        sealed = bool(bits & ENCRYPTED), bool(bits & HIDDEN)
+        table.append(
+            GroupEntry(group_id, name, class_name, score, quality, 0, sealed[0], 0, length, crc, sealed[1])
+        )
     if len({entry.name for entry in table}) < count:
         raise cursor.fail("two groups have the same name")
     return table

@@ -18,11 +18,13 @@ from ssic.format.layout import (
     EXPLICIT_ORDER,
     HAS_ABSENT,
     HAS_CHUNKS,
+    HIDDEN,
     MAGIC,
     NAME,
     PLAIN,
     SAME_QUALITY,
     SCORE,
+    SEALED,
     STEP_SHIFT,
     VERSION,
     class_of,
@@ -41,6 +43,8 @@ def head_bytes(
     segments: Sequence[Segment],
     stored_chunks: Mapping[str, bytes],
     order: Sequence[int] | None,
+    seal: bytes | None = None,
+    coded_mask: tuple[int, bytes] | None = None,
 ) -> bytes:
     """Serialises a head. All arguments have been checked by the caller.
 
@@ -48,14 +52,19 @@ def head_bytes(
         segments: in ascending order of id.
         stored_chunks: as they are to lie in the file.
         order: table indices in the order of the segments; None for the default order.
+        seal: suite and file id; None if no group is encrypted.
+        coded_mask: step and bytes of `mask` where they are known; saves the time to code it.
     """
     ids = [segment.id for segment in segments]
     absent = bool((mask == ABSENT).any())
-    lookup = np.zeros(256, np.uint8)
-    lookup[[ABSENT, *ids] if absent else ids] = np.arange(len(ids) + absent)
-    labels = lookup[mask]
-    step = mask_step(labels)
-    flags = step << STEP_SHIFT
+    if coded_mask is None:
+        lookup = np.zeros(256, np.uint8)
+        lookup[[ABSENT, *ids] if absent else ids] = np.arange(len(ids) + absent)
+        labels = lookup[mask]
+        step = mask_step(labels)
+        coded_mask = step, encode_mask(labels, len(ids) + absent, step)
+    step, mask_bytes = coded_mask
+    flags = SEALED * (seal is not None) | step << STEP_SHIFT
     flags |= EXPLICIT_IDS * (ids != list(range(len(ids)))) | EXPLICIT_ORDER * (order is not None)
     flags |= HAS_CHUNKS * bool(stored_chunks) | HAS_ABSENT * absent
 
@@ -64,7 +73,7 @@ def head_bytes(
         flags |= PLAIN
         rows = [row[1:] for row in rows]
     body = bytearray([flags])
-    body += write_varint(width) + write_varint(height) + model_id + bytes([len(segments)])
+    body += write_varint(width) + write_varint(height) + model_id + (seal or b"") + bytes([len(segments)])
     for segment, row in zip(segments, rows, strict=True):
         body += bytes([segment.id] if flags & EXPLICIT_IDS else []) + row
     body += bytes(order or [])
@@ -72,7 +81,7 @@ def head_bytes(
         body.append(len(stored_chunks))
         for tag, chunk in stored_chunks.items():
             body += tag.encode() + write_varint(len(chunk)) + chunk
-    body += encode_mask(labels, len(ids) + absent, step)
+    body += mask_bytes
     start = MAGIC + bytes([VERSION]) + write_varint(len(body)) + body
     return start + zlib.crc32(start).to_bytes(CRC_BYTES, "little")
 
@@ -96,7 +105,7 @@ def _row(segment: Segment, previous: Segment | None) -> bytes:
     if segment.score is not None:
         bits |= SCORE
         out += bytes([round(segment.score * 255)])
-    bits |= ENCRYPTED * segment.encrypted
+    bits |= ENCRYPTED * segment.encrypted | HIDDEN * segment.hidden
     if previous is not None and previous.quality == segment.quality:
         bits |= SAME_QUALITY
     else:

@@ -16,15 +16,18 @@ CRC_BYTES = 4
 MAX_TEXT_BYTES = 255
 MAX_SIZE = 2**32 - 1
 ICC, EXIF, XMP = "ICCP", "EXIF", "XMPP"
+SIGNATURE = "SIGN"
 """Tags of the chunks that this version defines."""
 
-# Flags of the head; bits 4 and 5 hold the mask's step, bit 7 is zero.
-EXPLICIT_IDS, EXPLICIT_ORDER, HAS_CHUNKS, HAS_ABSENT, PLAIN = 1, 2, 4, 8, 64
+SEAL_BYTES = 13
+"""The seal of a file with encrypted groups: its suite (one byte, not 0) and its file id."""
+
+# Flags of the head; bits 4 and 5 hold the mask's step.
+EXPLICIT_IDS, EXPLICIT_ORDER, HAS_CHUNKS, HAS_ABSENT, PLAIN, SEALED = 1, 2, 4, 8, 64, 128
 STEP_SHIFT = 4
-HEAD_FLAGS = 0x7F
-# Flags of a group; bits 6 and 7 are zero.
-NAME, CLASS, CLASS_OF_NAME, SCORE, ENCRYPTED, SAME_QUALITY = 1, 2, 4, 8, 16, 32
-GROUP_FLAGS = 0x3F
+# Flags of a group; bit 7 is zero.
+NAME, CLASS, CLASS_OF_NAME, SCORE, ENCRYPTED, SAME_QUALITY, HIDDEN = 1, 2, 4, 8, 16, 32, 64
+GROUP_FLAGS = 0x7F
 
 # Text that a terminal or a page would obey instead of showing, and what makes two names look alike; and the
 # comma, which separates groups on the command line.

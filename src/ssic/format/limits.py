@@ -29,3 +29,9 @@ class DecodeLimits:
 
     max_profile_bytes: int = 2**22
     """Bytes of the ICC profile after decompression."""
+
+    max_scrypt_cost: int = 17
+    """log2 of scrypt's N: what trying a passphrase may cost. The default takes 128 MiB and some tenths of a second."""
+
+    max_scrypt_salts: int = 8
+    """How often one file may make a reader pay that cost."""

@@ -26,13 +26,15 @@ class GroupEntry:
     blocks: int
     """16x16 blocks that it owns, at least 1; counted from the mask."""
     encrypted: bool
-    """Whether the segment is sealed; reserved, no version writes it yet."""
+    """Whether the segment is sealed: it holds ciphertext, which `ssic.crypto` opens."""
     offset: int
     """Where its segment starts in the file."""
     length: int
     """Bytes of its segment."""
     crc: int
     """CRC-32 of its segment."""
+    hidden: bool = False
+    """Whether this entry stands for sealed groups whose names, qualities and outlines are sealed, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,10 @@ class Head:
     """Size of the whole file."""
     stored_chunks: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """`chunks` as they lie in the file: what `extract` and `merge` copy."""
+    seal: bytes | None = None
+    """Suite and file id that sealed groups are bound to; present exactly if there are any."""
+    coded_mask: tuple[int, bytes] | None = field(default=None, repr=False)
+    """Step and bytes of the mask as they lie in the file, for writers that leave the mask as it is."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +89,4 @@ class Segment:
     score: float | None = None
     """0 to 1; stored in steps of 1/255."""
     encrypted: bool = False
+    hidden: bool = False

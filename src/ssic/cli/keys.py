@@ -1,0 +1,188 @@
+"""Keys and passphrases on the command line: public keys as words or files, secrets from files, environment, prompt."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ssic.cli.files import is_pipe, read
+from ssic.cli.terminal import warn
+from ssic.errors import BadKey, InvalidInput
+
+if TYPE_CHECKING:
+    from ssic.crypto import Passphrase, SigningKey, VerifyKey
+    from ssic.crypto.keys import AnyKey
+    from ssic.crypto.wrap import Key, Lock
+
+K = TypeVar("K", bound="AnyKey")
+
+ENVIRONMENT = "SSIC_PASSPHRASE"
+_MAX_BYTES = 2**16
+_PANEL = "Keys"
+
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        metavar="KEY|FILE",
+        help="Who may open it: a public key, or a file with some; repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Identities = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--identity",
+        metavar="FILE",
+        help="Private key, from ssic keygen; repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+AskPassphrase = Annotated[
+    bool,
+    typer.Option(
+        "--passphrase",
+        help=f"Use a passphrase: that in ${ENVIRONMENT}, or ask for it.",
+        rich_help_panel=_PANEL,
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Use the passphrase in the first line of a file.", rich_help_panel=_PANEL
+    ),
+]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="KEY|FILE",
+        help="Take the file only if one of these verification keys signed it; repeatable.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lock]:
+    """Whom to seal for. A passphrase that is typed in is asked for twice.
+
+    Raises:
+        InvalidInput: for nobody.
+    """
+    from ssic.crypto import Identity, Recipient
+
+    found: list[Lock] = []
+    for word in recipients or ():
+        for key in _public(word, "--recipient", (Recipient, Identity)):
+            if isinstance(key, Identity):
+                found.append(key.recipient)
+            elif isinstance(key, Recipient):
+                found.append(key)
+    if ask or file is not None:
+        found.append(_passphrase(file, confirm=True))
+    if not found:
+        raise InvalidInput("for whom? --recipient KEY, --passphrase or --passphrase-file FILE must say it")
+    return found
+
+
+def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Key] | None:
+    """What to open with; None if nothing was given. A passphrase in the environment is tried unasked."""
+    from ssic.crypto import Identity
+
+    found: list[Key] = []
+    for path in identities or ():
+        found += _secrets(path, Identity)
+    if ask or file is not None or os.environ.get(ENVIRONMENT):
+        found.append(_passphrase(file, confirm=False))
+    return found or None
+
+
+def signing_key(path: Path) -> SigningKey:
+    """The signing key in a file."""
+    from ssic.crypto import SigningKey
+
+    return _secrets(path, SigningKey)[0]
+
+
+def verify_keys(words: list[str] | None) -> list[VerifyKey] | None:
+    """Verification keys from words or files; None if none were given."""
+    from ssic.crypto import SigningKey, VerifyKey
+
+    if not words:
+        return None
+    found: list[VerifyKey] = []
+    for word in words:
+        for key in _public(word, "--trust", (VerifyKey, SigningKey)):
+            if isinstance(key, SigningKey):
+                found.append(key.verify_key)
+            elif isinstance(key, VerifyKey):
+                found.append(key)
+    return found
+
+
+def _public(word: str, option: str, kinds: tuple[type[K], ...]) -> list[K]:
+    """The key that `word` is, or those in the file that it names. A private key in a file stands for its public one."""
+    from ssic.crypto.keys import KINDS
+
+    kind = next((k for k in KINDS if word.strip().startswith(k.PREFIX)), None)
+    if kind is None:
+        return _keys_in(Path(word), kinds)
+    if kind.SECRET:
+        raise BadKey(
+            f"{option}: that is a private key. It does not belong on a command line, where others can see it: make a "
+            "new one, and give the public key"
+        )
+    return [kinds[0].parse(word)]
+
+
+def _secrets(path: Path, kind: type[K]) -> list[K]:
+    if not is_pipe(path) and os.name == "posix":
+        state = path.stat()
+        if stat.S_ISREG(state.st_mode) and state.st_mode & 0o077:
+            warn(f"{path}: others may read this private key (chmod 600 {path})")
+    return _keys_in(path, (kind,))
+
+
+def _keys_in(path: Path, kinds: tuple[type[K], ...]) -> list[K]:
+    """The keys in a file, one a line; empty lines and those that start with # don't count."""
+    data = read(path)
+    if len(data) > _MAX_BYTES:
+        raise BadKey(f"{path} has {len(data):,} bytes; that is no file of keys")
+    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    words = [line for line in lines if line and not line.startswith("#")]
+    if not words:
+        raise BadKey(f"{path} holds no key")
+    keys: list[K] = []
+    for word in words:
+        kind = next((k for k in kinds if word.startswith(k.PREFIX)), kinds[0])
+        try:
+            keys.append(kind.parse(word))
+        except BadKey as error:
+            raise BadKey(f"{path}: {error}") from None
+    return keys
+
+
+def _passphrase(file: Path | None, *, confirm: bool) -> Passphrase:
+    from ssic.crypto import Passphrase
+
+    if file is not None:
+        lines = read(file).decode("utf-8", "replace").splitlines()
+        if not lines or not lines[0]:
+            raise BadKey(f"{file}: the first line, which should be the passphrase, is empty")
+        return Passphrase(lines[0])
+    if given := os.environ.get(ENVIRONMENT):
+        return Passphrase(given)
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InvalidInput(
+            f"there is no terminal to ask for the passphrase: set {ENVIRONMENT}, or give --passphrase-file FILE"
+        )
+    typed = getpass.getpass("Passphrase: ")
+    if confirm and getpass.getpass("Once more: ") != typed:
+        raise InvalidInput("the passphrases differ")
+    return Passphrase(typed)

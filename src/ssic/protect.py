@@ -1,0 +1,164 @@
+"""Encryption and signatures for whole files: groups by name, keys in, bytes in, bytes out. Runs no model.
+
+>>> import numpy as np, ssic
+>>> me = ssic.Identity.generate()
+>>> labels = np.zeros((2, 3), np.uint8); labels[0, 1:] = 1
+>>> data = ssic.encode(np.zeros((32, 48, 3), np.uint8), labels)
+>>> sealed = ssic.encrypt(data, "group 1", me.recipient)
+>>> ssic.decode(sealed, identity=me).shape
+(32, 48, 3)
+>>> ssic.decrypt(sealed, me) == data
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from ssic.crypto import files, signature
+from ssic.crypto.files import Hide
+from ssic.crypto.keys import SigningKey, VerifyKey
+from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
+from ssic.errors import InvalidInput
+from ssic.file import GroupNames, SsicFile
+from ssic.format import Bytes, DecodeLimits, Head
+from ssic.mask import GroupMask
+
+
+def encrypt(
+    data: Bytes,
+    groups: GroupNames,
+    recipients: Lock | Iterable[Lock],
+    *,
+    hide: Hide = "nothing",
+    version: int = 0,
+    cipher: str | None = None,
+    metadata: bool = False,
+    limits: DecodeLimits | None = None,
+) -> bytes:
+    """The same file with some groups sealed, each under a key of its own that only the recipients can unwrap.
+
+    The other groups keep their bytes and pixels. A signature is left out: sign what you send.
+
+    Args:
+        data: the file.
+        groups: names, classes or ids of those to seal.
+        recipients: one or more of `ssic.Recipient` and `ssic.Passphrase`.
+        hide: what else to seal. "names": name, class, score, quality and id of each group; "outline": these, and which
+            blocks belong to which of the groups: only the outline of all of them together can be seen.
+        version: number of this version of the groups, for readers who remember which they saw last; 0 is none.
+        cipher: "aes-256-gcm", the default, or "chacha20-poly1305". One per file.
+        metadata: keep Exif, XMP and unknown chunks, which may show the sealed groups (as a thumbnail, say).
+        limits: bounds on what the head may ask for.
+
+    Raises:
+        UnknownGroup: the file has no such group.
+        InvalidInput: no recipient, a group is sealed already, or a value can't be.
+        FormatError: the file is damaged or not whole.
+    """
+    ids = SsicFile(data, limits=limits).mask.resolve(groups)
+    wrapper = Wrapper(_list(recipients))
+    return files.encrypt(
+        data, ids, wrapper, hide=hide, version=version, cipher=cipher, metadata=metadata, limits=limits
+    )
+
+
+def decrypt(
+    data: Bytes,
+    identity: Key | Iterable[Key],
+    groups: GroupNames | None = None,
+    *,
+    min_version: int = 0,
+    limits: DecodeLimits | None = None,
+) -> bytes:
+    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes.
+
+    Args:
+        data: the file.
+        identity: one or more of `ssic.Identity` and `ssic.Passphrase`.
+        groups: which to open; by default all that the keys open. Hidden ones go by their real names.
+        min_version: refuse groups of earlier versions.
+        limits: bounds on what the head, and passphrases, may ask for.
+
+    Raises:
+        WrongKey: none of the keys opens a group that was named, or any at all.
+        TamperedSegment: a group is not what was sealed.
+        UnknownGroup: there is no such group, or it is hidden from these keys.
+        InvalidInput: none of the groups is sealed.
+        FormatError: the file is damaged or not whole.
+    """
+    keyring = Keyring(identity, limits, min_version=min_version)
+    return files.decrypt(data, keyring, _choose(groups), limits=limits)
+
+
+def rewrap(
+    data: Bytes,
+    identity: Key | Iterable[Key],
+    recipients: Lock | Iterable[Lock],
+    groups: GroupNames | None = None,
+    *,
+    keep: bool = False,
+    limits: DecodeLimits | None = None,
+) -> bytes:
+    """The same file with other recipients; what is sealed is not sealed anew.
+
+    Whoever could open a group and has kept its bytes can do so for ever: to shut somebody out of later versions,
+    `decrypt` and `encrypt` again.
+
+    Args:
+        identity: opens the groups now.
+        recipients: may open them from now on.
+        groups: which; by default all that the identity opens.
+        keep: those who can open them now still can. (Who they are can't be seen, so that all stay or none.)
+
+    Raises:
+        As `decrypt` and `encrypt`.
+    """
+    wrapper = Wrapper(_list(recipients))
+    return files.rewrap(data, Keyring(identity, limits), wrapper, _choose(groups), keep=keep, limits=limits)
+
+
+def sign(data: Bytes, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
+    """The same file with an Ed25519 signature over head and segments, in the place of an earlier one.
+
+    Raises:
+        FormatError: the file is damaged or not whole.
+    """
+    if not isinstance(key, SigningKey):
+        raise InvalidInput(f"files are signed with a SigningKey, not with a {type(key).__name__}")
+    return signature.sign(data, key, limits)
+
+
+def verify(
+    data: Bytes, trust: VerifyKey | Iterable[VerifyKey] | None = None, *, limits: DecodeLimits | None = None
+) -> VerifyKey:
+    """Check the signature of a whole file, each segment included.
+
+    Args:
+        trust: keys one of which must have signed it. None takes any, and says nothing about who that was.
+
+    Returns:
+        the key that signed it.
+
+    Raises:
+        SignatureError: not signed, not by one of these, or changed since: groups taken out, too.
+        FormatError: the file is damaged or not whole.
+    """
+    return signature.verify(data, None if trust is None else _list(trust), limits)
+
+
+def _list(one_or_more: Any) -> list[Any]:
+    return list(one_or_more) if isinstance(one_or_more, Iterable) else [one_or_more]
+
+
+def _choose(groups: GroupNames | None) -> Callable[[Head], Collection[int]] | None:
+    if groups is None:
+        return None
+
+    def choose(head: Head) -> Collection[int]:
+        names = {g.id: g.name for g in head.groups}
+        classes = {g.id: g.class_name for g in head.groups if g.class_name is not None}
+        return GroupMask(head.mask, names, classes).resolve(groups)
+
+    return choose
