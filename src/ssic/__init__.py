@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssic.file import DamagedGroups, SsicFile, decode, merge, open
     from ssic.format import DecodeLimits
     from ssic.mask import GroupMask
+    from ssic.targets import Target
 
 __version__ = "0.1.0.dev0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "GroupMask",
     "SsicError",
     "SsicFile",
+    "Target",
     "decode",
     "encode",
     "merge",
@@ -43,6 +45,7 @@ _HOMES = {
     "DecodeLimits": "ssic.format",
     "GroupMask": "ssic.mask",
     "SsicFile": "ssic.file",
+    "Target": "ssic.targets",
     "decode": "ssic.file",
     "encode": "ssic.codec",
     "merge": "ssic.file",

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from ssic import format as container
 from ssic.codec import Codec, Progress, load_current, silent
+from ssic.codec import Source as Image
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
     FormatError,
     InvalidInput,
     ModelError,
-    TruncatedFile,
 )
-from ssic.format import Bytes, DecodeLimits, FileBytes, GroupEntry, Head
+from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, Source, joined, open_source
+from ssic.format.source import FIRST_BYTES
 from ssic.image import compose, crop_box, from_blocks
 from ssic.mask import BLOCK, GroupMask
 from ssic.model.weights import find_by_id, find_weights
@@ -79,14 +80,14 @@ class SsicFile:
     ) -> None:
         """
         Args:
-            data: the file's bytes, or a `FileBytes`, of which only what is needed is read.
+            data: the file's bytes, or a `ssic.format.Source`, of which only what is needed is read.
             model: weights file to decode with; by default the installed model that the file names.
             limits: bounds on what the head may ask for.
 
         Raises:
             FormatError: not an intact ssic file; see `ssic.errors`.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview, FileBytes)):
+        if not isinstance(data, (bytes, bytearray, memoryview, Source)):
             raise InvalidInput(f"an ssic file is bytes, not {type(data).__name__}; ssic.open takes a path")
         self.head: Head = container.read_head(data, limits)
         self._data = data
@@ -133,18 +134,14 @@ class SsicFile:
             )
         return codec
 
-    def _segments(self, ids: Iterable[int]) -> tuple[dict[int, bytes], dict[int, FormatError]]:
-        intact: dict[int, bytes] = {}
-        broken: dict[int, FormatError] = {}
+    def _segments(self, ids: Sequence[int]) -> tuple[dict[int, bytes], dict[int, FormatError]]:
+        sealed = {g.id for g in self.groups if g.encrypted}
+        intact, damaged = container.read_segments(self._data, self.head, [g for g in ids if g not in sealed])
+        broken: dict[int, FormatError] = dict(damaged)
         for g in ids:
-            try:
-                if next(entry for entry in self.groups if entry.id == g).encrypted:
-                    raise EncryptedSegment(
-                        f'"{self.mask.names[g]}" is encrypted; this version can not open it'
-                    )
-                intact[g] = container.read_segment(self._data, self.head, g)
-            except (DamagedSegment, EncryptedSegment, TruncatedFile) as e:
-                broken[g] = e
+            if g in sealed:
+                text = f'"{self.mask.names[g]}" is encrypted; this version can not open it'
+                broken[g] = EncryptedSegment(text)
         return intact, broken
 
     def decode_pixels(
@@ -222,7 +219,77 @@ class SsicFile:
 
     def extract(self, groups: GroupNames) -> bytes:
         """A file with these groups only, their bytes unchanged. Runs no model."""
-        return container.extract(self._data, self.mask.resolve(groups), self._limits)
+        return container.extract(self._data, self.mask.resolve(groups), head=self.head)
+
+    def drop(self, groups: GroupNames) -> bytes:
+        """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
+
+        Raises:
+            InvalidInput: no group would be left.
+            UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
+        """
+        return container.drop(self._data, self.mask.resolve(groups), head=self.head)
+
+    def reorder(self, first: GroupNames) -> bytes:
+        """The same file with the segments of these groups first, in this order; the others follow, smallest first,
+        background last. Runs no model."""
+        return container.reorder(self._data, self.mask.resolve(first), head=self.head)
+
+    def replace(
+        self,
+        groups: GroupNames,
+        image: Image,
+        *,
+        quality: int | None = None,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> bytes:
+        """A file in which these groups show what another picture has in their place. The mask and the bytes of all
+        other groups stay. EXIF and XMP, which may show what was replaced, do not.
+
+        Args:
+            groups: names, classes or ids. Their old segments are not read: they may be damaged.
+            image: as for `ssic.encode`, of the size of this one.
+            quality: of the new segments; by default that of the old ones.
+
+        Raises:
+            ImageError: the picture can't be coded, or has another size.
+            EncryptedSegment: one of the groups is encrypted.
+            UnknownGroup, DamagedSegment, TruncatedFile, InvalidInput, UnknownModel.
+        """
+        from ssic.edit import new_pixels
+
+        ids = self.mask.resolve(groups)
+        recoded = new_pixels(self, ids, image, quality, device, progress)
+        return container.replace(self._data, recoded, head=self.head, metadata=False)
+
+    def set_quality(
+        self,
+        group_quality: Mapping[str | int, int],
+        original: Image | None = None,
+        *,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> bytes:
+        """A file in which some groups have another quality. The bytes of all other groups stay.
+
+        Args:
+            group_quality: by group name, class or id.
+            original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
+                that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities can
+                only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+
+        Raises:
+            InvalidInput: a quality is not in 1 to 100, or higher than now without `original`.
+            ImageError: the original can't be coded, or has another size.
+            EncryptedSegment: one of the groups is encrypted.
+            UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
+        """
+        from ssic.edit import new_quality
+
+        qualities = {g: q for name, q in group_quality.items() for g in self.mask.resolve(name)}
+        recoded = new_quality(self, qualities, original, device, progress)
+        return container.replace(self._data, recoded, head=self.head)
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing. Runs no model."""
@@ -252,19 +319,46 @@ class SsicFile:
                 }
                 for g in self.groups
             ],
+            "transfer": {
+                "head": self._first_bytes(),
+                "groups": {g.name: self.transfer([g.id]) for g in self.groups},
+                "all": self.transfer([g.id for g in self.groups]),
+            },
         }
+
+    def transfer(self, groups: GroupNames) -> int:
+        """Bytes that reading these groups from a URL takes, on top of `info()["transfer"]["head"]`, which opening the file
+        takes: their segments, without what came with the head, with small gaps between them."""
+        entries = [g for g in self.groups if g.id in self.mask.resolve(groups)]
+        reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
+        return sum(map(len, reads))
+
+    def _first_bytes(self) -> int:
+        return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
 
 
 def open(
-    path: str | os.PathLike[str], *, model: str | Path | None = None, limits: DecodeLimits | None = None
+    path: str | os.PathLike[str],
+    *,
+    model: str | Path | None = None,
+    limits: DecodeLimits | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> SsicFile:
     """Open a file: reads its head, and later the segments that are asked for.
 
+    Args:
+        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
+            the file systems installed for it take.
+        model: weights file to decode with; by default the installed model that the file names.
+        limits: bounds on what the head may ask for.
+        storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
+
     Raises:
-        OSError: the file can't be read.
+        OSError: the file can't be read; its `filename` is the URL, without user, password and query.
+        InvalidInput: nothing here reads such URLs.
         FormatError: it is not an intact ssic file.
     """
-    return SsicFile(FileBytes(path), model=model, limits=limits)
+    return SsicFile(open_source(path, storage_options), model=model, limits=limits)
 
 
 def decode(
