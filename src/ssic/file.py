@@ -22,6 +22,7 @@ from ssic.errors import (
     FormatError,
     InvalidInput,
     ModelError,
+    TruncatedFile,
 )
 from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, Source, joined, open_source
 from ssic.format.source import FIRST_BYTES
@@ -49,12 +50,14 @@ class Decoded:
         present: [H, W] bool.
         box: (left, top, right, bottom) of these pixels in the picture.
         damaged: names of groups that were asked for and could not be decoded.
+        missing: of a partial file, names of groups that were asked for and lie behind its end.
     """
 
     pixels: NDArray[np.uint8]
     present: NDArray[np.bool_]
     box: tuple[int, int, int, int]
     damaged: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def _all_of(broken: Mapping[int, FormatError]) -> FormatError:
@@ -150,6 +153,7 @@ class SsicFile:
         *,
         crop: bool = False,
         strict: bool = False,
+        partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = silent,
@@ -174,7 +178,8 @@ class SsicFile:
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
-        if broken and (strict or len(broken) == len(wanted)):
+        missing = [g for g, e in broken.items() if partial and isinstance(e, TruncatedFile)]
+        if len(broken) == len(wanted) or (strict and len(broken) > len(missing)):
             raise _all_of(broken)
 
         shown = np.isin(self.head.mask, [g for g in segments if g not in damaged])
@@ -191,7 +196,8 @@ class SsicFile:
             pixels=from_blocks(blocks, rows, columns)[cut],
             present=present[cut],
             box=(BLOCK * left, BLOCK * top, width, height),
-            damaged=tuple(self.mask.names[g] for g in sorted(broken)),
+            damaged=tuple(self.mask.names[g] for g in sorted(set(broken) - set(missing))),
+            missing=tuple(self.mask.names[g] for g in sorted(missing)),
         )
 
     def decode(
@@ -201,6 +207,7 @@ class SsicFile:
         fill: str = "black",
         crop: bool = False,
         strict: bool = False,
+        partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = silent,
@@ -210,7 +217,13 @@ class SsicFile:
         # A fill that can't be used is refused before the work, not after it.
         compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
         decoded = self.decode_pixels(
-            groups, crop=crop, strict=strict, device=device, precision=precision, progress=progress
+            groups,
+            crop=crop,
+            strict=strict,
+            partial=partial,
+            device=device,
+            precision=precision,
+            progress=progress,
         )
         if decoded.damaged:
             text = f"could not be decoded and is left out: {', '.join(decoded.damaged)}"
@@ -276,8 +289,8 @@ class SsicFile:
         Args:
             group_quality: by group name, class or id.
             original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
-                that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities can
-                only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+                that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
+                can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
 
         Raises:
             InvalidInput: a quality is not in 1 to 100, or higher than now without `original`.
@@ -327,8 +340,8 @@ class SsicFile:
         }
 
     def transfer(self, groups: GroupNames) -> int:
-        """Bytes that reading these groups from a URL takes, on top of `info()["transfer"]["head"]`, which opening the file
-        takes: their segments, without what came with the head, with small gaps between them."""
+        """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
+        (`info()["transfer"]["head"]`), with small gaps between them."""
         entries = [g for g in self.groups if g.id in self.mask.resolve(groups)]
         reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
         return sum(map(len, reads))
@@ -343,6 +356,7 @@ def open(
     model: str | Path | None = None,
     limits: DecodeLimits | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    prefix: int | None = None,
 ) -> SsicFile:
     """Open a file: reads its head, and later the segments that are asked for.
 
@@ -352,13 +366,14 @@ def open(
         model: weights file to decode with; by default the installed model that the file names.
         limits: bounds on what the head may ask for.
         storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
+        prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
 
     Raises:
         OSError: the file can't be read; its `filename` is the URL, without user, password and query.
         InvalidInput: nothing here reads such URLs.
         FormatError: it is not an intact ssic file.
     """
-    return SsicFile(open_source(path, storage_options), model=model, limits=limits)
+    return SsicFile(open_source(path, storage_options, prefix=prefix), model=model, limits=limits)
 
 
 def decode(
@@ -368,6 +383,7 @@ def decode(
     fill: str = "black",
     crop: bool = False,
     strict: bool = False,
+    partial: bool = False,
     model: str | Path | None = None,
     device: str = "cpu",
     limits: DecodeLimits | None = None,
@@ -383,6 +399,8 @@ def decode(
         fill: what stands where no decoded group is: "black", "mean", "transparent" or "#rrggbb".
         crop: cut the result to the box around the decoded groups.
         strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
+        partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
+            left out without a warning (`SsicFile.decode_pixels` lists them).
         model: weights file; by default the installed model that the file names.
         device: of the float networks, as torch names it.
         limits: bounds on what a hostile head may ask for.
@@ -402,7 +420,14 @@ def decode(
     """
     opened = SsicFile(data, model=model, limits=limits)
     return opened.decode(
-        groups, fill=fill, crop=crop, strict=strict, device=device, progress=progress, _stacklevel=3
+        groups,
+        fill=fill,
+        crop=crop,
+        strict=strict,
+        partial=partial,
+        device=device,
+        progress=progress,
+        _stacklevel=3,
     )
 
 

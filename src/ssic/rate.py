@@ -1,8 +1,8 @@
 """Which quality meets a target: the search, without a codec. `ssic.targets` feeds it with real encodes.
 
 A quantity grows with quality: the logarithm of the bytes, or the PSNR. `Search` finds the two neighbouring qualities
-between which it passes the target, in about three measurements: it knows the usual course of the quantity, moves it to where
-the measurements lie, and asks for what that predicts. A course that is far off costs measurements, not exactness.
+between which it passes the target, in about three measurements: it knows the usual course of the quantity, moves it to
+where the measurements lie, and asks for what that predicts. A course that is far off costs measurements, not exactness.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _interpolated(quality: int, values: Sequence[float]) -> float:
 class Search:
     """Where a growing quantity passes a target.
 
-    Ask `next` for the quality to measure, tell `add` what was measured, until `next` is None. Then `lower` is a quality
-    whose quantity is not beyond the target, and ``lower + 1`` was measured too and is beyond it; `lower` is 0 if all are
-    beyond it, and 100 if none is.
+    Ask `next` for the quality to measure, tell `add` what was measured, until `next` is None. Then `lower` is a
+    quality whose quantity is not beyond the target, and ``lower + 1`` was measured too and is beyond it; `lower` is 0
+    if all are beyond it, and 100 if none is.
 
     >>> search = Search(target=70.0, usual=lambda quality: 0.9 * quality)
     >>> while (quality := search.next()) is not None:

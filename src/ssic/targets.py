@@ -1,12 +1,12 @@
 """Encoding to a target: so many bytes, or so much PSNR, for the file or for single groups.
 
-What a group costs at a quality depends on nothing else (law 1), so each is coded once per quality that is tried, its substream
-is kept, and a file of any mixture of those qualities is put together, not encoded. What is returned is therefore what
-`encode` gives with the same qualities, byte for byte.
+What a group costs at a quality depends on nothing else (law 1), so each is coded once per quality that is tried, its
+substream is kept, and a file of any mixture of those qualities is put together, not encoded. What is returned is
+therefore what `encode` gives with the same qualities, byte for byte.
 
 The analysis transform is told the quality, so it runs for each quality as well. Reusing its output from a quality five
-steps away moves the bytes by 0.3 % (thirty steps: 2 %): good enough to steer by, but not the file that `encode` would give, and
-the search needs so few qualities that no measurement is left to be saved by it.
+steps away moves the bytes by 0.3 % (thirty steps: 2 %): good enough to steer by, but not the file that `encode` would
+give; and of about three qualities that the search needs, two would have to be coded for real all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssic.entropy.fixedpoint import LATENT_BITS
 from ssic.errors import InvalidInput, UnreachableTarget
@@ -44,7 +43,7 @@ class Target:
     """What a file or a group shall come to.
 
     Attributes:
-        kind: "bytes" or "bpp" (bits per pixel), of which there may be fewer; or "psnr" (dB), of which there may be more.
+        kind: "bytes" or "bpp" (bits per pixel), of which there may be fewer; or "psnr" (dB): there may be more.
         value: how many.
 
     Raises:
@@ -271,7 +270,7 @@ class _File:
 
         For bytes: the highest quality that fits; then one group after the other, in the order of the file, is given one
         more, where that fits too. If the file is still more than 1 % below its target, this is done again.
-        For PSNR: the lowest quality that is enough; then groups, in the opposite order, get one less, where it still is.
+        For PSNR: the lowest quality that is enough; then groups, in the opposite order, get one less, where that is.
         """
         assert self.target is not None
         psnr = self.target.kind == "psnr"

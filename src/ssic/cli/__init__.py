@@ -12,9 +12,10 @@ import typer
 
 from ssic import __version__
 from ssic.cli.decode import decode
+from ssic.cli.edit import replace, set_quality
 from ssic.cli.encode import encode
 from ssic.cli.evaluate import evaluate
-from ssic.cli.inspect import extract, info, merge
+from ssic.cli.inspect import drop, extract, info, merge, reorder
 from ssic.cli.terminal import EXIT_CODES, Reporting
 from ssic.cli.train import export_weights, train
 
@@ -27,8 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Exit codes. {_CODES}.",
 )
-for _command in (encode, decode, info, extract, merge, train):
+for _command in (encode, decode, info, extract, drop, merge, reorder, replace, train):
     app.command()(_command)
+app.command("set-quality")(set_quality)
 app.command("export-weights")(export_weights)
 app.add_typer(evaluate, name="eval")
 

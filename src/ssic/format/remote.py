@@ -119,7 +119,7 @@ class RemoteBytes(Source):
 
     def __getitem__(self, part: slice) -> bytes:
         start, stop = part.start or 0, part.stop
-        assert part.step in (None, 1) and stop is not None, "a file is read forwards and without gaps"
+        assert part.step in (None, 1), "a file is read forwards and without gaps"
         if start == 0:
             self._extend(stop)  # the head is read again and again
             return self._start[:stop]

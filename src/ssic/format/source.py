@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ssic.errors import InvalidInput
+
 FIRST_BYTES = 4096
-"""What the first request for a remote file is for: the heads of nearly all files, colour profile and all, and often some
-groups."""
+"""What the first request for a remote file is for: the heads of nearly all files, colour profile and all, and often
+some groups."""
 
 GAP = 1024
 """Ranges that are at most so far apart are read as one: about what the headers of one more request take."""
@@ -69,6 +71,31 @@ class FileBytes(Source):
             return file.read(max(0, stop - start))
 
 
+class Prefix(Source):
+    """The first bytes of a source, as if it ended there.
+
+    Args:
+        source: of the whole file.
+        length: bytes that may be read.
+    """
+
+    def __init__(self, source: Source, length: int) -> None:
+        self._source, self._length = source, length
+
+    @property
+    def size(self) -> int | None:
+        size = self._source.size
+        return None if size is None else min(size, self._length)
+
+    def __getitem__(self, part: slice) -> bytes:
+        return self._source[part.start or 0 : min(part.stop, self._length)]
+
+    def fetch(self, ranges: Sequence[range]) -> list[bytes]:
+        return self._source.fetch(
+            [range(min(r.start, self._length), min(r.stop, self._length)) for r in ranges]
+        )
+
+
 Bytes = bytes | memoryview | Source
 """What every reader of files takes."""
 
@@ -82,21 +109,32 @@ def is_url(place: str | os.PathLike[str]) -> bool:
     return isinstance(place, str) and "://" in place
 
 
-def open_source(place: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+def open_source(
+    place: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    prefix: int | None = None,
+) -> Source:
     """The file at a path or URL.
 
     Args:
         options: of fsspec's file system; of no use with paths.
+        prefix: read no more than so many bytes from the start; of a URL, all of them at once.
 
     Raises:
-        InvalidInput: nothing here can read such URLs.
+        InvalidInput: nothing here can read such URLs, or a prefix without a byte.
         OSError: the file can't be read.
     """
-    if not is_url(place):
-        return FileBytes(place)
-    from ssic.format.remote import open_url  # fsspec and what it brings take a tenth of a second
+    if prefix is not None and prefix < 1:
+        raise InvalidInput(f"a prefix of {prefix} bytes: at least 1 is needed")
+    source: Source
+    if is_url(place):
+        from ssic.format.remote import open_url  # fsspec and what it brings take a tenth of a second
 
-    return open_url(str(place), options)
+        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
+    else:
+        source = FileBytes(place)
+    return source if prefix is None else Prefix(source, prefix)
 
 
 def size_of(data: Bytes) -> int | None:
