@@ -52,9 +52,7 @@ def decode(
         picture_kind(output)  # refuses a suffix before the work, not after it
         opened, _ = open_ssic(file, model, prefix)
         with naming(file):
-            decoded = opened.decode_pixels(
-                wanted, crop=crop, partial=partial, device=device, progress=stage
-            )
+            decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
         write(output, picture_bytes(picture, output, opened.icc))
 
