@@ -91,6 +91,7 @@ class Variant:
 
     config: ModelConfig = SMALL
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    crops: float = 1.0  # per step, relative to --batch
     change: Callable[[Trainer], None] | None = None
 
 
@@ -104,9 +105,9 @@ VARIANTS = {
     "adamw": Variant(change=adamw),
     "half-rate": Variant(options={"matrix_rate": 4e-4, "other_rate": 5e-4}),
     "double-rate": Variant(options={"matrix_rate": 1.6e-3, "other_rate": 2e-3}),
-    "crop-128": Variant(options={"crop": 128, "batch": 32}),
-    "crop-384": Variant(options={"crop": 384, "batch": 4}),  # 9/8 of the pixels
-    "batch-4": Variant(options={"batch": 4}),  # half the pixels
+    "crop-128": Variant(options={"crop": 128}, crops=4),
+    "crop-512": Variant(options={"crop": 512}, crops=1 / 4),
+    "half-batch": Variant(crops=1 / 2),
     "local": _config(local=True),
     "wide-fine": _config(widths=(160, 192), depths=(2, 1)),
     "deep-coarse": _config(widths=(128, 256), depths=(1, 5)),
@@ -144,7 +145,8 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
             weights=args.weights,
             threads=args.threads,
             checkpoint_minutes=1e9,
-            **({"batch": 8, "seed": args.seed, "steps": args.steps} | variant.options),
+            batch=round(args.batch * variant.crops),
+            **({"seed": args.seed, "steps": args.steps} | variant.options),
         )
     )
     start.options = dataclasses.replace(start.options, steps=start.step + args.steps)
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("variants", nargs="+", choices=[*VARIANTS, "all"])
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--decay", type=float, default=0.5)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seed", type=int, default=1)

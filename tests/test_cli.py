@@ -23,7 +23,17 @@ import ssic
 from ssic.cli import app, main
 from ssic.cli.terminal import EXIT_CODES
 
-INFO_KEYS = ["format", "model", "width", "height", "file_bytes", "head_bytes", "mask_bytes", "groups"]
+INFO_KEYS = [
+    "format",
+    "model",
+    "width",
+    "height",
+    "file_bytes",
+    "head_bytes",
+    "mask_bytes",
+    "groups",
+    "transfer",
+]
 GROUP_KEYS = ["id", "name", "class", "score", "quality", "blocks", "offset", "bytes", "encrypted"]
 SIZE = (96, 64)
 SOURCE = str(Path(ssic.__file__).parents[1])

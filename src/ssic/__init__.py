@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ssic.format import DecodeLimits
     from ssic.mask import GroupMask
     from ssic.protect import decrypt, encrypt, rewrap, sign, verify
+    from ssic.targets import Target
 
 __version__ = "0.1.0.dev0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "SigningKey",
     "SsicError",
     "SsicFile",
+    "Target",
     "VerifyKey",
     "decode",
     "decrypt",
@@ -61,6 +63,7 @@ _HOMES = {
     "SealedGroups": "ssic.file",
     "SigningKey": "ssic.crypto",
     "SsicFile": "ssic.file",
+    "Target": "ssic.targets",
     "VerifyKey": "ssic.crypto",
     "decode": "ssic.file",
     "decrypt": "ssic.protect",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssic import format as container
-from ssic.entropy.coder import LatentCoder
+from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
@@ -35,6 +35,7 @@ from ssic.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from ssic.model.runtime import Precision
+    from ssic.targets import Target, Targeted
 
 Source = Picture | str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
@@ -105,37 +106,85 @@ class Codec:
         progress: Progress = silent,
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`."""
-        picture = image if isinstance(image, Picture) else load_picture(image)
-        _check_limits(picture)
-        groups = _as_mask(mask, picture.size)
+        picture, groups = _prepared(image, mask)
         qualities = _qualities(groups, quality, group_quality)
-        plan = make_plan(groups.ids)
+        blocks = to_blocks(pad_to_blocks(picture.pixels))
+        _, coded = self.code(blocks, groups.ids, qualities, progress)
+        data = self.assemble(picture, groups, qualities, coded.substreams, _whole_order(groups, order))
+        return Encoding(data, coded.hyper_bytes, coded.ideal_bits, coded.latents, coded.hyper_latents)
+
+    def encode_to(
+        self,
+        image: Source,
+        mask: MaskSource | None = None,
+        *,
+        target: Target | str | None = None,
+        group_targets: Mapping[str | int, Target | str] | None = None,
+        quality: int = 60,
+        group_quality: Mapping[str | int, int] | None = None,
+        order: Sequence[str | int] | None = None,
+        progress: Progress = silent,
+    ) -> Targeted:
+        """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
+        `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
+        from ssic.targets import encode_to
+
+        picture, groups = _prepared(image, mask)
+        fixed = _qualities(groups, quality, group_quality)
+        if target is not None:  # `quality` is what is sought
+            named = [g for name in (group_quality or {}) for g in groups.resolve(name)]
+            fixed = {g: q for g, q in fixed.items() if g in named}
+        whole_order = _whole_order(groups, order)
+        return encode_to(self, picture, groups, fixed, target, group_targets or {}, whole_order, progress)
+
+    def code(
+        self,
+        blocks: NDArray[np.uint8],
+        ids: NDArray[np.uint8],
+        qualities: Mapping[int, int],
+        progress: Progress = silent,
+    ) -> tuple[Plan, Encoded]:
+        """Substreams of the groups that `qualities` names, and of no others.
+
+        Args:
+            blocks: [h w, 4, 192] of the whole picture, as `ssic.image.to_blocks` gives them.
+            ids: [h, w] group of each block.
+        """
+        plan = make_plan(ids, np.isin(ids, list(qualities)))
         progress("analysis")
-        blocks = to_blocks(pad_to_blocks(picture.pixels))[plan.block]
-        y, z = self.transforms.analyse(blocks, plan, qualities)
+        y, z = self.transforms.analyse(blocks[plan.block], plan, qualities)
         progress("entropy")
-        coded = self.coder.encode(plan, qualities, y, z)
+        return plan, self.coder.encode(plan, qualities, y, z)
+
+    def assemble(
+        self,
+        picture: Picture,
+        groups: GroupMask,
+        qualities: Mapping[int, int],
+        substreams: Mapping[int, bytes],
+        order: Sequence[int] | None,
+    ) -> bytes:
+        """The file that holds these substreams, one for each group."""
         segments = [
             Segment(
                 id=g,
                 name=groups.names[g],
                 quality=qualities[g],
-                payload=coded.substreams[g],
+                payload=substreams[g],
                 class_name=groups.classes.get(g),
                 score=groups.scores.get(g),
             )
             for g in groups.groups
         ]
-        data = container.write_file(
+        return container.write_file(
             width=picture.size[0],
             height=picture.size[1],
             model_id=self.model_id,
             mask=groups.ids,
             segments=segments,
             chunks={container.ICC: picture.icc} if picture.icc else None,
-            order=_whole_order(groups, order),
+            order=order,
         )
-        return Encoding(data, coded.hyper_bytes, coded.ideal_bits, coded.latents, coded.hyper_latents)
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
@@ -176,6 +225,8 @@ def encode(
     quality: int = 60,
     group_quality: Mapping[str | int, int] | None = None,
     order: Sequence[str | int] | None = None,
+    target: Target | str | None = None,
+    group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path = "small",
     device: str = "cpu",
     progress: Progress = silent,
@@ -190,6 +241,9 @@ def encode(
         group_quality: exceptions, by group name, class or id.
         order: groups whose segments shall lie first, in this order; the others follow as by default, smallest
             first, background last.
+        target: what the file shall come to, instead of `quality`: "bytes:20000" or "bpp:0.5" at most, or "psnr:35"
+            at least (`ssic.Target`). Groups in `group_quality` or `group_targets` are left as those say.
+        group_targets: the same for single groups: bytes and bits of the segment, PSNR of the group's pixels.
         model: preset that comes with the package, or path of a weights file.
         device: of the float networks, as torch names it ("cpu", "cuda").
         progress: called with the name of each stage as it begins.
@@ -201,13 +255,31 @@ def encode(
         ImageError: the picture can't be coded as it is.
         MaskError: the mask is unusable; among others, groups without a block.
         UnknownGroup: `group_quality` or `order` names a group that the mask doesn't have.
-        InvalidInput: a quality is not an integer from 1 to 100.
+        InvalidInput: a quality is not an integer from 1 to 100, or a target is none.
+        UnreachableTarget: no quality meets a target; the message says what is reachable.
         ModelError: there is no such model.
     """
     codec = Codec.load(model, device=device)
+    if target is not None or group_targets:
+        return codec.encode_to(
+            image,
+            mask,
+            target=target,
+            group_targets=group_targets,
+            quality=quality,
+            group_quality=group_quality,
+            order=order,
+            progress=progress,
+        ).data
     return codec.encode(
         image, mask, quality=quality, group_quality=group_quality, order=order, progress=progress
     ).data
+
+
+def _prepared(image: Source, mask: MaskSource | None) -> tuple[Picture, GroupMask]:
+    picture = image if isinstance(image, Picture) else load_picture(image)
+    _check_limits(picture)
+    return picture, _as_mask(mask, picture.size)
 
 
 def _check_limits(picture: Picture) -> None:
@@ -241,10 +313,10 @@ def _as_mask(mask: MaskSource | None, size: tuple[int, int]) -> GroupMask:
 
 
 def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int] | None) -> dict[int, int]:
-    result = {g: _check_quality(quality) for g in mask.groups}
+    result = {g: check_quality(quality) for g in mask.groups}
     for name, value in (exceptions or {}).items():
         for g in mask.resolve(name):
-            result[g] = _check_quality(value)
+            result[g] = check_quality(value)
     return result
 
 
@@ -257,7 +329,11 @@ def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int
     return chosen + [others[i] for i in default_order([mask.blocks(g) for g in others], others)]
 
 
-def _check_quality(quality: int) -> int:
+def check_quality(quality: int) -> int:
+    """
+    Raises:
+        InvalidInput: it is not an integer from 1 to 100.
+    """
     if (
         isinstance(quality, bool)
         or not isinstance(quality, (int, np.integer))

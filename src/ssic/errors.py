@@ -7,7 +7,8 @@
     │   ├── ImageError          the picture: unreadable, alpha, 16 bit, too small or too large
     │   ├── MaskError           the group mask: wrong size, too many groups, empty groups
     │   ├── UnknownGroup        a group was asked for that the file or mask does not have
-    │   └── BadKey              a key or passphrase that can't be one
+    │   ├── BadKey              a key or passphrase that can't be one
+    │   └── UnreachableTarget   no quality gives the bytes or the PSNR asked for
     ├── FormatError             the bytes are not a whole, intact ssic file
     │   ├── NotAnSsicFile       the magic is missing
     │   ├── UnsupportedVersion  written by a newer format
@@ -52,6 +53,10 @@ class UnknownGroup(InvalidInput):
 
 class BadKey(InvalidInput):
     """What was given as a key or passphrase can't be one. Messages never repeat a secret."""
+
+
+class UnreachableTarget(InvalidInput):
+    """No quality gives the bytes or the PSNR that were asked for; the message says what is reachable."""
 
 
 class FormatError(SsicError):

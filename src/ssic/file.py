@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ssic import format as container
 from ssic.codec import Codec, Progress, load_current, silent
+from ssic.codec import Source as Image
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
@@ -25,7 +26,8 @@ from ssic.errors import (
     SignatureError,
     TruncatedFile,
 )
-from ssic.format import Bytes, DecodeLimits, FileBytes, GroupEntry, Head
+from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, Source, joined, open_source
+from ssic.format.source import FIRST_BYTES
 from ssic.image import compose, crop_box, from_blocks
 from ssic.mask import BLOCK, GroupMask
 from ssic.model.weights import find_by_id, find_weights
@@ -60,12 +62,14 @@ class Decoded:
         box: (left, top, right, bottom) of these pixels in the picture.
         damaged: names of groups that were asked for and could not be decoded.
         sealed: names of groups that were asked for and are sealed: no key was given, or none that opens them.
+        missing: of a partial file, names of groups that were asked for and lie behind its end.
     """
 
     pixels: NDArray[np.uint8]
     present: NDArray[np.bool_]
     box: tuple[int, int, int, int]
     damaged: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
 
 
@@ -103,7 +107,7 @@ class SsicFile:
     ) -> None:
         """
         Args:
-            data: the file's bytes, or a `FileBytes`, of which only what is needed is read.
+            data: the file's bytes, or a `ssic.format.Source`, of which only what is needed is read.
             model: weights file to decode with; by default the installed model that the file names.
             limits: bounds on what the head may ask for.
             identity: keys and passphrases that sealed groups are opened with, as they are needed. Groups whose
@@ -115,7 +119,7 @@ class SsicFile:
             FormatError: not an intact ssic file; see `ssic.errors`.
             SignatureError: it is not signed by one of the keys in `trust`, or was changed since.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview, FileBytes)):
+        if not isinstance(data, (bytes, bytearray, memoryview, Source)):
             raise InvalidInput(f"an ssic file is bytes, not {type(data).__name__}; ssic.open takes a path")
         self.head: Head = container.read_head(data, limits)
         self._data = data
@@ -194,35 +198,56 @@ class SsicFile:
 
     def _read(self, entry: GroupEntry) -> bytes:
         """A segment as it lies in the file, checked."""
-        segment = container.read_segment(self._data, self.head, entry.id)
+        return self._signed(entry, container.read_segment(self._data, self.head, entry.id))
+
+    def _signed(self, entry: GroupEntry, segment: bytes) -> bytes:
         if self._signature is not None:
             self._signature.check(entry, segment)
         return segment
 
-    def _substream(self, entry: GroupEntry) -> bytes:
-        """What a decoder takes, opened if need be."""
-        if entry.id in self._inner:
-            return self._inner[entry.id]
+    def _sealed(self, entry: GroupEntry) -> FormatError | None:
+        """Why there is no point in reading a segment; None if there is."""
         if not entry.encrypted:
-            return self._read(entry)
+            return None
         if self._keyring is None:
-            raise EncryptedSegment(
+            return EncryptedSegment(
                 f'"{entry.name}" is sealed: give an identity that it was sealed to (--identity FILE), or its passphrase'
             )
-        from ssic.crypto.sealed import open_group, wrong_key
-
         if entry.hidden:  # what the keys open of it has been opened
-            raise self._faults.get(entry.id) or wrong_key(entry.name)
-        return open_group(self.head, entry, self._read(entry), self._keyring)
+            from ssic.crypto.sealed import wrong_key
+
+            return self._faults.get(entry.id) or wrong_key(entry.name)
+        return None
+
+    def _opened(self, entry: GroupEntry, segment: bytes) -> bytes:
+        """What a decoder takes, from a segment as it lies in the file."""
+        segment = self._signed(entry, segment)
+        if not entry.encrypted:
+            return segment
+        from ssic.crypto.sealed import open_group
+
+        assert self._keyring is not None, "_sealed"
+        return open_group(self.head, entry, segment, self._keyring)
 
     def _segments(self, ids: Iterable[int]) -> tuple[dict[int, bytes], dict[int, FormatError]]:
-        intact: dict[int, bytes] = {}
-        broken: dict[int, FormatError] = {}
+        """Substreams by id, and what is wrong with those that can't be had. Neighbours are read together."""
         entries = {entry.id: entry for entry in self.groups}
+        intact = {g: self._inner[g] for g in ids if g in self._inner}
+        broken: dict[int, FormatError] = {}
+        wanted = []
         for g in ids:
+            if g in intact:
+                continue
+            if (fault := self._sealed(entries[g])) is not None:
+                broken[g] = fault
+            else:
+                wanted.append(g)
+        found, damaged = container.read_segments(self._data, self.head, wanted)
+        broken |= damaged
+        for g, segment in found.items():
             try:
-                intact[g] = self._substream(entries[g])
-            except (DamagedSegment, TruncatedFile, SignatureError, *_SEALED) as e:
+                intact[g] = self._opened(entries[g], segment)
+            except (DamagedSegment, SignatureError, *_SEALED) as e:
                 broken[g] = e
         return intact, broken
 
@@ -232,6 +257,7 @@ class SsicFile:
         *,
         crop: bool = False,
         strict: bool = False,
+        partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = silent,
@@ -256,7 +282,8 @@ class SsicFile:
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
-        if broken and (strict or len(broken) == len(wanted)):
+        missing = [g for g, e in broken.items() if partial and isinstance(e, TruncatedFile)]
+        if len(broken) == len(wanted) or (strict and len(broken) > len(missing)):
             raise _all_of(broken)
 
         shown = np.isin(self._shown.mask, [g for g in segments if g not in damaged])
@@ -273,7 +300,12 @@ class SsicFile:
             pixels=from_blocks(blocks, rows, columns)[cut],
             present=present[cut],
             box=(BLOCK * left, BLOCK * top, width, height),
-            damaged=tuple(self.mask.names[g] for g in sorted(broken) if not isinstance(broken[g], _SEALED)),
+            damaged=tuple(
+                self.mask.names[g]
+                for g in sorted(broken)
+                if g not in missing and not isinstance(broken[g], _SEALED)
+            ),
+            missing=tuple(self.mask.names[g] for g in sorted(missing)),
             sealed=tuple(self.mask.names[g] for g in sorted(broken) if isinstance(broken[g], _SEALED)),
         )
 
@@ -284,6 +316,7 @@ class SsicFile:
         fill: str = "black",
         crop: bool = False,
         strict: bool = False,
+        partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
         progress: Progress = silent,
@@ -293,7 +326,13 @@ class SsicFile:
         # A fill that can't be used is refused before the work, not after it.
         compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
         decoded = self.decode_pixels(
-            groups, crop=crop, strict=strict, device=device, precision=precision, progress=progress
+            groups,
+            crop=crop,
+            strict=strict,
+            partial=partial,
+            device=device,
+            precision=precision,
+            progress=progress,
         )
         if decoded.damaged:
             text = f"could not be decoded and is left out: {', '.join(decoded.damaged)}"
@@ -310,7 +349,77 @@ class SsicFile:
             UnknownGroup: there is no such group; or it is one that only the identity shows, whose bytes can't be
                 told apart within the file (`ssic.decrypt` it first).
         """
-        return container.extract(self._data, self.mask.resolve(groups), self._limits)
+        return container.extract(self._data, self.mask.resolve(groups), head=self.head)
+
+    def drop(self, groups: GroupNames) -> bytes:
+        """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
+
+        Raises:
+            InvalidInput: no group would be left.
+            UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
+        """
+        return container.drop(self._data, self.mask.resolve(groups), head=self.head)
+
+    def reorder(self, first: GroupNames) -> bytes:
+        """The same file with the segments of these groups first, in this order; the others follow, smallest first,
+        background last. Runs no model."""
+        return container.reorder(self._data, self.mask.resolve(first), head=self.head)
+
+    def replace(
+        self,
+        groups: GroupNames,
+        image: Image,
+        *,
+        quality: int | None = None,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> bytes:
+        """A file in which these groups show what another picture has in their place. The mask and the bytes of all
+        other groups stay. EXIF and XMP, which may show what was replaced, do not.
+
+        Args:
+            groups: names, classes or ids. Their old segments are not read: they may be damaged.
+            image: as for `ssic.encode`, of the size of this one.
+            quality: of the new segments; by default that of the old ones.
+
+        Raises:
+            ImageError: the picture can't be coded, or has another size.
+            EncryptedSegment: one of the groups is encrypted.
+            UnknownGroup, DamagedSegment, TruncatedFile, InvalidInput, UnknownModel.
+        """
+        from ssic.edit import new_pixels
+
+        ids = self.mask.resolve(groups)
+        recoded = new_pixels(self, ids, image, quality, device, progress)
+        return container.replace(self._data, recoded, head=self.head, metadata=False)
+
+    def set_quality(
+        self,
+        group_quality: Mapping[str | int, int],
+        original: Image | None = None,
+        *,
+        device: str = "cpu",
+        progress: Progress = silent,
+    ) -> bytes:
+        """A file in which some groups have another quality. The bytes of all other groups stay.
+
+        Args:
+            group_quality: by group name, class or id.
+            original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
+                that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
+                can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+
+        Raises:
+            InvalidInput: a quality is not in 1 to 100, or higher than now without `original`.
+            ImageError: the original can't be coded, or has another size.
+            EncryptedSegment: one of the groups is encrypted.
+            UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
+        """
+        from ssic.edit import new_quality
+
+        qualities = {g: q for name, q in group_quality.items() for g in self.mask.resolve(name)}
+        recoded = new_quality(self, qualities, original, device, progress)
+        return container.replace(self._data, recoded, head=self.head)
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing. Runs no model."""
@@ -340,7 +449,22 @@ class SsicFile:
                 }
                 for g in self.groups
             ],
+            "transfer": {
+                "head": self._first_bytes(),
+                "groups": {g.name: self.transfer([g.id]) for g in self.groups},
+                "all": self.transfer([g.id for g in self.groups]),
+            },
         }
+
+    def transfer(self, groups: GroupNames) -> int:
+        """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
+        (`info()["transfer"]["head"]`), with small gaps between them."""
+        entries = [g for g in self.groups if g.id in self.mask.resolve(groups)]
+        reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
+        return sum(map(len, reads))
+
+    def _first_bytes(self) -> int:
+        return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
 
 
 def open(
@@ -348,18 +472,29 @@ def open(
     *,
     model: str | Path | None = None,
     limits: DecodeLimits | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    prefix: int | None = None,
     identity: Keys | None = None,
     min_version: int = 0,
     trust: Iterable[VerifyKey] | None = None,
 ) -> SsicFile:
     """Open a file: reads its head, and later the segments that are asked for. Arguments as for `SsicFile`.
 
+    Args:
+        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
+            the file systems installed for it take.
+        model: weights file to decode with; by default the installed model that the file names.
+        limits: bounds on what the head may ask for.
+        storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
+        prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
+
     Raises:
-        OSError: the file can't be read.
+        OSError: the file can't be read; its `filename` is the URL, without user, password and query.
+        InvalidInput: nothing here reads such URLs.
         FormatError: it is not an intact ssic file.
     """
     return SsicFile(
-        FileBytes(path),
+        open_source(path, storage_options, prefix=prefix),
         model=model,
         limits=limits,
         identity=identity,
@@ -375,6 +510,7 @@ def decode(
     fill: str = "black",
     crop: bool = False,
     strict: bool = False,
+    partial: bool = False,
     model: str | Path | None = None,
     device: str = "cpu",
     limits: DecodeLimits | None = None,
@@ -392,6 +528,8 @@ def decode(
         fill: what stands where no decoded group is: "black", "mean", "transparent" or "#rrggbb".
         crop: cut the result to the box around the decoded groups.
         strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
+        partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
+            left out without a warning (`SsicFile.decode_pixels` lists them).
         model: weights file; by default the installed model that the file names.
         device: of the float networks, as torch names it.
         limits: bounds on what a hostile head may ask for.
@@ -413,7 +551,14 @@ def decode(
     """
     opened = SsicFile(data, model=model, limits=limits, identity=identity, trust=trust)
     return opened.decode(
-        groups, fill=fill, crop=crop, strict=strict, device=device, progress=progress, _stacklevel=3
+        groups,
+        fill=fill,
+        crop=crop,
+        strict=strict,
+        partial=partial,
+        device=device,
+        progress=progress,
+        _stacklevel=3,
     )
 
 

@@ -15,7 +15,7 @@ from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
 
 def decode(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to decode; - reads stdin.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File or URL to decode; - reads stdin.")],
     # No default: the picture's own name may well be that of the original.
     output: Annotated[
         Path,
@@ -30,6 +30,12 @@ def decode(
         typer.Option(metavar="black|mean|transparent|#rrggbb", help="What stands where no decoded group is."),
     ] = "black",
     crop: Annotated[bool, typer.Option("--crop", help="Cut to the box around the decoded groups.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="The file is cut off: decode the groups that are whole.")
+    ] = False,
+    prefix: Annotated[
+        int | None, typer.Option(metavar="BYTES", help="Read no more than so many bytes; implies --partial.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
     ] = None,
@@ -45,26 +51,27 @@ def decode(
     check_output(output, [file], as_json=as_json)
     wanted = split(groups)
     keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
+    partial = partial or prefix is not None
     with progress("loading the model") as stage:
         from ssic.image import compose, picture_bytes, picture_kind
 
         picture_kind(output)  # refuses a suffix before the work, not after it
-        opened, _ = open_ssic(file, model, identity=keys, trust=trusted)
+        opened, _ = open_ssic(file, model, prefix, identity=keys, trust=trusted)
         with naming(file):
-            decoded = opened.decode_pixels(wanted, crop=crop, device=device, progress=stage)
+            decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
         write(output, picture_bytes(picture, output, opened.icc))
 
     asked = opened.mask.groups if wanted is None else opened.mask.resolve(wanted)
-    shown = [
-        name for name in (opened.mask.names[g] for g in asked) if name not in decoded.damaged + decoded.sealed
-    ]
+    left_out = {*decoded.damaged, *decoded.missing, *decoded.sealed}
+    shown = [name for name in (opened.mask.names[g] for g in asked) if name not in left_out]
     height, width = picture.shape[:2]
     if as_json:
         facts = {"output": str(output), "width": width, "height": height, "groups": shown}
         seconds = round(time.perf_counter() - begun, 3)
-        left_out = {"damaged": list(decoded.damaged), "sealed": list(decoded.sealed)}
-        say(json.dumps(facts | left_out | {"seconds": seconds}))
+        faults = {"damaged": list(decoded.damaged), "sealed": list(decoded.sealed)}
+        faults |= {"missing": list(decoded.missing)} if partial else {}
+        say(json.dumps(facts | faults | {"seconds": seconds}))
     elif not is_pipe(output):
         say(f"{output}: {width}x{height}, {', '.join(shown)}")
     if decoded.sealed:
@@ -72,4 +79,7 @@ def decode(
         notice(f"sealed and left out: {', '.join(decoded.sealed)} ({how})")
     if decoded.damaged:
         warn(f"damaged and left out: {', '.join(decoded.damaged)}")
+    if decoded.missing:
+        warn(f"missing, behind the end of what there is of the file: {', '.join(decoded.missing)}")
+    if decoded.damaged or decoded.missing:
         raise typer.Exit(DAMAGED)

@@ -71,10 +71,31 @@ def encode(
     drop_empty: Annotated[
         bool, typer.Option("--drop-empty", help="Leave out groups without a block.", rich_help_panel=_MASK)
     ] = False,
-    quality: Annotated[int, typer.Option(help="1 to 100, higher is better.", rich_help_panel=_RATE)] = 60,
+    quality: Annotated[
+        int | None,
+        typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_RATE),
+    ] = None,
     group_quality: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=QUALITY,...", help="Exceptions; repeatable.", rich_help_panel=_RATE),
+    ] = None,
+    target_bytes: Annotated[
+        int | None,
+        typer.Option(help="Choose qualities: a file of at most so many bytes.", rich_help_panel=_RATE),
+    ] = None,
+    target_bpp: Annotated[
+        float | None, typer.Option(help="The same in bits per pixel.", rich_help_panel=_RATE)
+    ] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(help="Choose qualities: at least so many dB.", rich_help_panel=_RATE)
+    ] = None,
+    group_target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND:VALUE,...",
+            help="Targets of groups, as in person=psnr:35,background=bytes:2000; repeatable.",
+            rich_help_panel=_RATE,
+        ),
     ] = None,
     order: Annotated[
         list[str] | None,
@@ -107,10 +128,17 @@ def encode(
     }
     _check_mask_options(*([k for k, v in given.items() if v is not None] for given in (sources, details)))
     cells = _cells(grid)
-    exceptions = _exceptions(group_quality)
+    exceptions = group_qualities(group_quality)
+    target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
+    group_targets = _group_targets(group_target)
     secret = split(encrypt)
     if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
+    if secret is not None and (target_bytes is not None or target_bpp is not None):
+        raise InvalidInput(
+            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes a group: "
+            "encode to a smaller target first, then use ssic encrypt"
+        )
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
     if output is None:
         if is_pipe(picture) or not picture.name:
@@ -119,6 +147,7 @@ def encode(
     check_output(output, (picture, mask, names, coco, boxes), as_json=as_json)
 
     with progress("reading the picture") as stage:
+        from ssic.codec import Codec
         from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
         from ssic.image import load_picture
@@ -141,16 +170,25 @@ def encode(
         else:
             groups = GroupMask.single(loaded.size)
         stage("loading the model")
-        data = encode_picture(
-            loaded,
-            groups,
-            quality=quality,
-            group_quality=exceptions,
-            order=split(order),
-            model=model,
-            device=device,
-            progress=stage,
-        )
+        rate: dict[str, Any] = {
+            "quality": 60 if quality is None else quality,
+            "group_quality": exceptions,
+            "order": split(order),
+            "progress": stage,
+        }
+        reached: dict[str, Any] = {}
+        if target is None and not group_targets:
+            data = encode_picture(loaded, groups, model=model, device=device, **rate)
+        else:
+            codec = Codec.load(model, device=device)
+            met = codec.encode_to(loaded, groups, target=target, group_targets=group_targets, **rate)
+            data = met.data
+            reached = {
+                "file": met.reached,
+                "groups": {groups.names[g]: value for g, value in sorted(met.groups_reached.items())},
+                "passes": met.passes,
+                "encodes": round(met.encodes, 3),
+            }
         if secret is not None and keys is not None:
             from ssic.protect import encrypt as seal
 
@@ -160,9 +198,27 @@ def encode(
     write(output, data)
     seconds = round(time.perf_counter() - begun, 3)
     if as_json:
-        say(json.dumps(info | {"seconds": seconds}))
+        say(json.dumps(info | ({"reached": reached} if reached else {}) | {"seconds": seconds}))
     else:
         show_file(str(output), info, stderr=is_pipe(output))
+        if reached and not is_pipe(output):
+            say(_reached(reached, target, group_targets))
+
+
+def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[str | int, str]) -> str:
+    parts = [] if target is None else [f"{target} met with {reached['file']:.10g}"]
+    parts += [f"{name} comes to {value:.10g}" for name, value in reached["groups"].items()]
+    return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
+
+
+def _target(given: dict[str, float | None], quality: int | None) -> str | None:
+    asked = {kind: value for kind, value in given.items() if value is not None}
+    options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
+    if asked and len(options) > 1:
+        raise InvalidInput(
+            f"{' and '.join(options)} exclude each other: each settles the quality of the file"
+        )
+    return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
 def _check_mask_options(sources: list[str], details: list[str]) -> None:
@@ -181,7 +237,8 @@ def _cells(grid: str | None) -> tuple[int, int] | None:
     raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
 
 
-def _exceptions(given: list[str] | None) -> dict[str | int, int]:
+def group_qualities(given: list[str] | None) -> dict[str | int, int]:
+    """Qualities of groups, from the values of `--group-quality`."""
     exceptions: dict[str | int, int] = {}
     for item in split(given) or ():
         name, _, value = item.rpartition("=")
@@ -191,3 +248,15 @@ def _exceptions(given: list[str] | None) -> dict[str | int, int]:
             )
         exceptions[name] = int(value)
     return exceptions
+
+
+def _group_targets(given: list[str] | None) -> dict[str | int, str]:
+    targets: dict[str | int, str] = {}
+    for item in split(given) or ():
+        name, _, target = item.rpartition("=")
+        if not name or ":" not in target:
+            raise InvalidInput(
+                f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
+            )
+        targets[name] = target
+    return targets

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TEMPORARY = ".ssic-"
 
 
-def is_pipe(path: Path) -> bool:
+def is_pipe(path: str | Path) -> bool:
     """Whether the path stands for stdin or stdout."""
     return str(path) == "-"
 
@@ -37,16 +37,25 @@ def read(path: Path) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def open_ssic(path: Path, model: str | None = None, **options: Any) -> tuple[SsicFile, Bytes]:
-    """An opened file, and its bytes, of which those of a file on disk are read as they are needed; errors
-    name the file. Options are those of `SsicFile`."""
-    from ssic.file import SsicFile
-    from ssic.format import FileBytes
+def open_ssic(
+    place: str, model: str | None = None, prefix: int | None = None, **options: Any
+) -> tuple[SsicFile, Bytes]:
+    """An opened file, and its bytes, of which those of a file on disk or at a URL are read as they are needed; errors
+    name the file.
 
-    on_disk = not is_pipe(path) and stat.S_ISREG(path.stat().st_mode)
-    data = FileBytes(path) if on_disk else read(path)
-    with naming(path):
-        if not len(data):
+    Args:
+        place: a path, a URL, or "-".
+        prefix: take no more than so many bytes.
+        options: of `SsicFile`.
+    """
+    from ssic.file import SsicFile
+    from ssic.format import is_url, open_source, size_of
+
+    path = Path(place)
+    seekable = not is_pipe(place) and (is_url(place) or stat.S_ISREG(path.stat().st_mode))
+    data = open_source(place, prefix=prefix) if seekable else read(path)[:prefix]
+    with naming(place):
+        if size_of(data) == 0:
             raise TruncatedFile("the file is empty")
         try:
             return SsicFile(data, model=model, **options), data
@@ -55,13 +64,24 @@ def open_ssic(path: Path, model: str | None = None, **options: Any) -> tuple[Ssi
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(place: str) -> Iterator[None]:
     """Errors about the content of a file begin with its path."""
     try:
         yield
     except (FormatError, UnknownGroup, UnknownModel) as error:
-        error.args = (f"{'stdin' if is_pipe(path) else path}: {error}",)
+        error.args = (f"{shown(place)}: {error}",)
         raise
+
+
+def shown(place: str) -> str:
+    """What a file is called in messages."""
+    from ssic.format import is_url
+
+    if is_url(place):
+        from ssic.format.remote import without_secrets
+
+        return without_secrets(place)
+    return "stdin" if is_pipe(place) else place
 
 
 def write(path: Path, data: bytes) -> None:
@@ -104,7 +124,7 @@ def replacing(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def check_output(output: Path, inputs: Iterable[Path | None], *, as_json: bool) -> None:
+def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: bool) -> None:
     """Refuses, before the work, an output that can't or shall not be written.
 
     Raises:
@@ -120,7 +140,7 @@ def check_output(output: Path, inputs: Iterable[Path | None], *, as_json: bool) 
     if not output.exists() and not (folder := Path(os.path.realpath(output)).parent).is_dir():
         raise OSError(errno.ENOENT, f"there is no folder {folder}", str(output))
     for path in inputs:
-        if path is not None and not is_pipe(path) and _is_same(output, path):
+        if path is not None and not is_pipe(path) and _is_same(output, Path(path)):
             raise InvalidInput(f"{output} is read and would be overwritten: write to another file")
 
 

@@ -1,17 +1,17 @@
-"""`ssic info`, `ssic extract` and `ssic merge`: what needs no model."""
+"""`ssic info`, and the commands that need no model: `extract`, `drop`, `merge` and `reorder`."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.files import check_output, is_pipe, naming, open_ssic, shown, split, write
 from ssic.cli.keys import Trust, verify_keys
 from ssic.cli.terminal import DAMAGED, say, show_file, warn
 from ssic.errors import InvalidInput
@@ -23,21 +23,39 @@ if TYPE_CHECKING:
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
 
 
+FILE = typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")
+
+
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to look into; - reads stdin.")],
+    file: Annotated[str, FILE],
     trust: Trust = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check", help="Read all segments, and check them. Default: unless FILE is a URL."
+        ),
+    ] = None,
+    groups: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Tell what reading these from a URL takes; repeatable."),
+    ] = None,
 ) -> None:
     """Show what is in a file, and check that it is whole, and as it was signed if it was."""
-    from ssic.format import SIGNATURE
+    from ssic.format import SIGNATURE, is_url
 
     trusted = verify_keys(trust)
     opened, data = open_ssic(file, trust=trusted)
     facts = opened.info()
-    damaged = opened.damaged()
+    chosen = split(groups)
+    if chosen is not None:
+        with naming(file):
+            facts["transfer"]["asked"] = opened.transfer(chosen)
+    checked = not is_url(file) if check is None else check
+    damaged = opened.damaged() if checked else []
     if damaged:
         facts["damaged"] = damaged
-    elif SIGNATURE in opened.head.chunks:
+    elif checked and SIGNATURE in opened.head.chunks:
         from ssic.protect import verify
 
         with naming(file):
@@ -45,35 +63,73 @@ def info(
     if as_json:
         say(json.dumps(facts))
     else:
-        show_file(str(file), facts)
+        show_file(shown(file) if is_url(file) else file, facts)
+        transfer = facts["transfer"]
+        if chosen is not None:
+            say(
+                f"{', '.join(chosen)}: {transfer['asked']:,} bytes after the {transfer['head']:,} that opening takes."
+            )
     if damaged:
         warn(f"damaged: {', '.join(damaged)}")
         raise typer.Exit(DAMAGED)
     if not as_json:
-        say("All segments are intact.")
+        say(
+            "All segments are intact."
+            if checked
+            else "The segments were not read; --check reads and checks them."
+        )
         if "signed_by" in facts:
             say(f"Signed by {facts['signed_by']}.")
 
 
 def extract(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to take groups from; - reads stdin.")],
+    file: Annotated[str, FILE],
     groups: Annotated[list[str], typer.Option(metavar="NAME,...", help="Names, classes or ids; repeatable.")],
     output: Output,
 ) -> None:
     """Write a file with some of the groups only, their bytes unchanged."""
+    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.extract(wanted))
+
+
+def drop(
+    file: Annotated[str, FILE],
+    groups: Annotated[list[str], typer.Option(metavar="NAME,...", help="Names, classes or ids; repeatable.")],
+    output: Output,
+) -> None:
+    """Write a file without some of the groups; the bytes of the others are unchanged."""
+    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.drop(wanted))
+
+
+def reorder(
+    file: Annotated[str, FILE],
+    order: Annotated[
+        list[str],
+        typer.Option(metavar="NAME,...", help="Groups that shall lie first, in this order; repeatable."),
+    ],
+    output: Output,
+) -> None:
+    """Write the same file with its groups in another order."""
+    _rewrite(file, output, "--order", order, lambda opened, wanted: opened.reorder(wanted))
+
+
+def _rewrite(
+    file: str, output: Path, option: str, groups: list[str], change: Callable[[SsicFile, list[str]], bytes]
+) -> None:
     wanted = split(groups)
     if wanted is None:
-        raise InvalidInput("--groups is empty; name at least one group")
+        raise InvalidInput(f"{option} is empty; name at least one group")
     check_output(output, (), as_json=False)
     opened, _ = open_ssic(file)
     with naming(file):
-        data = opened.extract(wanted)
+        data = change(opened, wanted)
     write(output, data)
-    _say(output, data)
+    say_file(output, data)
 
 
 def merge(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files with groups of one picture.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files or URLs with groups of one picture.")
+    ],
     output: Output,
 ) -> None:
     """Put the groups of several files, for instance of extracts, into one file."""
@@ -87,31 +143,35 @@ def merge(
     with _numbering(files):
         data = merge_files(parts)
     write(output, data)
-    _say(output, data)
+    say_file(output, data)
 
 
-def _whole(file: Path, opened: SsicFile, data: Bytes) -> Bytes:
-    from ssic.format import read_segment
+def _whole(file: str, opened: SsicFile, data: Bytes) -> Bytes:
+    from ssic.format import Source, read_segments
 
+    if isinstance(data, Source):  # all of it is needed, and once is enough
+        data = data[0 : opened.head.file_bytes]
     with naming(file):
-        for group in opened.groups:
-            read_segment(data, opened.head, group.id)
+        _, broken = read_segments(data, opened.head, opened.head.order)
+        if broken:
+            raise next(iter(broken.values()))
     return data
 
 
 @contextmanager
-def _numbering(files: Sequence[Path]) -> Iterator[None]:
+def _numbering(files: Sequence[str]) -> Iterator[None]:
     """An error that speaks of "file 1" says which that is."""
     try:
         yield
     except InvalidInput as error:
         numbers = sorted({int(n) for n in re.findall(r"\bfile ([0-9]{1,5})\b", str(error))})
-        legend = ", ".join(f"file {n} is {files[n]}" for n in numbers if n < len(files))
+        legend = ", ".join(f"file {n} is {shown(files[n])}" for n in numbers if n < len(files))
         error.args = (f"{error} ({legend})" if legend else str(error),)
         raise
 
 
-def _say(output: Path, data: bytes) -> None:
+def say_file(output: Path, data: bytes) -> None:
+    """Tell what was written."""
     from ssic.file import SsicFile
 
     if not is_pipe(output):

@@ -24,7 +24,7 @@ from ssic.cli.keys import (
 from ssic.cli.terminal import say, warn
 from ssic.errors import InvalidInput
 
-Input = Annotated[Path, typer.Argument(metavar="FILE", help="File to read; - reads stdin.")]
+Input = Annotated[str, typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
 Opened = Annotated[
     list[str] | None,

@@ -20,7 +20,7 @@ EXIT_CODES = {
     0: "all is well",
     1: "an unexpected error: a bug, please report it",
     2: "wrong usage, or an unusable picture, mask or value",
-    3: "done as far as possible, but some groups are damaged",
+    3: "done as far as possible, but some groups are damaged or missing",
     4: "not an intact ssic file",
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",

@@ -16,11 +16,21 @@ True
 
 from __future__ import annotations
 
-from ssic.format.container import check, extract, merge, read_segment, rewrite, segment_of, write_file
+from ssic.format.container import (
+    check,
+    extract,
+    merge,
+    read_segment,
+    read_segments,
+    rewrite,
+    segment_of,
+    write_file,
+)
+from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes, FileBytes
+from ssic.format.source import Bytes, FileBytes, Source, is_url, joined, open_source, size_of
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
@@ -35,15 +45,26 @@ __all__ = [
     "FileBytes",
     "GroupEntry",
     "Head",
+    "Recoded",
     "Segment",
+    "Source",
     "check",
+    "check_clear",
     "default_name",
+    "drop",
     "extract",
     "head_length",
+    "is_url",
+    "joined",
     "merge",
+    "open_source",
     "read_head",
     "read_segment",
+    "read_segments",
+    "reorder",
+    "replace",
     "rewrite",
     "segment_of",
+    "size_of",
     "write_file",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from ssic.format.layout import (
     text_fault,
 )
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
+from ssic.format.source import PIECE, Bytes, read_ranges, size_of
 from ssic.format.types import GroupEntry, Head, Segment
 
 
@@ -43,31 +43,66 @@ def read_segment(data: Bytes, head: Head, group_id: int) -> bytes:
         TruncatedFile: `data` ends before the segment does.
         DamagedSegment: the checksum fails.
     """
-    entry = _entry(head, group_id)
+    intact, broken = read_segments(data, head, [group_id])
+    if broken:
+        raise broken[group_id]
+    return intact[group_id]
+
+
+def read_segments(
+    data: Bytes, head: Head, ids: Iterable[int]
+) -> tuple[dict[int, bytes], dict[int, DamagedSegment | TruncatedFile]]:
+    """The segments of some groups, and for those that are damaged or cut off the error; neighbours are read together.
+
+    Raises:
+        UnknownGroup: the file has no such group.
+    """
+    entries = [_entry(head, group_id) for group_id in dict.fromkeys(ids)]
+    size = size_of(data)
+    broken: dict[int, DamagedSegment | TruncatedFile] = {}
+    wanted = []
+    for entry in entries:
+        if size is not None and size < entry.offset + entry.length:
+            broken[entry.id] = _cut_off(entry, size)
+        else:
+            wanted.append(entry)
+    payloads = read_ranges(data, [range(e.offset, e.offset + e.length) for e in wanted])
+    intact: dict[int, bytes] = {}
+    for entry, payload in zip(wanted, payloads, strict=True):
+        if len(payload) < entry.length:
+            broken[entry.id] = _cut_off(entry, entry.offset + len(payload))
+        elif (found := zlib.crc32(payload)) != entry.crc:
+            broken[entry.id] = DamagedSegment(
+                f'the segment of "{entry.name}" (bytes {entry.offset} to {entry.offset + entry.length}) has checksum '
+                f"{found:08x}, the head says {entry.crc:08x}",
+                [entry.name],
+            )
+        else:
+            intact[entry.id] = payload
+    return intact, broken
+
+
+def _cut_off(entry: GroupEntry, size: int) -> TruncatedFile:
     end = entry.offset + entry.length
-    if len(data) < end:
-        raise TruncatedFile(
-            f'the file ends at byte {len(data)}; the segment of "{entry.name}" takes {entry.offset} to {end}'
-        )
-    payload = bytes(data[entry.offset : end])
-    if (found := zlib.crc32(payload)) != entry.crc:
-        raise DamagedSegment(
-            f'the segment of "{entry.name}" (bytes {entry.offset} to {end}) has checksum {found:08x}, '
-            f"the head says {entry.crc:08x}",
-            [entry.name],
-        )
-    return payload
+    return TruncatedFile(
+        f'the file ends at byte {size}; the segment of "{entry.name}" takes {entry.offset} to {end}'
+    )
 
 
 def check(data: Bytes, head: Head) -> list[GroupEntry]:
     """The groups whose segments are damaged or not wholly in `data`; empty when all is well."""
-    bad: list[GroupEntry] = []
-    for entry in head.groups:
-        try:
-            read_segment(data, head, entry.id)
-        except (DamagedSegment, TruncatedFile):
-            bad.append(entry)
-    return bad
+    # In a few reads, and yet never with all of a large file in memory.
+    batches: list[list[int]] = [[]]
+    held = 0
+    for group_id in head.order:
+        entry = _entry(head, group_id)
+        if batches[-1] and held + entry.length > PIECE:
+            batches.append([])
+            held = 0
+        batches[-1].append(group_id)
+        held += entry.length
+    bad = {group_id for batch in batches for group_id in read_segments(data, head, batch)[1]}
+    return [entry for entry in head.groups if entry.id in bad]
 
 
 def _entry(head: Head, group_id: int) -> GroupEntry:
@@ -219,14 +254,29 @@ def _check_mask(mask: NDArray[np.uint8], shape: tuple[int, int], segments: Seque
     return [counts[i] for i in ids]
 
 
-def _segment(data: Bytes, head: Head, entry: GroupEntry) -> Segment:
-    return segment_of(entry, read_segment(data, head, entry.id))
-
-
 def segment_of(entry: GroupEntry, payload: bytes) -> Segment:
     """What to write for a group that was read."""
     about = entry.class_name, entry.score, entry.encrypted, entry.hidden
     return Segment(entry.id, entry.name, entry.quality, payload, *about)
+
+
+def whole_segments(data: Bytes, head: Head, ids: Iterable[int]) -> dict[int, Segment]:
+    """Groups as they would be written again.
+
+    Raises:
+        UnknownGroup, DamagedSegment, TruncatedFile: as `read_segment`, about the first that can't be read.
+    """
+    intact, broken = read_segments(data, head, ids)
+    if broken:
+        raise next(iter(broken.values()))
+    return {e.id: segment_of(e, intact[e.id]) for e in head.groups if e.id in intact}
+
+
+def kept_chunks(head: Head, *, metadata: bool) -> dict[str, bytes]:
+    """Chunks for a file that is another one: the ICC profile, and if `metadata` all but a signature of this one."""
+    return {
+        tag: body for tag, body in head.stored_chunks.items() if tag == ICC or (metadata and tag != SIGNATURE)
+    }
 
 
 def extract(
@@ -235,6 +285,7 @@ def extract(
     limits: DecodeLimits | None = None,
     *,
     metadata: bool = False,
+    head: Head | None = None,
 ) -> bytes:
     """A file with only the groups `ids`, their segments byte for byte.
 
@@ -244,21 +295,30 @@ def extract(
 
     Args:
         data: the file, or a prefix of it that holds the wanted segments.
+        head: of `data`, if it has been read already.
 
     Raises:
         UnknownGroup, InvalidInput (no ids), and what `read_head` and `read_segment` raise.
     """
-    head = read_head(data, limits)
+    head = head or read_head(data, limits)
     wanted = set(ids)
     if not wanted:
         raise InvalidInput("extract needs at least one group")
-    segments = [_segment(data, head, _entry(head, i)) for i in wanted]
-    mask = np.where(np.isin(head.mask, list(wanted)), head.mask, np.uint8(ABSENT))
-    chunks = {tag: body for tag, body in head.stored_chunks.items() if metadata or tag == ICC}
-    if len(wanted) < len(head.groups):
-        chunks.pop(SIGNATURE, None)  # it was a signature of the whole
-    order = [i for i in head.order if i in wanted]
-    return _write(head.width, head.height, head.model_id, mask, segments, chunks, order, head.seal)
+    segments = whole_segments(data, head, wanted)
+    keep = np.zeros(256, np.bool_)
+    keep[list(wanted)] = True
+    mask = np.where(keep[head.mask], head.mask, np.uint8(ABSENT))
+    chunks = kept_chunks(head, metadata=metadata)
+    if metadata and len(wanted) == len(head.groups):
+        chunks = dict(head.stored_chunks)  # it is the same file: a signature holds
+    return rewrite(
+        head,
+        list(segments.values()),
+        mask=mask,
+        order=[i for i in head.order if i in wanted],
+        stored_chunks=chunks,
+        seal=head.seal,
+    )
 
 
 def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
@@ -302,8 +362,9 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
             raise MaskError(f"{theirs} of file {number} and {mine} own {both.sum()} of the same blocks")
         names = {segment.name for segment in segments.values()}
         taken = names | {entry.name for entry in head.groups}
+        own = whole_segments(data, head, head.order)
         for entry in head.groups:
-            segment = _segment(data, head, entry)
+            segment = own[entry.id]
             group_id, name = entry.id, entry.name
             if group_id in segments:
                 group_id = next(free_ids, ABSENT)

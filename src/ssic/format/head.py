@@ -52,7 +52,7 @@ from ssic.format.layout import (
 )
 from ssic.format.limits import DecodeLimits
 from ssic.format.mask_coder import decode_mask
-from ssic.format.source import Bytes
+from ssic.format.source import Bytes, size_of
 from ssic.format.types import GroupEntry, Head
 from ssic.format.varint import MAX_BYTES, read_varint
 
@@ -136,12 +136,13 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
     """Reads the head of a file.
 
     Args:
-        data: the file, or any prefix of it that holds the head (`head_length`).
+        data: the file, or any prefix of it that holds the head (`head_length`). Of a `Source` the head is all
+            that is read.
         limits: what the reader is ready to spend; None for the defaults.
 
     Raises:
         NotAnSsicFile, UnsupportedVersion, TruncatedFile, CorruptHead, LimitExceeded: as their names say.
-        FormatError: there are bytes behind the last segment.
+        FormatError: there are bytes behind the last segment; not found where the size of the file is not known.
     """
     limits = limits or DecodeLimits()
     start, length = _body_span(memoryview(data[:PREFIX_BYTES]), limits)
@@ -153,8 +154,8 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
     if (found := zlib.crc32(view[:end])) != stored:
         raise CorruptHead(f"the head's checksum is {found:08x}; byte {end} says {stored:08x}")
     head = _parse(_Cursor(view, start, end), limits)
-    if len(data) > head.file_bytes:
-        raise FormatError(f"the file should end at byte {head.file_bytes}, but goes on to {len(data)}")
+    if (size := size_of(data)) is not None and size > head.file_bytes:
+        raise FormatError(f"the file should end at byte {head.file_bytes}, but goes on to {size}")
     return head
 
 

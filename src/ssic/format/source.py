@@ -1,13 +1,48 @@
-"""Where the bytes of a file come from."""
+"""Where the bytes of a file come from: memory, a disk, or (`ssic.format.remote`) what a URL names."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from ssic.errors import InvalidInput
+
+FIRST_BYTES = 4096
+"""What the first request for a remote file is for: the heads of nearly all files, colour profile and all, and often
+some groups."""
+
+GAP = 1024
+"""Ranges that are at most so far apart are read as one: about what the headers of one more request take."""
+
+PIECE = 1 << 24
+"""Ranges are not joined into reads of more bytes than this."""
 
 
-class FileBytes:
-    """A file on disk that is sliced like `bytes`, and of which only the slices are read.
+class Source(ABC):
+    """A file that lies elsewhere: sliced like `bytes`, and only the slices are read.
+
+    Slices have a step of 1 and an end; they end early where the file does.
+    """
+
+    @property
+    @abstractmethod
+    def size(self) -> int | None:
+        """Bytes of the whole file; None while nobody has told."""
+
+    @abstractmethod
+    def __getitem__(self, part: slice) -> bytes: ...
+
+    def fetch(self, ranges: Sequence[range]) -> list[bytes]:
+        """Several slices, of which neighbours are read together."""
+        found = {r: self[r.start : r.stop] for r in joined(ranges)}
+        return [cut(r, found) for r in ranges]
+
+
+class FileBytes(Source):
+    """A file on disk.
 
     Args:
         path: the file; opened anew for each slice, so that nothing is held open.
@@ -24,6 +59,10 @@ class FileBytes:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def size(self) -> int:
+        return self._length
+
     def __getitem__(self, part: slice) -> bytes:
         start, stop, step = part.indices(self._length)
         assert step == 1, "a file is read forwards and without gaps"
@@ -32,5 +71,111 @@ class FileBytes:
             return file.read(max(0, stop - start))
 
 
-Bytes = bytes | memoryview | FileBytes
+class Prefix(Source):
+    """The first bytes of a source, as if it ended there.
+
+    Args:
+        source: of the whole file.
+        length: bytes that may be read.
+    """
+
+    def __init__(self, source: Source, length: int) -> None:
+        self._source, self._length = source, length
+
+    @property
+    def size(self) -> int | None:
+        size = self._source.size
+        return None if size is None else min(size, self._length)
+
+    def __getitem__(self, part: slice) -> bytes:
+        return self._source[part.start or 0 : min(part.stop, self._length)]
+
+    def fetch(self, ranges: Sequence[range]) -> list[bytes]:
+        return self._source.fetch(
+            [range(min(r.start, self._length), min(r.stop, self._length)) for r in ranges]
+        )
+
+
+Bytes = bytes | memoryview | Source
 """What every reader of files takes."""
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether this names something for fsspec, rather than a path. Path objects never do.
+
+    >>> is_url("https://example.org/a.ssic"), is_url("zip://a.ssic::s3://b/c.zip"), is_url("a.ssic")
+    (True, True, False)
+    """
+    return isinstance(place, str) and "://" in place
+
+
+def open_source(
+    place: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    prefix: int | None = None,
+) -> Source:
+    """The file at a path or URL.
+
+    Args:
+        options: of fsspec's file system; of no use with paths.
+        prefix: read no more than so many bytes from the start; of a URL, all of them at once.
+
+    Raises:
+        InvalidInput: nothing here can read such URLs, or a prefix without a byte.
+        OSError: the file can't be read.
+    """
+    if prefix is not None and prefix < 1:
+        raise InvalidInput(f"a prefix of {prefix} bytes: at least 1 is needed")
+    source: Source
+    if is_url(place):
+        from ssic.format.remote import open_url  # fsspec and what it brings take a tenth of a second
+
+        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
+    else:
+        source = FileBytes(place)
+    return source if prefix is None else Prefix(source, prefix)
+
+
+def size_of(data: Bytes) -> int | None:
+    """Bytes of the file, or of the prefix that was given; None if that is not known."""
+    return data.size if isinstance(data, Source) else len(data)
+
+
+def joined(ranges: Iterable[range], have: int = 0, gap: int = GAP, most: int = PIECE) -> list[range]:
+    """The reads that cover `ranges`, ascending.
+
+    Args:
+        have: so many bytes from the start are there already, and are not read.
+        gap: what lies between two ranges is read too, if it is no longer than this.
+        most: bytes of a read that joins several.
+
+    >>> joined([range(4, 9), range(90, 99), range(10, 20)], have=6, gap=1)
+    [range(6, 20), range(90, 99)]
+    """
+    reads: list[range] = []
+    for r in sorted((range(max(have, r.start), r.stop) for r in ranges), key=lambda r: (r.start, r.stop)):
+        if not r:
+            continue
+        if reads and r.start <= reads[-1].stop + gap and r.stop - reads[-1].start <= most:
+            reads[-1] = range(reads[-1].start, max(reads[-1].stop, r.stop))
+        else:
+            reads.append(range(max(r.start, reads[-1].stop) if reads else r.start, r.stop))
+    return [r for r in reads if r]
+
+
+def cut(wanted: range, found: Mapping[range, bytes]) -> bytes:
+    """The bytes of a range, from reads (ascending) that cover it as far as the file goes."""
+    return b"".join(
+        data[max(0, wanted.start - read.start) : max(0, wanted.stop - read.start)]
+        for read, data in found.items()
+        if read.start < wanted.stop and wanted.start < read.stop
+    )
+
+
+def read_ranges(data: Bytes, ranges: Sequence[range]) -> list[bytes]:
+    """The bytes of each range; fewer where the file ends."""
+    if not isinstance(data, Source):
+        return [bytes(data[r.start : r.stop]) for r in ranges]
+    size = data.size
+    return data.fetch([r if size is None else range(min(r.start, size), min(r.stop, size)) for r in ranges])

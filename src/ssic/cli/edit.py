@@ -1,0 +1,108 @@
+"""`ssic replace` and `ssic set-quality`: coding single groups of a file anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ssic.cli.encode import group_qualities
+from ssic.cli.files import check_output, is_pipe, naming, open_ssic, read, split, write
+from ssic.cli.inspect import FILE, Output
+from ssic.cli.terminal import progress, say
+from ssic.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from ssic.file import SsicFile
+    from ssic.image import Picture
+
+Model = Annotated[
+    str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
+]
+Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
+
+
+def replace(
+    file: Annotated[str, FILE],
+    group: Annotated[
+        list[str],
+        typer.Option(metavar="NAME,...", help="What to replace: names, classes or ids; repeatable."),
+    ],
+    picture: Annotated[
+        Path, typer.Option("--with", metavar="PICTURE", help="Where the new pixels come from.")
+    ],
+    output: Output,
+    quality: Annotated[int | None, typer.Option(help="1 to 100; by default as the group is now.")] = None,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """Put pixels of another picture in the place of some groups; the bytes of the others are unchanged."""
+    wanted = split(group)
+    if wanted is None:
+        raise InvalidInput("--group is empty; name at least one group")
+
+    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
+        assert loaded is not None
+        return opened.replace(wanted, loaded, quality=quality, device=device, progress=stage)
+
+    _recode(file, picture, output, model, change)
+
+
+def set_quality(
+    file: Annotated[str, FILE],
+    group_quality: Annotated[
+        list[str], typer.Option(metavar="NAME=QUALITY,...", help="New qualities of groups; repeatable.")
+    ],
+    output: Output,
+    original: Annotated[
+        Path | None,
+        typer.Option(
+            "--with",
+            metavar="PICTURE",
+            help="The original; without it qualities can only be lowered, at some loss.",
+        ),
+    ] = None,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """Code some groups anew at another quality; the bytes of the others are unchanged."""
+    qualities = group_qualities(group_quality)
+
+    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
+        return opened.set_quality(qualities, loaded, device=device, progress=stage)
+
+    _recode(file, original, output, model, change)
+
+
+def _recode(
+    file: str,
+    picture: Path | None,
+    output: Path,
+    model: str | None,
+    change: Callable[[SsicFile, Picture | None, Callable[[str], None]], bytes],
+) -> None:
+    if picture is not None and is_pipe(file) and is_pipe(picture):
+        raise InvalidInput("stdin can be read once: name - once, and the other file by its path")
+    check_output(output, (picture,), as_json=False)
+    with progress("reading the file") as stage:
+        from ssic.file import SsicFile
+        from ssic.image import load_picture
+
+        opened, _ = open_ssic(file, model)
+        loaded = None
+        if picture is not None:
+            loaded = load_picture(read(picture) if is_pipe(picture) else picture)
+        stage("loading the model")
+        with naming(file):
+            data = change(opened, loaded, stage)
+    after = SsicFile(data).groups  # first: what can't be read again shall not replace what is there
+    write(output, data)
+    if not is_pipe(output):
+        changed = [
+            f"{new.name} {old.length:,} to {new.length:,} bytes, quality {old.quality} to {new.quality}"
+            for old, new in zip(opened.groups, after, strict=True)
+            if (old.crc, old.length, old.quality) != (new.crc, new.length, new.quality)
+        ]
+        say(f"{output}: {len(data):,} bytes; {'; '.join(changed) or 'nothing changed'}")

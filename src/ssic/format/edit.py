@@ -1,0 +1,121 @@
+"""Changing a file without decoding it: groups dropped, put in another order, or given another segment.
+
+Segments that stay are copied byte for byte, sealed ones too; a signature of the file as it was does not stay. A
+segment that is damaged is refused, not copied: its checksum would be made anew, and the damage would pass for content.
+(Dropping or replacing the group is what helps.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ssic.errors import EncryptedSegment, InvalidInput, UnknownGroup
+from ssic.format.container import extract, kept_chunks, rewrite, whole_segments
+from ssic.format.head import read_head
+from ssic.format.layout import default_order
+from ssic.format.limits import DecodeLimits
+from ssic.format.source import Bytes
+from ssic.format.types import Head, Segment
+
+
+@dataclass(frozen=True)
+class Recoded:
+    """What takes the place of a group's segment."""
+
+    payload: bytes
+    """The new substream."""
+    quality: int
+    """1 to 100; that with which it was coded."""
+
+
+def drop(
+    data: Bytes,
+    ids: Sequence[int],
+    limits: DecodeLimits | None = None,
+    *,
+    metadata: bool = False,
+    head: Head | None = None,
+) -> bytes:
+    """A file without the groups `ids`: what `extract` of all others gives. They are not read: they may be damaged.
+
+    Raises:
+        InvalidInput: no group would be left.
+        UnknownGroup, and what `read_head` and `read_segment` raise.
+    """
+    head = head or read_head(data, limits)
+    _check_ids(head, ids)
+    rest = [entry.id for entry in head.groups if entry.id not in set(ids)]
+    if not rest:
+        raise InvalidInput("no group would be left: a file needs one")
+    return extract(data, rest, metadata=metadata, head=head)
+
+
+def reorder(
+    data: Bytes, first: Sequence[int], limits: DecodeLimits | None = None, *, head: Head | None = None
+) -> bytes:
+    """The same file with the segments of the groups `first` first, in that order; the others follow in the default
+    order, smallest first, 0 last.
+
+    Raises:
+        UnknownGroup, and what `read_head` and `read_segment` raise.
+    """
+    head = head or read_head(data, limits)
+    _check_ids(head, first)
+    order = list(dict.fromkeys(first))
+    others = [entry for entry in head.groups if entry.id not in order]
+    ids = [entry.id for entry in others]
+    order += [ids[i] for i in default_order([entry.blocks for entry in others], ids)]
+    segments = whole_segments(data, head, head.order)
+    same = order == list(head.order)
+    return rewrite(
+        head,
+        list(segments.values()),
+        order=order,
+        stored_chunks=head.stored_chunks if same else kept_chunks(head, metadata=True),
+        seal=head.seal,
+    )
+
+
+def replace(
+    data: Bytes,
+    recoded: Mapping[int, Recoded],
+    limits: DecodeLimits | None = None,
+    *,
+    metadata: bool = True,
+    head: Head | None = None,
+) -> bytes:
+    """The same file with other segments for some groups. Their old ones are not read: they may be damaged.
+
+    Args:
+        metadata: keep EXIF, XMP and unknown chunks, which may hold a thumbnail of what was replaced.
+
+    Raises:
+        EncryptedSegment: one of the groups is sealed; what takes its place would not be.
+        UnknownGroup, and what `read_head` and `read_segment` raise.
+    """
+    head = head or read_head(data, limits)
+    check_clear(head, list(recoded))
+    stay = whole_segments(data, head, [i for i in head.order if i not in recoded])
+    segments = list(stay.values())
+    for e in head.groups:
+        if (new := recoded.get(e.id)) is not None:
+            segments.append(Segment(e.id, e.name, new.quality, new.payload, e.class_name, e.score))
+    chunks = kept_chunks(head, metadata=metadata)
+    return rewrite(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)
+
+
+def check_clear(head: Head, ids: Sequence[int]) -> None:
+    """
+    Raises:
+        UnknownGroup, EncryptedSegment: about groups that there aren't, or whose segments are sealed.
+    """
+    _check_ids(head, ids)
+    if sealed := [entry.name for entry in head.groups if entry.id in ids and entry.encrypted]:
+        raise EncryptedSegment(f"encrypted: {', '.join(sealed)}; decrypt first, or drop them")
+
+
+def _check_ids(head: Head, ids: Sequence[int]) -> None:
+    known = [entry.id for entry in head.groups]
+    if strays := [i for i in ids if i not in known]:
+        raise UnknownGroup(f"there are no groups {strays}; the file has {', '.join(map(str, known))}")
