@@ -278,6 +278,13 @@ def test_decrypt_undoes_encrypt_to_the_byte(sealing, rng) -> None:
         assert ssic.decrypt(ssic.decrypt(twice, CAROL), ALICE) == data
 
 
+def test_opening_in_steps_gives_the_order_that_opening_at_once_does() -> None:
+    data = clear_file(33, 6, order=[1, 5, 2, 4, 0, 3])
+    out = files_encrypt(data, [2, 0, 5, 1], [ALICE.recipient], hide="outline")
+    for first in ([2], [1, 0], [5, 2, 0]):
+        assert ssic.decrypt(ssic.decrypt(out, ALICE, first), ALICE) == data
+
+
 @settings(max_examples=40)
 @given(sealings())
 def test_clear_groups_stay_as_they_are(sealing) -> None:

@@ -136,7 +136,7 @@ def encode(
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
     if secret is not None and (target_bytes is not None or target_bpp is not None):
         raise InvalidInput(
-            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes a group: "
+            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes each: "
             "encode to a smaller target first, then use ssic encrypt"
         )
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)

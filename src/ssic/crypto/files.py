@@ -247,7 +247,7 @@ def decrypt(
         head,
         list(segments.values()),
         mask=mask if taken else None,
-        order=_with_places(head, taken, segments),
+        order=_with_places(head, taken, parts, segments),
         stored_chunks=_unsigned(head),
         seal=head.seal,
     )
@@ -274,15 +274,24 @@ def _take_out(
     mask[mask == entry.id] = entry.id if left else ABSENT
 
 
-def _with_places(head: Head, taken: Sequence[Inner], segments: Mapping[int, Segment]) -> list[int] | None:
-    """The order of the segments, those that were hidden back in their places."""
-    default = taken and _is_default(head)
-    if default and all(inner.place == DEFAULT_PLACE for inner in taken):
+def _with_places(
+    head: Head, taken: Sequence[Inner], parts: Mapping[int, Parts], segments: Mapping[int, Segment]
+) -> list[int] | None:
+    """The order of the segments, those that were hidden back in their places. Parts that stay hidden keep theirs,
+    as far as the keys show them: so opening in several steps gives the order that opening at once does."""
+    if not taken:
+        return list(head.order)
+    if _is_default(head) and all(inner.place == DEFAULT_PLACE for inner in taken):
         return None
-    order = [i for i in head.order if i in segments]
-    for inner in sorted(taken, key=lambda inner: inner.place):
-        order.insert(inner.place, inner.segment.id)
-    return order
+    places = [(inner.place, inner.segment.id) for inner in taken]
+    for entry_id, opened in parts.items():
+        stay = [inner for _, inner in opened if inner is not None and not any(inner is one for one in taken)]
+        places += [(inner.place, entry_id) for inner in stay if inner.place != DEFAULT_PLACE]
+    placed = {group_id for _, group_id in places}
+    order = [i for i in head.order if i in segments and i not in placed]
+    for place, group_id in sorted(places):
+        order.insert(place, group_id)
+    return list(dict.fromkeys(order))  # an entry stands where the first of its parts does
 
 
 def _unsigned(head: Head) -> dict[str, bytes]:
