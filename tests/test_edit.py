@@ -44,7 +44,14 @@ def sealed_file(order: list[int] | None = None) -> bytes:
     ]
     chunks = {EXIF: b"II*\0", "note": b"x"}
     return write_file(
-        width=48, height=32, model_id=b"12345678", mask=mask, segments=parts, chunks=chunks, order=order
+        width=48,
+        height=32,
+        model_id=b"12345678",
+        mask=mask,
+        segments=parts,
+        chunks=chunks,
+        order=order,
+        seal=bytes(range(1, 14)),
     )
 
 
