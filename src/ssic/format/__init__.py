@@ -16,7 +16,7 @@ True
 
 from __future__ import annotations
 
-from ssic.format.container import check, extract, merge, read_segment, rewrite, segment_of, write_file
+from ssic.format.container import check, extract, merge, read_segment, segment_of, write_file, write_like
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
 from ssic.format.limits import DecodeLimits
@@ -43,7 +43,7 @@ __all__ = [
     "merge",
     "read_head",
     "read_segment",
-    "rewrite",
     "segment_of",
     "write_file",
+    "write_like",
 ]

@@ -108,7 +108,7 @@ def write_file(
     return _write(width, height, model_id, mask, segments, stored, order, seal)
 
 
-def rewrite(
+def write_like(
     head: Head,
     segments: Sequence[Segment],
     *,
