@@ -3,9 +3,9 @@
 
     PYTHONPATH=src python benchmarks/encryption.py [--json]
 
-The segments are random bytes of the lengths that real pictures have (their content makes no difference), the masks are blobs
-at full resolution, which is the worst case: reading a head takes as long as its mask. Times are CPU times of one thread, so
-that they mean the same on a busy machine.
+The segments are random bytes of the lengths that real pictures have (their content makes no difference). Masks of full
+resolution are the worst case: reading a head takes as long as its mask. Times are CPU times of one thread, so that they
+mean the same on a busy machine.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from _report import emit, table
 
 import ssic
 import ssic.format as fmt
+from _report import emit, table
 from ssic.crypto import Keyring, sealed
 from ssic.crypto.wrap import SUITES, Wrapper
 
