@@ -78,7 +78,9 @@ def decrypt(
     min_version: int = 0,
     limits: DecodeLimits | None = None,
 ) -> bytes:
-    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes.
+    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes. (Groups
+    in one hidden entry whose segments lay in an order of your own must be opened at once for that: opened one by one,
+    they may come to lie in another order.)
 
     Args:
         data: the file.
