@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import pickle
 import random
 import sys
@@ -16,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import hpke
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import reference_sealing as reference
 import ssic
@@ -804,6 +806,16 @@ def test_pixels_with_and_without_the_key(encoded: tuple[bytes, np.ndarray], hide
     np.testing.assert_array_equal(ssic.decode(signed, identity=ALICE, trust=[SIGNER.verify_key]), whole)
     with pytest.raises(SignatureError):
         ssic.decode(out, identity=ALICE, trust=[SIGNER.verify_key])
+
+
+def test_pillow_fills_sealed_groups(encoded: tuple[bytes, np.ndarray]) -> None:
+    import ssic.pillow
+
+    data, _ = encoded
+    with Image.open(io.BytesIO(ssic.encrypt(data, 1, ALICE.recipient))) as image:
+        with pytest.warns(ssic.SealedGroups, match="group 1"):
+            image.load()
+        np.testing.assert_array_equal(np.asarray(image), ssic.decode(data, [0, 2, 3]))
 
 
 def test_a_tampered_group_costs_that_group_only(encoded: tuple[bytes, np.ndarray]) -> None:
