@@ -103,10 +103,12 @@ def protected_files(clear: list[bytes], rng: random.Random) -> list[bytes]:
         locks = [[RECIPIENT], [PASSPHRASE, STRANGER, RECIPIENT], [PASSPHRASE]][i % 3]
         hide = (*HIDING, HIDING[2])[i % 4]
         some = rng.sample(ids, rng.randint(1, min(len(ids), 4)))
-        data = files.encrypt(data, some, Wrapper(locks, cost=4), hide=hide, version=i % 3)
+        data = files.encrypt(
+            data, lambda _, some=some: some, Wrapper(locks, cost=4), hide=hide, version=i % 3
+        )
         rest = [g.id for g in fmt.read_head(data).groups if not g.encrypted]
         if i % 5 == 0 and rest:
-            data = files.encrypt(data, rest[:1], Wrapper([RECIPIENT]))
+            data = files.encrypt(data, lambda _, rest=rest: rest[:1], Wrapper([RECIPIENT]))
         out.append(signature.sign(data, SIGNER) if i % 2 else data)
     return out
 
@@ -192,7 +194,7 @@ def with_segment(data: bytes, rng: random.Random, change: Callable[[fmt.Segment]
     victim = rng.choice([s for s in segments if s.encrypted] or segments)
     segments[segments.index(victim)] = dataclasses.replace(victim, payload=change(victim))
     chunks = head.stored_chunks
-    return fmt.rewrite(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)
+    return fmt.write_like(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)
 
 
 def with_fixed_segment(data: bytes, other: bytes, rng: random.Random) -> bytes:

@@ -246,7 +246,7 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
     facts = json.loads(out)
     assert facts.pop("seconds") > 0
     box = {"output": str(tmp_path / "p.png"), "width": 80, "height": 48}
-    assert facts == box | {"groups": ["dog", "person"], "damaged": []}
+    assert facts == box | {"groups": ["dog", "person"], "damaged": [], "sealed": []}
     with Image.open(tmp_path / "p.png") as image:
         expected = ssic.decode(
             (inputs / "photo.ssic").read_bytes(), ["dog", "person"], fill="transparent", crop=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import pickle
 import random
 import sys
@@ -16,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import hpke
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import reference_sealing as reference
 import ssic
@@ -79,7 +81,9 @@ def changed(data: bytes, change: Callable[[dict[int, fmt.Segment]], None]) -> by
     segments = {g.id: fmt.segment_of(g, segment(data, g.id)) for g in head.groups}
     change(segments)
     chunks = head.stored_chunks
-    return fmt.rewrite(head, list(segments.values()), order=head.order, stored_chunks=chunks, seal=head.seal)
+    return fmt.write_like(
+        head, list(segments.values()), order=head.order, stored_chunks=chunks, seal=head.seal
+    )
 
 
 def repaired(data: bytes, like: fmt.Head) -> bytes:
@@ -236,7 +240,7 @@ def files_encrypt(data: bytes, ids: Collection[int], locks: list[Recipient | Pas
     """`ssic.encrypt` with passphrases that cost less."""
     from ssic.crypto import files
 
-    return files.encrypt(data, ids, Wrapper(locks, cost=4), **options)
+    return files.encrypt(data, lambda _: ids, Wrapper(locks, cost=4), **options)
 
 
 @st.composite
@@ -261,7 +265,7 @@ def sealings(draw: st.DrawFn) -> tuple[bytes, list[int], bytes, str]:
 @settings(max_examples=80)
 @given(sealings(), st.randoms())
 def test_decrypt_undoes_encrypt_to_the_byte(sealing, rng) -> None:
-    data, ids, out, _ = sealing
+    data, ids, out, hide = sealing
     assert ssic.decrypt(out, ALICE) == data
     some = rng.sample(ids, rng.randint(1, len(ids)))
     part = ssic.decrypt(out, [BOB, ALICE], some)
@@ -269,9 +273,16 @@ def test_decrypt_undoes_encrypt_to_the_byte(sealing, rng) -> None:
     assert {g.id for g in head.groups if not g.encrypted} == set(some) | set(fmt.read_head(data).order) - set(
         ids
     )
+    # In steps as well as at once. (Only where segments lay in an order of somebody's own, and several groups went
+    # into one hidden entry, opening them one by one gives another order.)
     if len(some) < len(ids):
-        assert ssic.decrypt(part, ALICE) == data
-    # In steps as well as at once.
+        again = ssic.decrypt(part, ALICE)
+        if hide != "outline" or not data[5 + (data[5] > 127) + 1] & 2:
+            assert again == data
+        order = fmt.read_head(data).order
+        head = fmt.read_head(again)
+        parts = [fmt.segment_of(g, segment(again, g.id)) for g in head.groups]
+        assert fmt.write_like(head, parts, order=order, stored_chunks=head.stored_chunks) == data
     more = [i for i in fmt.read_head(data).order if i not in ids]
     if more:
         twice = files_encrypt(out, more, [CAROL.recipient], hide=rng.choice(HIDING))
@@ -532,7 +543,7 @@ def test_exchanged_segments_are_noticed() -> None:
     renamed = changed(a, lambda s: s.update({1: replace(s[1], name="g9")}))
     requalified = changed(a, lambda s: s.update({1: replace(s[1], quality=90)}))
     head = fmt.read_head(a)
-    moved = fmt.rewrite(
+    moved = fmt.write_like(
         head,
         [fmt.segment_of(g, segment(a, g.id)) for g in head.groups],
         mask=np.array([[1, 0, 2, 2]], np.uint8),
@@ -735,14 +746,14 @@ def test_signatures_hold_for_the_whole_file_only() -> None:
             ssic.verify(stripped)
     # Somebody keeps the signature, and takes a group out, or puts the old one of it in.
     head = fmt.read_head(signed)
-    less = fmt.rewrite(
+    less = fmt.write_like(
         head,
         [fmt.segment_of(g, segment(signed, g.id)) for g in head.groups[:-1]],
         mask=np.where(head.mask == 3, 0, head.mask).astype(np.uint8),
         stored_chunks=head.stored_chunks,
     )
     old = changed(signed, lambda s: s.update({1: replace(s[1], payload=b"old")}))
-    shuffled = fmt.rewrite(
+    shuffled = fmt.write_like(
         head,
         [fmt.segment_of(g, segment(signed, g.id)) for g in head.groups],
         order=head.order[::-1],
@@ -802,6 +813,16 @@ def test_pixels_with_and_without_the_key(encoded: tuple[bytes, np.ndarray], hide
     np.testing.assert_array_equal(ssic.decode(signed, identity=ALICE, trust=[SIGNER.verify_key]), whole)
     with pytest.raises(SignatureError):
         ssic.decode(out, identity=ALICE, trust=[SIGNER.verify_key])
+
+
+def test_pillow_fills_sealed_groups(encoded: tuple[bytes, np.ndarray]) -> None:
+    import ssic.pillow
+
+    data, _ = encoded
+    with Image.open(io.BytesIO(ssic.encrypt(data, 1, ALICE.recipient))) as image:
+        with pytest.warns(ssic.SealedGroups, match="group 1"):
+            image.load()
+        np.testing.assert_array_equal(np.asarray(image), ssic.decode(data, [0, 2, 3]))
 
 
 def test_a_tampered_group_costs_that_group_only(encoded: tuple[bytes, np.ndarray]) -> None:

@@ -21,7 +21,7 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
-from ssic.file import GroupNames, SsicFile
+from ssic.file import GroupNames
 from ssic.format import Bytes, DecodeLimits, Head
 from ssic.mask import GroupMask
 
@@ -57,10 +57,16 @@ def encrypt(
         InvalidInput: no recipient, a group is sealed already, or a value can't be.
         FormatError: the file is damaged or not whole.
     """
-    ids = SsicFile(data, limits=limits).mask.resolve(groups)
     wrapper = Wrapper(_list(recipients))
     return files.encrypt(
-        data, ids, wrapper, hide=hide, version=version, cipher=cipher, metadata=metadata, limits=limits
+        data,
+        _chooser(groups),
+        wrapper,
+        hide=hide,
+        version=version,
+        cipher=cipher,
+        metadata=metadata,
+        limits=limits,
     )
 
 
@@ -72,7 +78,9 @@ def decrypt(
     min_version: int = 0,
     limits: DecodeLimits | None = None,
 ) -> bytes:
-    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes.
+    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes. (Groups
+    in one hidden entry whose segments lay in an order of your own must be opened at once for that: opened one by one,
+    they may come to lie in another order.)
 
     Args:
         data: the file.
@@ -153,9 +161,10 @@ def _list(one_or_more: Any) -> list[Any]:
 
 
 def _choose(groups: GroupNames | None) -> Callable[[Head], Collection[int]] | None:
-    if groups is None:
-        return None
+    return None if groups is None else _chooser(groups)
 
+
+def _chooser(groups: GroupNames) -> Callable[[Head], Collection[int]]:
     def choose(head: Head) -> Collection[int]:
         names = {g.id: g.name for g in head.groups}
         classes = {g.id: g.class_name for g in head.groups if g.class_name is not None}

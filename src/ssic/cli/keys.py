@@ -79,7 +79,7 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
 
     found: list[Lock] = []
     for word in recipients or ():
-        for key in _public(word, "--recipient", (Recipient, Identity)):
+        for key in _public(word, (Recipient, Identity)):
             if isinstance(key, Identity):
                 found.append(key.recipient)
             elif isinstance(key, Recipient):
@@ -118,7 +118,7 @@ def verify_keys(words: list[str] | None) -> list[VerifyKey] | None:
         return None
     found: list[VerifyKey] = []
     for word in words:
-        for key in _public(word, "--trust", (VerifyKey, SigningKey)):
+        for key in _public(word, (VerifyKey, SigningKey)):
             if isinstance(key, SigningKey):
                 found.append(key.verify_key)
             elif isinstance(key, VerifyKey):
@@ -126,22 +126,27 @@ def verify_keys(words: list[str] | None) -> list[VerifyKey] | None:
     return found
 
 
-def _public(word: str, option: str, kinds: tuple[type[K], ...]) -> list[K]:
+def _public(word: str, kinds: tuple[type[K], ...]) -> list[K]:
     """The key that `word` is, or those in the file that it names. A private key in a file stands for its public one."""
     from ssic.crypto.keys import KINDS
 
     kind = next((k for k in KINDS if word.strip().startswith(k.PREFIX)), None)
-    if kind is None:
-        return _keys_in(Path(word), kinds)
-    if kind.SECRET:
+    _check_not_secret(word)
+    return _keys_in(Path(word), kinds) if kind is None else [kinds[0].parse(word)]
+
+
+def _check_not_secret(word: str) -> None:
+    from ssic.crypto.keys import KINDS
+
+    if any(word.strip().startswith(kind.PREFIX) for kind in KINDS if kind.SECRET):
         raise BadKey(
-            f"{option}: that is a private key. It does not belong on a command line, where others can see it: make a "
-            "new one, and give the public key"
+            "a private key does not belong on a command line, where others can see it: keep it in a file (ssic "
+            "keygen), and make a new one if somebody may have seen this one"
         )
-    return [kinds[0].parse(word)]
 
 
 def _secrets(path: Path, kind: type[K]) -> list[K]:
+    _check_not_secret(str(path))
     if not is_pipe(path) and os.name == "posix":
         state = path.stat()
         if stat.S_ISREG(state.st_mode) and state.st_mode & 0o077:

@@ -28,7 +28,7 @@ from ssic.crypto.sealed import (
 )
 from ssic.crypto.wrap import Keyring, Wrapper, suite_named, suite_of
 from ssic.errors import DamagedSegment, EncryptedSegment, InvalidInput
-from ssic.format.container import read_segment, rewrite, segment_of
+from ssic.format.container import read_segment, segment_of, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import ABSENT, ICC, SEAL_BYTES, SIGNATURE, default_order
 from ssic.format.limits import DecodeLimits
@@ -41,7 +41,7 @@ FILE_ID_BYTES = SEAL_BYTES - 1
 
 def encrypt(
     data: Bytes,
-    ids: Collection[int],
+    choose: Callable[[Head], Collection[int]],
     wrapper: Wrapper,
     *,
     hide: Hide = "nothing",
@@ -50,8 +50,13 @@ def encrypt(
     metadata: bool = False,
     limits: DecodeLimits | None = None,
 ) -> bytes:
-    """The same file with the groups `ids` sealed; see `ssic.encrypt`."""
+    """The same file with groups sealed; see `ssic.encrypt`.
+
+    Args:
+        choose: from the head, the ids of the groups to seal.
+    """
     head = read_head(data, limits)
+    ids = choose(head)
     segments = _segments(data, head)
     if sealed := [segments[i].name for i in ids if segments[i].encrypted]:
         raise InvalidInput(f"sealed already: {', '.join(sealed)}; rewrap seals for others, decrypt undoes it")
@@ -65,7 +70,7 @@ def encrypt(
         for i in ids:
             group = replace(segments[i], encrypted=True)
             segments[i] = replace(group, payload=seal_group(head, seal, group, wrapper, version).pack())
-        return rewrite(head, list(segments.values()), order=head.order, stored_chunks=chunks, seal=seal)
+        return write_like(head, list(segments.values()), order=head.order, stored_chunks=chunks, seal=seal)
     if hide not in ("names", "outline"):
         raise InvalidInput(f'hide is "nothing", "names" or "outline", not {hide!r}')
 
@@ -83,7 +88,7 @@ def encrypt(
         segments[public.id] = replace(public, payload=pack_parts(parts))
         order[order.index(bundle[0])] = public.id
         order = [i for i in order if i not in bundle]
-    return rewrite(
+    return write_like(
         head,
         list(segments.values()),
         mask=mask,
@@ -243,7 +248,7 @@ def decrypt(
         raise misses[0]
     if not count:
         raise InvalidInput("none of the groups that were named is encrypted")
-    return rewrite(
+    return write_like(
         head,
         list(segments.values()),
         mask=mask if taken else None,
@@ -346,6 +351,6 @@ def rewrap(
         raise misses[0]
     if not count:
         raise InvalidInput("none of the groups that were named is encrypted")
-    return rewrite(
+    return write_like(
         head, list(segments.values()), order=head.order, stored_chunks=_unsigned(head), seal=head.seal
     )

@@ -17,6 +17,7 @@ import binascii
 import hashlib
 import re
 import unicodedata
+from functools import cached_property
 from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -117,7 +118,7 @@ class Recipient(_PublicKey):
 
     PREFIX, KIND = "ssicpub1-", "a recipient's public key"
 
-    @property
+    @cached_property
     def key(self) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(self._raw)
 
@@ -131,7 +132,7 @@ class Identity(_PrivateKey):
     def generate(cls) -> Identity:
         return cls(X25519PrivateKey.generate().private_bytes_raw())
 
-    @property
+    @cached_property
     def key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self._raw)
 
@@ -148,7 +149,7 @@ class VerifyKey(_PublicKey):
 
     PREFIX, KIND = "ssicver1-", "a verification key"
 
-    @property
+    @cached_property
     def key(self) -> Ed25519PublicKey:
         return Ed25519PublicKey.from_public_bytes(self._raw)
 
@@ -162,7 +163,7 @@ class SigningKey(_PrivateKey):
     def generate(cls) -> SigningKey:
         return cls(Ed25519PrivateKey.generate().private_bytes_raw())
 
-    @property
+    @cached_property
     def key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self._raw)
 

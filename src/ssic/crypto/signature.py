@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 
 from ssic.crypto.keys import KEY_BYTES, SigningKey, VerifyKey
 from ssic.errors import BadKey, SignatureError
-from ssic.format.container import read_segment, rewrite, segment_of
+from ssic.format.container import read_segment, segment_of, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import CRC_BYTES, SIGNATURE
 from ssic.format.limits import DecodeLimits
@@ -58,7 +58,7 @@ def sign(data: Bytes, key: SigningKey, limits: DecodeLimits | None = None) -> by
     body = bytes([_ED25519]) + key.verify_key.raw + hashes + bytes(_SIGNATURE_BYTES)
     chunks = {tag: chunk for tag, chunk in head.stored_chunks.items() if tag != SIGNATURE}
     out = bytearray(
-        rewrite(head, segments, order=head.order, stored_chunks=chunks | {SIGNATURE: body}, seal=head.seal)
+        write_like(head, segments, order=head.order, stored_chunks=chunks | {SIGNATURE: body}, seal=head.seal)
     )
     signed = read_head(bytes(out), limits)
     start, end = _span(signed)

@@ -22,9 +22,9 @@ from ssic.format.container import (
     merge,
     read_segment,
     read_segments,
-    rewrite,
     segment_of,
     write_file,
+    write_like,
 )
 from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
@@ -63,8 +63,8 @@ __all__ = [
     "read_segments",
     "reorder",
     "replace",
-    "rewrite",
     "segment_of",
     "size_of",
     "write_file",
+    "write_like",
 ]

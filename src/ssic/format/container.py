@@ -143,7 +143,7 @@ def write_file(
     return _write(width, height, model_id, mask, segments, stored, order, seal)
 
 
-def rewrite(
+def write_like(
     head: Head,
     segments: Sequence[Segment],
     *,
@@ -311,7 +311,7 @@ def extract(
     chunks = kept_chunks(head, metadata=metadata)
     if metadata and len(wanted) == len(head.groups):
         chunks = dict(head.stored_chunks)  # it is the same file: a signature holds
-    return rewrite(
+    return write_like(
         head,
         list(segments.values()),
         mask=mask,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ssic.errors import EncryptedSegment, InvalidInput, UnknownGroup
-from ssic.format.container import extract, kept_chunks, rewrite, whole_segments
+from ssic.format.container import extract, kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import default_order
 from ssic.format.limits import DecodeLimits
@@ -68,7 +68,7 @@ def reorder(
     order += [ids[i] for i in default_order([entry.blocks for entry in others], ids)]
     segments = whole_segments(data, head, head.order)
     same = order == list(head.order)
-    return rewrite(
+    return write_like(
         head,
         list(segments.values()),
         order=order,
@@ -102,7 +102,7 @@ def replace(
         if (new := recoded.get(e.id)) is not None:
             segments.append(Segment(e.id, e.name, new.quality, new.payload, e.class_name, e.score))
     chunks = kept_chunks(head, metadata=metadata)
-    return rewrite(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)
+    return write_like(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)
 
 
 def check_clear(head: Head, ids: Sequence[int]) -> None:
