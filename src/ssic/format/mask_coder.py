@@ -58,7 +58,7 @@ def _uniform(size: int) -> Any:
 
 @lru_cache(maxsize=64)
 def _stretch(no: int, yes: int) -> NDArray[np.float64]:
-    """The tables of the next decisions in a row if they are all yes, until the counts are halved at most, ``[n, 2]``, as
+    """The tables of the next decisions in a row if all are yes, as far as the halving of the counts, ``[n, 2]``, as
     constriction takes them: frequencies less one (see `integer_model`)."""
     counts = yes + _ONE * np.arange(min(_AHEAD, (_LIMIT - no - yes) // _ONE + 1))
     share = np.clip(counts * _STEPS // (no + counts), 1, _STEPS - 1)
