@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ssic import __version__
+from ssic.cli.batch import batch
 from ssic.cli.decode import decode
 from ssic.cli.encode import encode
 from ssic.cli.evaluate import evaluate
@@ -30,6 +31,7 @@ app = typer.Typer(
 for _command in (encode, decode, info, extract, merge, train):
     app.command()(_command)
 app.command("export-weights")(export_weights)
+app.add_typer(batch, name="batch")
 app.add_typer(evaluate, name="eval")
 
 

@@ -96,7 +96,7 @@ def encode(
     }
     _check_mask_options(*([k for k, v in given.items() if v is not None] for given in (sources, details)))
     cells = _cells(grid)
-    exceptions = _exceptions(group_quality)
+    exceptions = read_exceptions(group_quality)
     if output is None:
         if is_pipe(picture) or not picture.name:
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
@@ -161,7 +161,8 @@ def _cells(grid: str | None) -> tuple[int, int] | None:
     raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
 
 
-def _exceptions(given: list[str] | None) -> dict[str | int, int]:
+def read_exceptions(given: list[str] | None) -> dict[str | int, int]:
+    """Group -> quality, of the items of --group-quality."""
     exceptions: dict[str | int, int] = {}
     for item in split(given) or ():
         name, _, value = item.rpartition("=")

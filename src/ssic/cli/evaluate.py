@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssic.cli.files import replacing, split, write
+from ssic.cli.files import split, write
 from ssic.cli.terminal import progress
 from ssic.errors import InvalidInput
+from ssic.outfile import replacing
 
 if TYPE_CHECKING:
     from ssic.eval.report import Table
