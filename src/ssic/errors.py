@@ -6,7 +6,8 @@
     ├── InvalidInput            what the caller gave can't be used (also a ValueError)
     │   ├── ImageError          the picture: unreadable, alpha, 16 bit, too small or too large
     │   ├── MaskError           the group mask: wrong size, too many groups, empty groups
-    │   └── UnknownGroup        a group was asked for that the file or mask does not have
+    │   ├── UnknownGroup        a group was asked for that the file or mask does not have
+    │   └── SegmenterError      a segmenter: unknown, not installed, or its model unusable
     ├── FormatError             the bytes are not a whole, intact ssic file
     │   ├── NotAnSsicFile       the magic is missing
     │   ├── UnsupportedVersion  written by a newer format
@@ -44,6 +45,10 @@ class MaskError(InvalidInput):
 
 class UnknownGroup(InvalidInput):
     """A group was asked for, by name or id, that does not exist."""
+
+
+class SegmenterError(InvalidInput):
+    """A segmenter is unknown, lacks a package, or can't use the model that it was given."""
 
 
 class FormatError(SsicError):
