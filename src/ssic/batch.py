@@ -388,7 +388,7 @@ def _in_pool(jobs: Iterator[Job], encoder: Encoder, workers: int, lost: list[Job
     threads = max(1, (os.cpu_count() or 1) // workers)
     out: dict[Future[Record], Job] = {}
     # Spawned, because a process that has run torch's threads can't be forked safely.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (threads,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker, (threads,))
     try:
         more = True
         while more or out:
@@ -418,7 +418,7 @@ def _in_pool(jobs: Iterator[Job], encoder: Encoder, workers: int, lost: list[Job
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(threads: int) -> None:
+def begin_worker(threads: int) -> None:
     """First thing in a worker, before NumPy and torch are there to be told."""
     import signal
 

@@ -15,6 +15,7 @@ from ssic.cli.batch import batch
 from ssic.cli.decode import decode
 from ssic.cli.encode import encode
 from ssic.cli.evaluate import evaluate
+from ssic.cli.evaluate_task import task
 from ssic.cli.inspect import extract, info, merge
 from ssic.cli.terminal import EXIT_CODES, Reporting
 from ssic.cli.train import export_weights, train
@@ -31,6 +32,7 @@ app = typer.Typer(
 for _command in (encode, decode, info, extract, merge, train):
     app.command()(_command)
 app.command("export-weights")(export_weights)
+evaluate.command()(task)
 app.add_typer(batch, name="batch")
 app.add_typer(evaluate, name="eval")
 
