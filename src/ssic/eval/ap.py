@@ -102,7 +102,8 @@ def match(
     results = [dict(d) | {"image_id": i} for i in pictures for d in found.get(i, ())]
     with contextlib.redirect_stdout(io.StringIO()):  # it tells how long it took
         coco = coco_api.COCO()
-        coco.dataset = dict(truth)
+        # Copies, because it writes into them.
+        coco.dataset = dict(truth) | {"annotations": [dict(a) for a in truth["annotations"]]}
         coco.createIndex()
         if results:
             detections = coco.loadRes(results)

@@ -43,7 +43,7 @@ class Judge(Protocol):
     """What finds objects in pictures, as `ssic.segment.yolo.YoloModel`."""
 
     def predict(
-        self, rgb: NDArray[np.uint8], *, min_score: float, iou: float, max_detections: int, multi_label: bool
+        self, rgb: NDArray[np.uint8], *, min_score: float, iou: float, max_detections: int
     ) -> Sequence[Found]: ...
 
 
@@ -57,15 +57,23 @@ def load_judge(name: str, threads: int) -> Judge:
     """
     from ssic.segment.yolo import YoloModel
 
+    return YoloModel(_graph(name), threads=threads)
+
+
+def _graph(name: str) -> Path:
     kind, _, path = name.partition(":")
     if kind != "onnx" or not path:
         raise InvalidInput(f"{name}: a model is given as onnx:PATH")
-    return YoloModel(path, threads=threads)
+    return Path(path)
 
 
 def judge_identity(name: str) -> str:
-    """Hash of the judge's file."""
-    path = Path(name.partition(":")[2] or name)
+    """Hash of the file of the judge that "onnx:PATH" names.
+
+    Raises:
+        InvalidInput: another kind of name, or the file can't be read.
+    """
+    path = _graph(name)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
@@ -75,20 +83,14 @@ def judge_identity(name: str) -> str:
 def judged(
     judge: Judge, pixels: NDArray[np.uint8], task: Task, categories: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """What the judge finds, as COCO results without "image_id", set up as AP of these models is measured.
+    """What the judge finds, as COCO results without "image_id": a class per box, scores from 0.001, NMS at 0.7.
 
     Args:
         categories: ids by name; what is of none of them is not counted.
     """
     rle = optional("pycocotools.mask")
     results: list[dict[str, Any]] = []
-    found = judge.predict(
-        np.ascontiguousarray(pixels),
-        min_score=0.001,
-        iou=0.7,
-        max_detections=300,
-        multi_label=task != "keypoints",
-    )
+    found = judge.predict(np.ascontiguousarray(pixels), min_score=0.001, iou=0.7, max_detections=300)
     for d in sorted((d for d in found if d.class_name in categories), key=lambda d: -d.score)[: MOST[task]]:
         x0, y0, x1, y1 = d.box
         result: dict[str, Any] = {
@@ -197,7 +199,7 @@ def _segmented(
     """Objects as a model finds them in the picture, the smaller on top."""
     judge = load_judge(layout.segmenter or "", threads)
     height, width = pixels.shape[:2]
-    found = judge.predict(pixels, min_score=layout.min_score, iou=0.7, max_detections=100, multi_label=False)
+    found = judge.predict(pixels, min_score=layout.min_score, iou=0.7, max_detections=100)
     objects = []
     for d in found:
         if d.class_name not in categories:
