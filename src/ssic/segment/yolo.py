@@ -257,8 +257,8 @@ class YoloModel:
             rgb: [H, W, 3] uint8.
             min_score: 0..1; what scores no more than that is left out.
             iou: of two boxes of one class that overlap by more than that, the better stays.
-            multi_label: let each class of a box count that scores enough, rather than the best one. With
-                `min_score=0.001` that is how the average precision of these models is measured.
+            multi_label: let each class of a box count that scores enough, rather than the best one, as the makers
+                of these models do when they measure them (with `min_score=0.001`; worth a point of AP).
 
         Raises:
             SegmenterError: the picture is no such array, or the graph fails.
