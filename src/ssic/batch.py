@@ -19,6 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ from ssic.outfile import replacing
 if TYPE_CHECKING:
     from ssic.image import Picture
     from ssic.mask import GroupMask
+    from ssic.segment import Segmenter
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".ppm", ".bmp", ".tif", ".tiff")
 """What is taken for a picture in a folder; a glob takes what it names."""
@@ -43,6 +45,7 @@ class Recipe:
 
     Attributes:
         names: names of the labels of label maps.
+        segment: NAME[:ARG] of a segmenter that makes the mask, with `keep`, `min_score` and `max_groups`.
         group_quality: exceptions, by name or class; a picture without such a group ignores them.
         device: of the networks. It is not part of what makes a file another one.
     """
@@ -52,6 +55,10 @@ class Recipe:
     rule: Literal["most", "any"] = "most"
     group_by: Literal["instance", "class"] = "instance"
     names: Mapping[int, str] | None = None
+    segment: str | None = None
+    keep: Sequence[str] | None = None
+    min_score: float | None = None
+    max_groups: int | None = None
     model: str = "small"
     device: str = "cpu"
 
@@ -65,6 +72,9 @@ class Recipe:
 
         facts = asdict(self) | {"model": load_weights(find_weights(self.model)).id.hex()}
         del facts["device"]
+        graph = Path(self.segment.partition(":")[2]) if self.segment else None
+        if graph is not None and graph.is_file():  # a model; another one at the same place is another recipe
+            facts["segment"] = hashlib.sha256(graph.read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -201,7 +211,27 @@ class Encoder:
                 group_by=self.recipe.group_by,
                 rule=self.recipe.rule,
             )
+        if self.recipe.segment is not None:
+            from ssic.segment import segment
+
+            given = {"min_score": self.recipe.min_score, "max_groups": self.recipe.max_groups}
+            return segment(
+                _segmenter(self.recipe.segment),
+                picture.pixels,
+                keep=self.recipe.keep,
+                group_by=self.recipe.group_by,
+                rule=self.recipe.rule,
+                **{key: value for key, value in given.items() if value is not None},  # type: ignore[arg-type]
+            )
         return GroupMask.single(picture.size)
+
+
+@lru_cache(maxsize=1)
+def _segmenter(spec: str) -> Segmenter:
+    """One per process: it may be a model that takes seconds to load."""
+    from ssic.segment import find_segmenter
+
+    return find_segmenter(spec)
 
 
 def _fitting(mask: GroupMask, wanted: Mapping[str, int]) -> dict[str | int, int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssic.cli.encode import read_exceptions
+from ssic.cli.files import split
 from ssic.cli.terminal import FAILED_SOME, console, say, warn
 from ssic.errors import InvalidInput
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 batch = typer.Typer(no_args_is_help=True)
 
-_MASK = "Mask (one of --masks, --coco; none of them makes one group)"
+_MASK = "Mask (one of --masks, --coco, --segment; none of them makes one group)"
 _RATE = "Rate"
 _RUN = "How it runs"
 LISTED = 20
@@ -54,18 +55,33 @@ def encode(
     coco: Annotated[
         Path | None, typer.Option(help="COCO annotations of all pictures.", rich_help_panel=_MASK)
     ] = None,
+    segment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:ARG]", help="A segmenter finds the objects.", rich_help_panel=_MASK),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS,...", help="Of what it finds only these.", rich_help_panel=_MASK),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Of what it finds, 0 to 1.", rich_help_panel=_MASK)
+    ] = None,
+    max_groups: Annotated[
+        int | None, typer.Option(help="The surest so many at most.", rich_help_panel=_MASK)
+    ] = None,
     group_by: Annotated[
         str,
         typer.Option(metavar="instance|class", help="A group per object or class.", rich_help_panel=_MASK),
     ] = "instance",
     block_rule: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="most|any",
-            help="Who owns a block: the label with most pixels, or any object before the background.",
+            help="Who owns a block: the label with most pixels, or any object before the background. By default "
+            "any with --segment, else most.",
             rich_help_panel=_MASK,
         ),
-    ] = "most",
+    ] = None,
     quality: Annotated[int, typer.Option(help="1 to 100, higher is better.", rich_help_panel=_RATE)] = 60,
     group_quality: Annotated[
         list[str] | None,
@@ -86,13 +102,16 @@ def encode(
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
     begun = time.perf_counter()
-    if masks is not None and coco is not None:
-        raise InvalidInput("--masks and --coco exclude each other: each makes the whole mask")
+    sources = {"--masks": masks, "--coco": coco, "--segment": segment}
+    if len(chosen := [option for option, value in sources.items() if value is not None]) > 1:
+        raise InvalidInput(f"{' and '.join(chosen)} exclude each other: each makes the whole mask")
     if names is not None and masks is None:
         raise InvalidInput("--names is of use with --masks only")
+    if segment is None and (keep or min_score is not None or max_groups is not None):
+        raise InvalidInput("--keep, --min-score and --max-groups are of use with --segment only")
     if engine not in ("local", "ray"):
         raise InvalidInput(f"--engine {engine}: local or ray was expected")
-    if group_by not in ("instance", "class") or block_rule not in ("most", "any"):
+    if group_by not in ("instance", "class") or block_rule not in (None, "most", "any"):
         raise InvalidInput("--group-by is instance or class, --block-rule most or any")
 
     from ssic import batch as work
@@ -103,13 +122,21 @@ def encode(
         group_quality={
             str(name): work.check_quality(q) for name, q in (read_exceptions(group_quality)).items()
         },
-        rule=block_rule,  # type: ignore[arg-type]
+        rule=block_rule or ("any" if segment else "most"),  # type: ignore[arg-type]
         group_by=group_by,  # type: ignore[arg-type]
         names=None if names is None else read_names(names),
+        segment=segment,
+        keep=split(keep),
+        min_score=min_score,
+        max_groups=max_groups,
         model=model,
         device=device,
     )
     found = work.find_pictures(pictures)
+    if segment is not None:
+        from ssic.segment import find_segmenter
+
+        find_segmenter(segment)  # what can't be loaded is told once, rather than once per picture
     encoder = work.Encoder(recipe, recipe.identity(), output)
     output.mkdir(parents=True, exist_ok=True)
     jobs = work.find_jobs(found, work.read_records(output), masks=masks, coco=coco)
@@ -119,10 +146,10 @@ def encode(
         records = work.run_here(jobs, encoder, workers or work.default_workers())
     done: list[Record] = []
     try:
-        with _advance(len(found)) as advance, work.appending(output) as keep:
+        with _advance(len(found)) as advance, work.appending(output) as append:
             for record in records:
                 if record.status != "kept":
-                    keep(record)
+                    append(record)
                 advance(record)
                 done.append(record)
     except KeyboardInterrupt:

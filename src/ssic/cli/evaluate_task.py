@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,14 @@ def task(
     quality: Annotated[
         list[str] | None, typer.Option(metavar="N,...", help="Of ssic.", rich_help_panel=_SENT)
     ] = None,
+    peer_quality: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N,...",
+            help="Of another codec, as in avif=10,20,40; repeatable.",
+            rich_help_panel=_SENT,
+        ),
+    ] = None,
     background: Annotated[
         int,
         typer.Option(metavar="N", help='Quality of the background of "ssic graded".', rich_help_panel=_SENT),
@@ -105,7 +114,7 @@ def task(
     if fill == "transparent":
         raise InvalidInput("--fill transparent: a judge sees colours only")
     qualities = read_qualities(quality)
-    conditions = _conditions(where)
+    conditions, of_peers = _conditions(where), _peer_qualities(peer_quality)
 
     from ssic.eval.task import TaskOptions, run_task
     from ssic.eval.task_data import Layout, read_dataset
@@ -121,6 +130,7 @@ def task(
             model=weights,
             fill=fill,
             qualities=qualities or QUALITIES,
+            peer_qualities=of_peers,
             margin=margin,
             background=background,
             device=device,
@@ -157,6 +167,18 @@ def _conditions(given: list[str] | None) -> dict[str, str]:
             raise InvalidInput(f"--where {item}: a key and its value were expected, as in license=4")
         conditions[key] = value
     return conditions
+
+
+def _peer_qualities(given: list[str] | None) -> dict[str, list[int]]:
+    qualities: dict[str, list[int]] = {}
+    for item in given or ():
+        match = re.fullmatch("([a-z]+)=([0-9]{1,3}(?:,[0-9]{1,3})*)", item)
+        if not match:
+            raise InvalidInput(
+                f"--peer-quality {item}: a codec and its qualities were expected, as in avif=10,20"
+            )
+        qualities[match[1]] = [int(q) for q in match[2].split(",")]
+    return qualities
 
 
 @contextmanager

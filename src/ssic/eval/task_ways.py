@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -224,27 +224,24 @@ def disjoint(boxes: Sequence[Box]) -> list[Box]:
     return sorted(result)
 
 
-def _peers() -> dict[str, Peer]:
-    return {
-        "jpeg": Peer(
-            "jpeg",
-            "JPEG",
-            (4, 7, 11, 17, 26, 40, 60),
-            lambda q: {"quality": int(q), "subsampling": "4:2:0", "optimize": True, "progressive": True},
-            1,
-        ),
-        "webp": Peer(
-            "webp", "WEBP", (0, 4, 10, 20, 35, 55, 75), lambda q: {"quality": int(q), "method": 6}, 0
-        ),
-        "avif": Peer(
-            "avif",
-            "AVIF",
-            (3, 10, 18, 27, 36, 46, 58),
-            lambda q: {"quality": int(q), "speed": 6, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}},
-            0,
-        ),
-    }
-
+PEERS: Mapping[str, Peer] = {
+    "jpeg": Peer(
+        "jpeg",
+        "JPEG",
+        (4, 7, 11, 17, 26, 40, 60),
+        lambda q: {"quality": int(q), "subsampling": "4:2:0", "optimize": True, "progressive": True},
+        1,
+    ),
+    "webp": Peer("webp", "WEBP", (0, 4, 10, 20, 35, 55, 75), lambda q: {"quality": int(q), "method": 6}, 0),
+    "avif": Peer(
+        "avif",
+        "AVIF",
+        (3, 10, 18, 27, 36, 46, 58),
+        lambda q: {"quality": int(q), "speed": 6, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}},
+        0,
+    ),
+}
+"""Settings that suit low rates: colour at half the resolution, unlike where PSNR of RGB is measured."""
 
 WAYS = (
     *("ssic selective", "ssic whole", "avif whole", "webp whole", "jpeg whole", "avif boxes", "avif flat"),
@@ -261,10 +258,15 @@ def find_ways(
     fill: str,
     qualities: Sequence[int] = QUALITIES,
     margin: int = 0,
+    peer_qualities: Mapping[str, Sequence[int]] | None = None,
     background: int = 1,
     device: str = "cpu",
 ) -> list[Way]:
     """The ways of these names.
+
+    Args:
+        qualities: of ssic.
+        peer_qualities: of others, "avif" and so on, instead of those in `PEERS`.
 
     Raises:
         InvalidInput: there is no such way, or what it needs is not installed.
@@ -285,5 +287,12 @@ def find_ways(
             continue
         find_peers([kind])  # tells what is missing
         library = features.version({"jpeg": "libjpeg_turbo"}.get(kind, kind)) or ""
-        found.append(PeerWay(_peers()[kind], what, fill, margin, library))
+        peer = PEERS[kind]
+        given = (peer_qualities or {}).get(kind)
+        if given is not None and any(not (peer.lowest or 0) <= q <= 100 for q in given):
+            raise InvalidInput(f"qualities of {kind} are from {peer.lowest} to 100, not {list(given)}")
+        chosen = peer if given is None else replace(peer, qualities=tuple(given))
+        found.append(PeerWay(chosen, what, fill, margin, library))
+    if unknown := set(peer_qualities or ()) - set(PEERS):
+        raise InvalidInput(f"no codec {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
     return found
