@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -292,6 +293,15 @@ def test_what_is_not_sent_is_filled_and_the_rest_is_near(name: str) -> None:
     assert (sent.pixels[68, 98] == (0x10, 0x20, 0x30)).all() == partial
     nothing = way.send(scene(wanted=False), quality)
     assert (nothing.bytes == 0) == partial
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_ways_travel_to_other_processes(name: str) -> None:
+    [way] = find_ways([name], model="small", fill="mean", peer_qualities={"avif": [5, 9]})
+    again = pickle.loads(pickle.dumps(way))
+    assert again == way
+    assert again.identity({}) == way.identity({})
+    assert (tuple(way.qualities) == (5, 9)) == name.startswith("avif")
 
 
 def test_selective_is_the_size_of_the_extract() -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,7 @@ class PeerWay(Way):
     """A codec without groups.
 
     Attributes:
+        codec: its name in `PEERS`.
         what: "whole", the picture; "boxes", what is around the objects, in files of their own; "flat", the
             picture with all but the wanted groups painted in their mean colour, encoded for this receiver only.
         fill: what stands where nothing was sent, of "boxes" and "flat".
@@ -138,19 +139,21 @@ class PeerWay(Way):
         library: version of what encodes.
     """
 
-    peer: Peer
+    codec: str
     what: str
     fill: str
     margin: int
     library: str
+    qualities: Sequence[int]
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        return f"{self.peer.name} {self.what}"
+        return f"{self.codec} {self.what}"
 
     @property
-    def qualities(self) -> Sequence[int]:  # type: ignore[override]
-        return [int(q) for q in self.peer.qualities]
+    def peer(self) -> Peer:
+        """Found anew, because functions that choose its options don't travel to other processes."""
+        return PEERS[self.codec]
 
     def facts(self) -> dict[str, Any]:
         facts = {"way": self.name, "options": dict(self.peer.options(50)), "library": self.library}
@@ -291,8 +294,8 @@ def find_ways(
         given = (peer_qualities or {}).get(kind)
         if given is not None and any(not (peer.lowest or 0) <= q <= 100 for q in given):
             raise InvalidInput(f"qualities of {kind} are from {peer.lowest} to 100, not {list(given)}")
-        chosen = peer if given is None else replace(peer, qualities=tuple(given))
-        found.append(PeerWay(chosen, what, fill, margin, library))
+        chosen = peer.qualities if given is None else given
+        found.append(PeerWay(kind, what, fill, margin, library, tuple(int(q) for q in chosen)))
     if unknown := set(peer_qualities or ()) - set(PEERS):
         raise InvalidInput(f"no codec {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
     return found
