@@ -100,13 +100,12 @@ def _label(
 ) -> None:
     """Each text on a plate in its group's colour, within the group where there is room, and none on another; what
     finds no free place goes where it covers least."""
-    large = max(11.0, min(size) / 28)
+    points = max(11.0, min(size) / (28 if len(mask.groups) <= 8 else 36))
+    font = ImageFont.load_default(points)
+    margin = max(2, round(points / 5))
     taken: list[Box] = []
     for n in sorted(mask.groups, key=mask.blocks):  # small groups have least choice
-        points = large if mask.blocks(n) * BLOCK**2 > 40 * large**2 else max(10.0, 0.75 * large)
-        font = ImageFont.load_default(points)
         left, top, right, bottom = pen.textbbox((0, 0), texts[n], font=font)
-        margin = max(2, round(points / 5))
         width, height = right - left + 2 * margin, bottom - top + 2 * margin
         x, y = _place(mask.ids == n, width, height, size, taken)
         taken.append((x, y, x + width, y + height))
@@ -142,10 +141,13 @@ def _place(
 
 
 def _colour(n: int) -> Colour:
-    """Bright colours, for dark text; neighbours in number are far apart in hue."""
-    hue = (0.13 + n * 0.6180339887) % 1
-    red, green, blue = colorsys.hls_to_rgb(hue, (0.68, 0.58, 0.76)[n % 3], 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    """Bright enough for dark text; neighbours in number are far apart in hue."""
+    hue, lightness = (0.13 + n * 0.6180339887) % 1, (0.66, 0.56, 0.76)[n % 3]
+    while True:
+        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.95)
+        if 0.299 * red + 0.587 * green + 0.114 * blue >= 0.45:
+            return round(255 * red), round(255 * green), round(255 * blue)
+        lightness += 0.04  # blues and violets are dark for their lightness
 
 
 def _percent(share: float) -> str:

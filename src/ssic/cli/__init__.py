@@ -17,6 +17,7 @@ from ssic.cli.encode import encode
 from ssic.cli.evaluate import evaluate
 from ssic.cli.evaluate_task import task
 from ssic.cli.inspect import extract, info, merge
+from ssic.cli.preview import preview
 from ssic.cli.terminal import EXIT_CODES, Reporting
 from ssic.cli.train import export_weights, train
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Exit codes. {_CODES}.",
 )
-for _command in (encode, decode, info, extract, merge, train):
+for _command in (encode, preview, decode, info, extract, merge, train):
     app.command()(_command)
 app.command("export-weights")(export_weights)
 evaluate.command()(task)

@@ -6,69 +6,26 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ssic.cli.files import check_output, is_pipe, read, split, write
+from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.terminal import progress, say, show_file
 from ssic.errors import InvalidInput
 
-_MASK = "Mask (one of --mask, --coco, --boxes, --grid; none of them makes one group)"
 _RATE = "Rate and order"
 
-_NEEDS = {
-    "--names": ("--mask",),
-    "--image-id": ("--coco",),
-    "--group-by": ("--coco",),
-    "--block-rule": ("--mask", "--coco", "--boxes"),
-    "--drop-empty": ("--mask", "--boxes"),
-}
-"""Options that mean nothing without one of these."""
 
-
+@with_mask_options
 def encode(
     picture: Annotated[Path, typer.Argument(metavar="IN", help="Picture; - reads stdin.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="File to write; - is stdout. By default IN with suffix .ssic."),
     ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="Label map: a number per pixel, or per 16x16 block.", rich_help_panel=_MASK),
-    ] = None,
-    names: Annotated[
-        Path | None,
-        typer.Option(help='JSON with names of its labels: {"1": "dog"}.', rich_help_panel=_MASK),
-    ] = None,
-    coco: Annotated[Path | None, typer.Option(help="COCO annotations.", rich_help_panel=_MASK)] = None,
-    image_id: Annotated[
-        str | None,
-        typer.Option(help="Which picture of them; by default that of IN's file name.", rich_help_panel=_MASK),
-    ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(metavar="instance|class", help="A group per object or class.", rich_help_panel=_MASK),
-    ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(help="JSON list of boxes, see docs/cli.md.", rich_help_panel=_MASK),
-    ] = None,
-    grid: Annotated[
-        str | None,
-        typer.Option(metavar="ROWSxCOLUMNS", help="Equal cells.", rich_help_panel=_MASK),
-    ] = None,
-    block_rule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="most|any",
-            help="Who owns a block: the label with most pixels, or any object before the background.",
-            rich_help_panel=_MASK,
-        ),
-    ] = None,
-    drop_empty: Annotated[
-        bool, typer.Option("--drop-empty", help="Leave out groups without a block.", rich_help_panel=_MASK)
-    ] = False,
+    groups_from: MaskOptions = NOTHING_SAID,
     quality: Annotated[int, typer.Option(help="1 to 100, higher is better.", rich_help_panel=_RATE)] = 60,
     group_quality: Annotated[
         list[str] | None,
@@ -86,45 +43,22 @@ def encode(
 ) -> None:
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
-    sources = {"--mask": mask, "--coco": coco, "--boxes": boxes, "--grid": grid}
-    details = {
-        "--names": names,
-        "--image-id": image_id,
-        "--group-by": group_by,
-        "--block-rule": block_rule,
-        "--drop-empty": drop_empty or None,
-    }
-    _check_mask_options(*([k for k, v in given.items() if v is not None] for given in (sources, details)))
-    cells = _cells(grid)
+    groups_from.check()
     exceptions = read_exceptions(group_quality)
     if output is None:
         if is_pipe(picture) or not picture.name:
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
-    check_output(output, (picture, mask, names, coco, boxes), as_json=as_json)
+    check_output(output, (picture, *groups_from.files), as_json=as_json)
 
     with progress("reading the picture") as stage:
         from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
         from ssic.image import load_picture
-        from ssic.mask import GroupMask
 
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
-        stage("reading the mask")
-        options: dict[str, Any] = {"rule": block_rule or "most"}
-        if mask is not None:
-            groups = GroupMask.from_label_map(mask, loaded.size, names, drop_empty=drop_empty, **options)
-        elif coco is not None:
-            options["group_by"] = group_by or "instance"
-            groups = GroupMask.from_coco(
-                coco, loaded.size, image_id=image_id, file_name=picture.name, **options
-            )
-        elif boxes is not None:
-            groups = GroupMask.from_boxes(boxes, loaded.size, drop_empty=drop_empty, **options)
-        elif cells is not None:
-            groups = GroupMask.grid(loaded.size, *cells)
-        else:
-            groups = GroupMask.single(loaded.size)
+        stage("finding the groups" if groups_from.segment else "reading the mask")
+        groups = groups_from.maker()(loaded, picture.name)
         stage("loading the model")
         data = encode_picture(
             loaded,
@@ -143,22 +77,6 @@ def encode(
         say(json.dumps(info | {"seconds": seconds}))
     else:
         show_file(str(output), info, stderr=is_pipe(output))
-
-
-def _check_mask_options(sources: list[str], details: list[str]) -> None:
-    if len(sources) > 1:
-        raise InvalidInput(f"{' and '.join(sources)} exclude each other: each makes the whole mask")
-    for option in details:
-        if not set(sources) & set(_NEEDS[option]):
-            raise InvalidInput(f"{option} is of use with {' or '.join(_NEEDS[option])} only")
-
-
-def _cells(grid: str | None) -> tuple[int, int] | None:
-    if grid is None:
-        return None
-    if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", grid):
-        return int(match[1]), int(match[2])
-    raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
 
 
 def read_exceptions(given: list[str] | None) -> dict[str | int, int]:

@@ -1,4 +1,4 @@
-"""`ssic info`, `ssic extract` and `ssic merge`: what needs no model."""
+"""`ssic info`, `ssic extract` and `ssic merge`: what needs no model (but `info --preview` does)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
-from ssic.cli.terminal import DAMAGED, say, show_file, warn
+from ssic.cli.terminal import DAMAGED, progress, say, show_file, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -25,8 +25,17 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - i
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to look into; - reads stdin.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Decode the file, and write the picture with its groups outlined and labelled."),
+    ] = None,
 ) -> None:
     """Show what is in a file, and check that it is whole."""
+    if preview is not None:
+        from ssic.image import picture_kind
+
+        check_output(preview, [file], as_json=as_json)
+        picture_kind(preview)  # refuses a suffix before the work, not after it
     opened, _ = open_ssic(file)
     facts = opened.info()
     damaged = opened.damaged()
@@ -36,11 +45,28 @@ def info(
         say(json.dumps(facts))
     else:
         show_file(str(file), facts)
+    if preview is not None:
+        _preview(opened, file, preview)
     if damaged:
         warn(f"damaged: {', '.join(damaged)}")
         raise typer.Exit(DAMAGED)
     if not as_json:
         say("All segments are intact.")
+
+
+def _preview(opened: SsicFile, file: Path, output: Path) -> None:
+    with progress("loading the model") as stage:
+        from ssic.image import compose, picture_bytes
+        from ssic.preview import captions, draw
+
+        with naming(file):
+            decoded = opened.decode_pixels(progress=stage)
+        texts = captions(opened.mask)
+        for group in opened.groups:
+            lost = "  damaged" if group.name in decoded.damaged else ""
+            texts[group.id] += f"  {group.length:,} B{lost}"
+        pixels = compose(decoded.pixels, decoded.present)
+        write(output, picture_bytes(draw(pixels, opened.mask, texts), output, opened.icc))
 
 
 def extract(

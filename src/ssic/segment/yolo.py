@@ -105,8 +105,8 @@ class Prototypes:
     place: Letterbox
 
     def mask(self, coefficients: Floats, box: Sequence[float]) -> NDArray[np.bool_]:
-        """The mask of one object, [H, W]: sum of coefficients times maps, interpolated between the centres of
-        their cells, > 0 (so sigmoid > 1/2), inside the box, which is in pixels of the picture.
+        """The mask of one object, [H, W]: sigmoid of the sum of coefficients times maps, interpolated between the
+        centres of their cells, > 1/2, inside the box, which is in pixels of the picture.
         """
         width, height = self.place.size
         mask = np.zeros((height, width), bool)
@@ -116,7 +116,8 @@ class Prototypes:
             cells_x, across = self._between(x0, x1, 0)
             cells_y, down = self._between(y0, y1, 1)
             logits = np.tensordot(coefficients, self.maps[:, cells_y, cells_x], 1)
-            mask[y0:y1, x0:x1] = down @ logits @ across.T > 0
+            inside = 0.5 * np.tanh(0.5 * logits)  # the sigmoid less 1/2, which can't overflow
+            mask[y0:y1, x0:x1] = down @ inside @ across.T > 0
         return mask
 
     def _between(self, start: int, end: int, axis: int) -> tuple[slice, Floats]:
