@@ -148,6 +148,41 @@ def test_coco_masks_by_file_name(run: Run, pictures: Path, tmp_path: Path) -> No
     assert counts(summary(run, *args, "--group-quality", "dog=20,cow=10", code=3)) == (1, 1, 1)
 
 
+@pytest.fixture
+def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package whose segmenter finds a dog on the left, and a cat it is not sure of on the right."""
+    (tmp_path / "halves.py").write_text(
+        "import numpy as np\n"
+        "from ssic.segment import Instance\n"
+        "def make(argument):\n"
+        "    def find(rgb):\n"
+        "        left = np.zeros(rgb.shape[:2], bool)\n"
+        "        left[:, :14] = True\n"
+        "        yield Instance('dog', 0.9, left)\n"
+        "        yield Instance('cat', 0.4, left[:, ::-1].copy())\n"
+        "    return find\n"
+    )
+    about = tmp_path / "halves-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[ssic.segmenters]\nhalves = halves:make\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("segmenter")
+def test_masks_from_a_segmenter(run: Run, pictures: Path, tmp_path: Path) -> None:
+    args = (pictures, "-o", tmp_path / "out", "--segment", "halves", "--group-quality", "background=15")
+    assert counts(summary(run, *args)) == (2, 0, 0)
+    opened = ssic.open(tmp_path / "out/a.ssic")
+    assert {g.name: g.quality for g in opened.groups} == {"background": 15, "dog": 60, "cat": 60}
+    assert opened.mask.ids[0].tolist() == [1, 0, 0, 2]
+    assert counts(summary(run, *args)) == (0, 2, 0)
+    assert counts(summary(run, *args, "--min-score", 0.5)) == (2, 0, 0)
+    assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "dog"}
+    assert counts(summary(run, *args, "--keep", "cat", "--group-by", "class")) == (2, 0, 0)
+    assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "cat"}
+
+
 def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp_path: Path) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
     (pictures / "empty.jpg").write_bytes(b"")
@@ -167,6 +202,8 @@ def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp
         ("--engine", "horse"),
         ("--masks", ".", "--coco", "x.json"),
         ("--names", "x.json"),
+        ("--keep", "dog"),
+        ("--segment", "no-such-thing"),
         ("--model", "nothing-like-it"),
     ],
 )
