@@ -468,7 +468,8 @@ def test_results_are_in_coco_format() -> None:
 @pytest.mark.usefixtures("spots")
 def test_from_pictures_to_tables(run: Run, data: Path, tmp_path: Path) -> None:
     ways = "ssic selective,ssic whole,jpeg whole,jpeg boxes"
-    code, out, err = run(*arguments(data, tmp_path), "--way", ways, "--json")
+    more = ("--way", ways, "--peer-quality", "jpeg=10,50", "--json")
+    code, out, err = run(*arguments(data, tmp_path), *more)
     assert code == 0, err
     results = json.loads(out)
     assert results == json.loads((tmp_path / "task.json").read_text())
@@ -489,13 +490,13 @@ def test_from_pictures_to_tables(run: Run, data: Path, tmp_path: Path) -> None:
 
     # What was measured is found again, unless the file is gone; other settings have places of their own.
     points = {p: p.stat().st_mtime_ns for p in (tmp_path / "points").rglob("*.gz")}
-    assert len(points) == 4 * (1 + 2 + 2 + 7 + 7)
+    assert len(points) == 4 * (1 + 2 + 2 + 2 + 2)
     lost = next(iter(points))
     lost.unlink()
-    assert json.loads(run(*arguments(data, tmp_path), "--way", ways, "--json")[1]) == results
+    assert json.loads(run(*arguments(data, tmp_path), *more)[1]) == results
     assert [p for p, at in points.items() if p.stat().st_mtime_ns != at] == [lost]
-    assert run(*arguments(data, tmp_path), "--way", ways, "--margin", 1, "--fill", "black")[0] == 0
-    assert len(list((tmp_path / "points").rglob("*.gz"))) == len(points) + 4 * (2 + 2 + 7)
+    assert run(*arguments(data, tmp_path), *more, "--margin", 1, "--fill", "black")[0] == 0
+    assert len(list((tmp_path / "points").rglob("*.gz"))) == len(points) + 4 * (2 + 2 + 2)
 
 
 @pytest.mark.usefixtures("spots")
@@ -528,6 +529,9 @@ def test_groups_from_a_segmenter(run: Run, data: Path, tmp_path: Path) -> None:
         ("--model", "magic"),
         ("--group-by", "mood"),
         ("--quality", "0"),
+        ("--peer-quality", "avif"),
+        ("--peer-quality", "avif=500"),
+        ("--peer-quality", "gif=5"),
     ],
 )
 def test_wrong_usage(run: Run, data: Path, tmp_path: Path, options: Any) -> None:

@@ -17,7 +17,7 @@ from ssic.errors import InvalidInput
 from ssic.eval.ap import MOST, Task
 from ssic.eval.extras import optional
 from ssic.image import load_picture
-from ssic.mask import BLOCK, GroupMask, Rule, blocks_from_pixels
+from ssic.mask import GroupMask, Rule, blocks_from_pixels
 from ssic.sources import numbered, read_json, read_objects
 
 GroupBy = Literal["instance", "class", "all"]
@@ -337,8 +337,3 @@ def read_dataset(
     }
     identity = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()[:16]
     return Dataset(truth, entries, categories, identity)
-
-
-def blocks(pixels: int) -> int:
-    """Blocks that so many pixels take, rounded up."""
-    return -(-pixels // BLOCK)
