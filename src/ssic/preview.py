@@ -116,28 +116,26 @@ def _label(
 def _place(
     own: NDArray[np.bool_], width: float, height: float, size: tuple[int, int], taken: list[Box]
 ) -> tuple[float, float]:
+    """The upper left corner for a plate [width, height]: where it covers least of other plates; of such places
+    where it lies most within the group `own`, and then highest."""
     rows, columns = np.nonzero(own)
     step = max(1, len(rows) // 200)
-    starts = [
-        (float(x * BLOCK), float(y * BLOCK)) for y, x in zip(rows[::step], columns[::step], strict=True)
-    ]
-    # Above its top edge too, where a small group would be hidden by its own label.
-    starts += [(x, y - height) for x, y in starts[:20]]
-
-    def cost(corner: tuple[float, float]) -> tuple[float, float, float]:
-        x, y = corner
-        covered = sum(
-            max(0.0, min(x + width, b[2]) - max(x, b[0])) * max(0.0, min(y + height, b[3]) - max(y, b[1]))
-            for b in taken
-        )
-        cells = own[
-            max(0, int(y // BLOCK)) : int((y + height) // BLOCK) + 1,
-            int(x // BLOCK) : int((x + width) // BLOCK) + 1,
-        ]
-        return covered, -float(cells.mean()) if cells.size else 0.0, y
-
-    inside = [(max(0.0, min(x, size[0] - width)), max(0.0, min(y, size[1] - height))) for x, y in starts]
-    return min(inside, key=cost)
+    x, y = columns[::step] * float(BLOCK), rows[::step] * float(BLOCK)
+    # Above the group too: a small one would be hidden by its own label.
+    x, y = np.concatenate([x, x[:20]]), np.concatenate([y, y[:20] - height])
+    x = np.minimum(x, size[0] - width).clip(0)
+    y = np.minimum(y, size[1] - height).clip(0)
+    x0, y0, x1, y1 = np.array(taken, np.float64).reshape(-1, 4).T
+    common_x = np.minimum(x[:, None] + width, x1) - np.maximum(x[:, None], x0)
+    common_y = np.minimum(y[:, None] + height, y1) - np.maximum(y[:, None], y0)
+    covered = (common_x.clip(0) * common_y.clip(0)).sum(1)
+    sums = np.pad(own.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    left, top = (x // BLOCK).astype(int), (y // BLOCK).astype(int)
+    right = np.minimum((x + width) // BLOCK + 1, own.shape[1]).astype(int)
+    bottom = np.minimum((y + height) // BLOCK + 1, own.shape[0]).astype(int)
+    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    best = np.lexsort((y, -inside / ((right - left) * (bottom - top)), covered))[0]
+    return float(x[best]), float(y[best])
 
 
 def _colour(n: int) -> Colour:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from ssic.cli.files import check_output, is_pipe, read, split, write
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
-from ssic.cli.terminal import progress, say, show_file
-from ssic.errors import InvalidInput
+from ssic.cli.terminal import progress, say, show_file, warn
+from ssic.errors import InvalidInput, UnknownGroup
+
+if TYPE_CHECKING:
+    from ssic.mask import GroupMask
 
 _RATE = "Rate and order"
+_Name = TypeVar("_Name", str, str | int)
 
 
 @with_mask_options
@@ -59,13 +64,17 @@ def encode(
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
         stage("finding the groups" if groups_from.segment else "reading the mask")
         groups = groups_from.maker()(loaded, picture.name)
+        wanted = split(order)
+        if groups_from.segment is not None:
+            exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}
+            wanted = _found(groups, wanted or (), "--order")
         stage("loading the model")
         data = encode_picture(
             loaded,
             groups,
             quality=quality,
             group_quality=exceptions,
-            order=split(order),
+            order=wanted,
             model=model,
             device=device,
             progress=stage,
@@ -77,6 +86,19 @@ def encode(
         say(json.dumps(info | {"seconds": seconds}))
     else:
         show_file(str(output), info, stderr=is_pipe(output))
+
+
+def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name]:
+    """Those of the names that groups have. What a segmenter finds nobody knows beforehand, so that the others are
+    worth a warning, not an error."""
+    found = []
+    for name in names:
+        try:
+            groups.resolve([name])
+            found.append(name)
+        except UnknownGroup:
+            warn(f'{option}: nothing called "{name}" was found')
+    return found
 
 
 def read_exceptions(given: list[str] | None) -> dict[str | int, int]:

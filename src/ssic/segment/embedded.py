@@ -89,7 +89,7 @@ class ForegroundSegmenter:
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         cv2 = self._cv2
         small = _small(cv2, rgb, CUT_SIDE)
-        likely = self.likely(small, self._faces.boxes(rgb), rgb.shape[1] / small.shape[1])
+        likely = self.likely(small, self._faces.boxes(small))
         if min(small.shape[:2]) < 8 or likely.max() <= likely.min():
             return
         levels = np.round(255 * likely).astype(np.uint8)
@@ -103,8 +103,7 @@ class ForegroundSegmenter:
         models = np.zeros((1, 65)), np.zeros((1, 65))
         blurred = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), (0, 0), 1)
         cv2.grabCut(blurred, state, None, *models, 5, cv2.GC_INIT_WITH_MASK)
-        cut = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-        cut = self._tidy(cut)
+        cut = self._tidy(np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
         if not cut.any():
             return
         inside = cut.astype(bool)
@@ -114,10 +113,8 @@ class ForegroundSegmenter:
         if large.any():
             yield Instance("foreground", 0.5 + score / 2, large)
 
-    def likely(
-        self, small: NDArray[np.uint8], faces: list[tuple[Box, float]], scale: float
-    ) -> NDArray[np.float32]:
-        """How likely each pixel [h, w] is foreground, 0..1; faces are in pixels of a picture `scale` as large."""
+    def likely(self, small: NDArray[np.uint8], faces: list[tuple[Box, float]]) -> NDArray[np.float32]:
+        """How likely each pixel [h, w] of a small picture with these faces is foreground, 0..1."""
         cv2 = self._cv2
         height, width = small.shape[:2]
         lab = cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 2), cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -136,10 +133,9 @@ class ForegroundSegmenter:
         likely = (contrast / max(float(contrast.max()), 1e-6) * middle).astype(np.float32)
         likely /= max(float(likely.max()), 1e-6)
         for (x0, y0, x1, y1), _ in faces:
-            side, centre = (x1 - x0) / scale, (x0 + x1) / 2 / scale
-            head = abs(x - centre) < 0.55 * side
-            head &= (y > y0 / scale - 0.3 * side) & (y < y1 / scale + 0.1 * side)
-            body = (abs(x - centre) < 1.3 * side) & (y >= y1 / scale) & (y < y1 / scale + 5 * side)
+            side, centre = x1 - x0, (x0 + x1) / 2
+            head = (abs(x - centre) < 0.55 * side) & (y > y0 - 0.3 * side) & (y < y1 + 0.1 * side)
+            body = (abs(x - centre) < 1.3 * side) & (y >= y1) & (y < y1 + 5 * side)
             likely = np.where(head, 1, np.where(body, np.maximum(likely, 0.6), likely))
         return likely.astype(np.float32)
 
