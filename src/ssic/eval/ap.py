@@ -12,6 +12,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -55,34 +56,43 @@ class Matches:
         counted = wanted > 0
         if not counted.any():
             return math.nan, math.nan
-        result = np.zeros((len(self.true), len(wanted)))
-        if len(self.category):
-            start = np.flatnonzero(np.diff(self.category, prepend=-1))
-            weight = weights[self.picture]
-            right, wrong = (_running(hits * weight, self.category, start) for hits in (self.true, self.false))
-            recall = right / np.maximum(wanted, 1e-9)[self.category]
-            precision = right / (right + wrong + np.spacing(1))
-            # Precision at a recall is the best at any higher one. Later categories are lifted out of the way.
-            lift = 2.0 * (len(wanted) - 1 - self.category)
-            best = np.maximum.accumulate((precision + lift)[:, ::-1], axis=1)[:, ::-1] - lift
-            reached = np.searchsorted(RECALLS, recall, side="right")
-            before = np.zeros_like(reached)
-            before[:, 1:] = reached[:, :-1]
-            before[:, start] = 0
-            area = np.add.reduceat(best * (reached - before), start, axis=1) / len(RECALLS)
-            result[:, self.category[start]] = area
-        return float(result[:, counted].mean()), float(result[0, counted].mean())
+        thresholds, categories = len(self.true), len(wanted)
+        row, place, segment, start, first = self._hits
+        weight = weights[self.picture]
+        # Recall rises, and precision is at a peak, where something right was found: the rest need not be looked at.
+        right = _running(weight[place], start)
+        wrong = np.zeros((thresholds, len(weight) + 1))
+        np.cumsum(self.false * weight, axis=1, out=wrong[:, 1:])
+        recall = right / np.maximum(wanted, 1e-9)[segment % categories]
+        precision = right / (right + (wrong[row, place] - wrong[row, first]) + np.spacing(1))
+        # Precision at a recall is the best at any higher one. Later segments are lifted out of the way.
+        lift = 2.0 * (thresholds * categories - segment)
+        best = np.maximum.accumulate((precision + lift)[::-1])[::-1] - lift
+        reached = np.searchsorted(RECALLS, recall, side="right")
+        before = np.concatenate([[0], reached[:-1]])
+        before[start] = 0
+        area = np.zeros(thresholds * categories)
+        if len(start):
+            area[segment[start]] = np.add.reduceat(best * (reached - before), start) / len(RECALLS)
+        area = area.reshape(thresholds, categories)[:, counted]
+        return float(area.mean()), float(area[0].mean())
+
+    @cached_property
+    def _hits(self) -> tuple[NDArray[np.int64], ...]:
+        """Of what is right at each threshold: threshold, place among the detections, segment (a threshold and
+        category), and where that begins, among the hits (of each segment) and among the detections (of each hit)."""
+        row, place = np.nonzero(self.true)
+        category = self.category[place]
+        segment = row * len(self.objects) + category
+        start = np.flatnonzero(np.diff(segment, prepend=-1))
+        return row, place, segment, start, np.searchsorted(self.category, category)
 
 
-def _running(
-    values: NDArray[np.float64], category: NDArray[np.int64], start: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Running sums along axis 1 that begin anew with each category."""
-    total = np.cumsum(values, axis=1)
-    base = np.zeros((len(values), len(start)))
-    base[:, 1:] = total[:, start[1:] - 1]
-    index = np.searchsorted(start, np.arange(len(category)), side="right") - 1
-    return total - base[:, index]
+def _running(values: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Running sums [N] that begin anew at each start."""
+    total = np.cumsum(values)
+    base = np.concatenate([[0.0], total])[start]
+    return total - np.repeat(base, np.diff(start, append=len(values)))
 
 
 def match(

@@ -20,7 +20,7 @@ from ssic.file import SsicFile
 from ssic.image import compose
 from ssic.mask import BLOCK
 
-QUALITIES = (1, 5, 10, 18, 28, 40, 55)
+QUALITIES = (3, 8, 15, 25, 40, 60)
 """Of ssic, unless others are asked for."""
 
 
@@ -231,15 +231,15 @@ PEERS: Mapping[str, Peer] = {
     "jpeg": Peer(
         "jpeg",
         "JPEG",
-        (4, 7, 11, 17, 26, 40, 60),
+        (6, 11, 18, 30, 50),
         lambda q: {"quality": int(q), "subsampling": "4:2:0", "optimize": True, "progressive": True},
         1,
     ),
-    "webp": Peer("webp", "WEBP", (0, 4, 10, 20, 35, 55, 75), lambda q: {"quality": int(q), "method": 6}, 0),
+    "webp": Peer("webp", "WEBP", (1, 6, 15, 35, 60), lambda q: {"quality": int(q), "method": 6}, 0),
     "avif": Peer(
         "avif",
         "AVIF",
-        (3, 10, 18, 27, 36, 46, 58),
+        (5, 10, 18, 27, 40),
         lambda q: {"quality": int(q), "speed": 6, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}},
         0,
     ),
