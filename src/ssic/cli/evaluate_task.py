@@ -28,7 +28,10 @@ def task(
         tuple[Path, Path],
         typer.Option(metavar="DIR FILE", help="Folder of pictures, COCO annotations.", rich_help_panel=_DATA),
     ],
-    task: Annotated[str, typer.Option(metavar="segm|keypoints|bbox", rich_help_panel=_DATA)],
+    task: Annotated[
+        str,
+        typer.Option(metavar="segm|keypoints|bbox", help="What is scored.", rich_help_panel=_DATA),
+    ],
     judge: Annotated[
         str,
         typer.Option("--model", metavar="onnx:PATH", help="The judge: a YOLO graph.", rich_help_panel=_DATA),

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-PACKAGES = ("numpy", "torch", "constriction", "pillow", "pillow-heif", "bjontegaard", "pytorch-msssim")
+PACKAGES = (
+    *("numpy", "torch", "constriction", "pillow", "pillow-heif", "bjontegaard", "pytorch-msssim"),
+    *("pycocotools", "onnxruntime"),
+)
 
 
 def environment(model: str, device: str) -> dict[str, Any]:

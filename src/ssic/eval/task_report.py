@@ -131,6 +131,6 @@ def draw_task(results: dict[str, Any], path: Path) -> None:
     axes.legend(fontsize=8, loc="lower right")
     task, pictures = results["settings"]["task"], len(results["settings"]["pictures"])
     figure.suptitle(
-        f"{TITLES[task]} in what arrives: {pictures} pictures; model {results['environment']['model']}"
+        f"{TITLES[task].capitalize()} in what arrives: {pictures} pictures; model {results['environment']['model']}"
     )
     figure.savefig(path, dpi=120)

@@ -239,7 +239,7 @@ PEERS: Mapping[str, Peer] = {
     "avif": Peer(
         "avif",
         "AVIF",
-        (5, 10, 18, 27, 40),
+        (5, 10, 18, 27, 40, 55),
         lambda q: {"quality": int(q), "speed": 6, "subsampling": "4:2:0", "advanced": {"tune": "psnr"}},
         0,
     ),
