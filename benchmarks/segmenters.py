@@ -20,6 +20,7 @@ Intervals are bootstraps over pictures, 95 %.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 import warnings
@@ -42,7 +43,8 @@ def pictures(folder: Path, annotations: str) -> Iterator[tuple[NDArray[np.uint8]
     """Pixels, annotations, and pycocotools' view of the file."""
     from pycocotools.coco import COCO
 
-    coco = COCO(folder / annotations)
+    with contextlib.redirect_stdout(None):  # it says what it does
+        coco = COCO(folder / annotations)
     for about in coco.dataset["images"]:
         with Image.open(folder / "images" / about["file_name"]) as image:
             rgb = np.asarray(image.convert("RGB"))

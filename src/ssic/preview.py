@@ -80,8 +80,9 @@ def _edges(own: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int, tuple[i
     (x0, y0, x1, y1) in blocks, and the direction (x, y) to the group's own side."""
     for vertical in (False, True):
         across = own.T if vertical else own
-        padded = np.pad(across, ((1, 1), (0, 0)))
-        for at, (before, after) in enumerate(pairwise(padded)):
+        lines = np.flatnonzero(across.any(1))
+        padded = np.pad(across[lines[0] : lines[-1] + 1], ((1, 1), (0, 0)))
+        for at, (before, after) in enumerate(pairwise(padded), int(lines[0])):
             for inwards, here in ((1, after & ~before), (-1, before & ~after)):
                 turns = np.flatnonzero(np.diff(here.astype(np.int8), prepend=0, append=0))
                 for start, end in turns.reshape(-1, 2).tolist():

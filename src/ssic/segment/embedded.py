@@ -89,9 +89,9 @@ class ForegroundSegmenter:
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         cv2 = self._cv2
         small = _small(cv2, rgb, CUT_SIDE)
-        likely = self.likely(small, self._faces.boxes(small))
-        if min(small.shape[:2]) < 8 or likely.max() <= likely.min():
+        if min(small.shape[:2]) < 8:
             return
+        likely = self.likely(small, self._faces.boxes(small))
         levels = np.round(255 * likely).astype(np.uint8)
         threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
         sure = (levels > threshold + (255 - threshold) / 2, levels < threshold / 4)
