@@ -19,8 +19,6 @@ from ssic.outfile import replacing
 _DATA = "Pictures and judge"
 _GROUPS = "Groups"
 _SENT = "What is sent"
-GRAY = "#727272"
-"""With which YOLO models are used to see pictures padded: nothing is there."""
 
 
 def task(
@@ -94,7 +92,7 @@ def task(
     ] = 1,
     fill: Annotated[
         str, typer.Option(metavar="black|mean|#rrggbb", help="Of what is not sent.", rich_help_panel=_SENT)
-    ] = GRAY,
+    ] = "mean",
     weights: Annotated[
         str,
         typer.Option(metavar="NAME|FILE", help="Model of ssic, or a weights file.", rich_help_panel=_SENT),
