@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 import ssic
@@ -30,7 +32,7 @@ from ssic.batch import (
     run_here,
     run_on_ray,
 )
-from ssic.cli import main
+from ssic.cli import app, main
 from ssic.errors import InvalidInput
 
 Run = Callable[..., tuple[int, str, str]]
@@ -301,6 +303,14 @@ def test_ctrl_c_leaves_whole_files_and_goes_on_later(run: Run, tmp_path: Path) -
         assert not ssic.open(path).damaged()
     assert len(read_records(out)) == len(files)
     assert counts(summary(run, folder, "-o", out)) == (12 - len(files), len(files), 0)
+
+
+def test_documentation_has_every_option() -> None:
+    page = (Path(__file__).parents[1] / "docs/cli.md").read_text()
+    section = next(s for s in re.split(r"^## ", page, flags=re.M) if s.startswith("batch"))
+    command = typer.main.get_command(app).commands["batch"].commands["encode"]  # type: ignore[attr-defined]
+    for option in [opt for p in command.params for opt in p.opts if opt.startswith("-")]:
+        assert re.search(rf"{option}\b", section), option
 
 
 @pytest.mark.slow
