@@ -205,8 +205,11 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--coco a --boxes b --mask c", "--mask and --coco and --boxes exclude each other"),
         ("--names n.json", "--names is of use with --mask only"),
         ("--image-id 3 --mask a", "--image-id is of use with --coco only"),
-        ("--group-by class --boxes a", "--group-by is of use with --coco only"),
-        ("--block-rule any --grid 2x2", "--block-rule is of use with --mask or --coco or --boxes only"),
+        ("--group-by class --boxes a", "--group-by is of use with --coco or --segment only"),
+        (
+            "--block-rule any --grid 2x2",
+            "--block-rule is of use with --mask or --coco or --boxes or --segment only",
+        ),
         ("--drop-empty", "--drop-empty is of use with --mask or --boxes only"),
         ("--grid 4", "--grid 4: rows and columns"),
         ("--grid 99x1", "a grid of 99 rows"),

@@ -8,6 +8,7 @@
     │   ├── MaskError           the group mask: wrong size, too many groups, empty groups
     │   ├── UnknownGroup        a group was asked for that the file or mask does not have
     │   ├── BadKey              a key or passphrase that can't be one
+    │   ├── SegmenterError      a segmenter: unknown, not installed, or its model unusable
     │   └── UnreachableTarget   no quality gives the bytes or the PSNR asked for
     ├── FormatError             the bytes are not a whole, intact ssic file
     │   ├── NotAnSsicFile       the magic is missing
@@ -57,6 +58,10 @@ class BadKey(InvalidInput):
 
 class UnreachableTarget(InvalidInput):
     """No quality gives the bytes or the PSNR that were asked for; the message says what is reachable."""
+
+
+class SegmenterError(InvalidInput):
+    """A segmenter is unknown, lacks a package, or can't use the model that it was given."""
 
 
 class FormatError(SsicError):

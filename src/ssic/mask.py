@@ -249,7 +249,7 @@ class GroupMask:
         """
         block_grid(size)
         found = read_objects(source, size, image_id=image_id, file_name=file_name, group_by=group_by)
-        return _from_objects(found, rule, drop_empty)
+        return from_objects(found, rule, drop_empty)
 
     @classmethod
     def from_boxes(
@@ -271,7 +271,7 @@ class GroupMask:
             MaskError: malformed, a box outside the picture, more than 255 groups, or boxes without blocks.
         """
         block_grid(size)
-        return _from_objects(read_boxes(source, size), rule, drop_empty)
+        return from_objects(read_boxes(source, size), rule, drop_empty)
 
 
 def block_grid(size: Size) -> tuple[int, int]:
@@ -319,7 +319,8 @@ def blocks_from_pixels(labels: NDArray[Any], rule: Rule = "most") -> NDArray[np.
     return owners
 
 
-def _from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:
+def from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:
+    """A mask from painted objects; 0 is the background. Arguments and errors as of `GroupMask.from_boxes`."""
     owners = blocks_from_pixels(found.labels, rule)
     return _from_owners(owners, {0: BACKGROUND} | found.names, drop_empty, found.classes, found.scores)
 

@@ -11,11 +11,14 @@ from typing import Annotated
 import typer
 
 from ssic import __version__
+from ssic.cli.batch import batch
 from ssic.cli.decode import decode
 from ssic.cli.edit import replace, set_quality
 from ssic.cli.encode import encode
 from ssic.cli.evaluate import evaluate
+from ssic.cli.evaluate_task import task
 from ssic.cli.inspect import drop, extract, info, merge, reorder
+from ssic.cli.preview import preview
 from ssic.cli.protect import decrypt, encrypt, keygen, rewrap, sign, verify
 from ssic.cli.terminal import EXIT_CODES, Reporting
 from ssic.cli.train import export_weights, train
@@ -29,13 +32,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Exit codes. {_CODES}.",
 )
-for _command in (encode, decode, info, extract, drop, merge, reorder, replace):
+for _command in (encode, preview, decode, info, extract, drop, merge, reorder, replace):
     app.command()(_command)
 app.command("set-quality")(set_quality)
 for _protect in (keygen, encrypt, decrypt, rewrap, sign, verify):
     app.command()(_protect)
 app.command()(train)
 app.command("export-weights")(export_weights)
+evaluate.command()(task)
+app.add_typer(batch, name="batch")
 app.add_typer(evaluate, name="eval")
 
 

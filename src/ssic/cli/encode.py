@@ -5,72 +5,34 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ssic.cli.files import check_output, is_pipe, read, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
+from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
-from ssic.cli.terminal import progress, say, show_file
-from ssic.errors import InvalidInput
+from ssic.cli.terminal import progress, say, show_file, warn
+from ssic.errors import InvalidInput, UnknownGroup
 
-_MASK = "Mask (one of --mask, --coco, --boxes, --grid; none of them makes one group)"
+if TYPE_CHECKING:
+    from ssic.mask import GroupMask
+
 _RATE = "Rate and order"
-
-_NEEDS = {
-    "--names": ("--mask",),
-    "--image-id": ("--coco",),
-    "--group-by": ("--coco",),
-    "--block-rule": ("--mask", "--coco", "--boxes"),
-    "--drop-empty": ("--mask", "--boxes"),
-}
-"""Options that mean nothing without one of these."""
+_Name = TypeVar("_Name", str, str | int)
 
 
+@with_mask_options
 def encode(
     picture: Annotated[Path, typer.Argument(metavar="IN", help="Picture; - reads stdin.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="File to write; - is stdout. By default IN with suffix .ssic."),
     ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="Label map: a number per pixel, or per 16x16 block.", rich_help_panel=_MASK),
-    ] = None,
-    names: Annotated[
-        Path | None,
-        typer.Option(help='JSON with names of its labels: {"1": "dog"}.', rich_help_panel=_MASK),
-    ] = None,
-    coco: Annotated[Path | None, typer.Option(help="COCO annotations.", rich_help_panel=_MASK)] = None,
-    image_id: Annotated[
-        str | None,
-        typer.Option(help="Which picture of them; by default that of IN's file name.", rich_help_panel=_MASK),
-    ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(metavar="instance|class", help="A group per object or class.", rich_help_panel=_MASK),
-    ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(help="JSON list of boxes, see docs/cli.md.", rich_help_panel=_MASK),
-    ] = None,
-    grid: Annotated[
-        str | None,
-        typer.Option(metavar="ROWSxCOLUMNS", help="Equal cells.", rich_help_panel=_MASK),
-    ] = None,
-    block_rule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="most|any",
-            help="Who owns a block: the label with most pixels, or any object before the background.",
-            rich_help_panel=_MASK,
-        ),
-    ] = None,
-    drop_empty: Annotated[
-        bool, typer.Option("--drop-empty", help="Leave out groups without a block.", rich_help_panel=_MASK)
-    ] = False,
+    groups_from: MaskOptions = NOTHING_SAID,
     quality: Annotated[
         int | None,
         typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_RATE),
@@ -118,16 +80,7 @@ def encode(
 ) -> None:
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
-    sources = {"--mask": mask, "--coco": coco, "--boxes": boxes, "--grid": grid}
-    details = {
-        "--names": names,
-        "--image-id": image_id,
-        "--group-by": group_by,
-        "--block-rule": block_rule,
-        "--drop-empty": drop_empty or None,
-    }
-    _check_mask_options(*([k for k, v in given.items() if v is not None] for given in (sources, details)))
-    cells = _cells(grid)
+    groups_from.check()
     exceptions = group_qualities(group_quality)
     target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
     group_targets = _group_targets(group_target)
@@ -144,36 +97,26 @@ def encode(
         if is_pipe(picture) or not picture.name:
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
-    check_output(output, (picture, mask, names, coco, boxes), as_json=as_json)
+    check_output(output, (picture, *groups_from.files), as_json=as_json)
 
     with progress("reading the picture") as stage:
         from ssic.codec import Codec
         from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
         from ssic.image import load_picture
-        from ssic.mask import GroupMask
 
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
-        stage("reading the mask")
-        options: dict[str, Any] = {"rule": block_rule or "most"}
-        if mask is not None:
-            groups = GroupMask.from_label_map(mask, loaded.size, names, drop_empty=drop_empty, **options)
-        elif coco is not None:
-            options["group_by"] = group_by or "instance"
-            groups = GroupMask.from_coco(
-                coco, loaded.size, image_id=image_id, file_name=picture.name, **options
-            )
-        elif boxes is not None:
-            groups = GroupMask.from_boxes(boxes, loaded.size, drop_empty=drop_empty, **options)
-        elif cells is not None:
-            groups = GroupMask.grid(loaded.size, *cells)
-        else:
-            groups = GroupMask.single(loaded.size)
+        stage("finding the groups" if groups_from.segment else "reading the mask")
+        groups = groups_from.maker()(loaded, picture.name)
+        wanted = split(order)
+        if groups_from.segment is not None:
+            exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}
+            wanted = _found(groups, wanted or (), "--order")
         stage("loading the model")
         rate: dict[str, Any] = {
             "quality": 60 if quality is None else quality,
             "group_quality": exceptions,
-            "order": split(order),
+            "order": wanted,
             "progress": stage,
         }
         reached: dict[str, Any] = {}
@@ -221,20 +164,17 @@ def _target(given: dict[str, float | None], quality: int | None) -> str | None:
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
-def _check_mask_options(sources: list[str], details: list[str]) -> None:
-    if len(sources) > 1:
-        raise InvalidInput(f"{' and '.join(sources)} exclude each other: each makes the whole mask")
-    for option in details:
-        if not set(sources) & set(_NEEDS[option]):
-            raise InvalidInput(f"{option} is of use with {' or '.join(_NEEDS[option])} only")
-
-
-def _cells(grid: str | None) -> tuple[int, int] | None:
-    if grid is None:
-        return None
-    if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", grid):
-        return int(match[1]), int(match[2])
-    raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
+def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name]:
+    """Those of the names that groups have. What a segmenter finds nobody knows beforehand, so that the others are
+    worth a warning, not an error."""
+    found = []
+    for name in names:
+        try:
+            groups.resolve([name])
+            found.append(name)
+        except UnknownGroup:
+            warn(f'{option}: nothing called "{name}" was found')
+    return found
 
 
 def group_qualities(given: list[str] | None) -> dict[str | int, int]:

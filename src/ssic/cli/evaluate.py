@@ -1,4 +1,4 @@
-"""`ssic eval rd` and `ssic eval selective`."""
+"""`ssic eval rd` and `ssic eval selective`, and what `ssic eval task` has in common with them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssic.cli.files import replacing, split, write
+from ssic.cli.files import split, write
 from ssic.cli.terminal import progress
 from ssic.errors import InvalidInput
+from ssic.outfile import replacing
 
 if TYPE_CHECKING:
     from ssic.eval.report import Table
@@ -63,7 +64,7 @@ def rd(
     as_json: AsJson = False,
 ) -> None:
     """Rate-distortion curves, BD-rates against other codecs, and the price of structure."""
-    qualities, limits = _qualities(quality), _range(bpp_range)
+    qualities, limits = read_qualities(quality), _range(bpp_range)
     with progress("reading the curves", log=True) as stage:
         from ssic.eval.peers import find_peers, read_curves
         from ssic.eval.pictures import find_cases
@@ -90,7 +91,7 @@ def rd(
             stage("drawing")
             with replacing(out / "rd.png") as temporary:
                 draw_plot(results, drawn, temporary)
-    _emit("rd", "Rate and distortion", results, rd_tables, out, as_json)
+    emit("rd", "Rate and distortion", results, rd_tables, out, as_json)
 
 
 @evaluate.command()
@@ -124,7 +125,7 @@ def selective(
         )
         _make(out)
         results = run_selective(options, stage)
-    _emit("selective", "Sending the foreground only", results, selective_tables, out, as_json)
+    emit("selective", "Sending the foreground only", results, selective_tables, out, as_json)
 
 
 def _make(out: Path | None) -> None:
@@ -133,27 +134,32 @@ def _make(out: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
-def _emit(
+def emit(
     name: str,
     title: str,
     results: dict[str, Any],
     tables: Callable[[dict[str, Any]], Sequence[Table]],
     out: Path | None,
     as_json: bool,
+    notes: Callable[[dict[str, Any]], str] | None = None,
 ) -> None:
+    """Write JSON and tables to the folder, and print one of them; `notes` is text between title and tables."""
     from rich.console import Console
 
     from ssic.eval.report import about, document, to_json
 
     made, text = tables(results), to_json(results)
+    said = notes(results) if notes is not None else None
     if out is not None:
         write(out / f"{name}.json", text.encode() + b"\n")
-        write(out / f"{name}.md", document(title, results, made).encode())
+        write(out / f"{name}.md", document(title, results, made, said).encode())
     if as_json:
         print(text)
         return
     console = Console(markup=False, emoji=False, highlight=False)
     console.print(about(results), soft_wrap=True)
+    if said:
+        console.print(said.replace("*", ""), soft_wrap=True)
     shown = [table.rich() for table in made]
     # Tables too wide are better broken by the terminal than squeezed until numbers are cut.
     roomy = console.options.update(width=1000)
@@ -162,7 +168,8 @@ def _emit(
         console.print(table)
 
 
-def _qualities(given: list[str] | None) -> list[int] | None:
+def read_qualities(given: list[str] | None) -> list[int] | None:
+    """The numbers of --quality."""
     items = split(given)
     if items is None:
         return None

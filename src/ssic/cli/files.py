@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
+from ssic.outfile import errors_about, replacing
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
     from ssic.format import Bytes
-
-
-_TEMPORARY = ".ssic-"
 
 
 def is_pipe(path: str | Path) -> bool:
@@ -92,36 +88,9 @@ def write(path: Path, data: bytes) -> None:
         return
     if sys.stdout is None:
         raise _os_error(errno.EBADF, "stdout")
-    with _errors_about("stdout"):
+    with errors_about("stdout"):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to. Once that went well it takes the place of `target`; if not, it is
-    removed, and what was there before is as it was."""
-    with _errors_about(str(target)):
-        try:
-            before = target.stat()
-        except FileNotFoundError:
-            before = None
-        if before is not None and not stat.S_ISREG(before.st_mode):
-            # A device or a pipe: nothing to preserve, and nothing to be put in its place. (Its path must stay as
-            # it is: what /dev/stdout and /dev/fd/63 link to is no path, where it is a pipe.)
-            yield target
-            return
-        target = Path(os.path.realpath(target))  # a link stays a link
-        # Not from `tempfile`: its files are private, and this one shall have the usual permissions.
-        temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{target.suffix}")
-        try:
-            temporary.touch(exist_ok=False)
-            yield temporary
-            if before is not None:
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: bool) -> None:
@@ -150,18 +119,6 @@ def _is_same(output: Path, path: Path) -> bool:
 
 def _os_error(number: int, name: str) -> OSError:
     return OSError(number, os.strerror(number), name)
-
-
-@contextmanager
-def _errors_about(name: str) -> Iterator[None]:
-    """Errors that name no file, or a temporary one, name this one."""
-    try:
-        yield
-    except OSError as error:
-        other = error.filename is not None and not Path(str(error.filename)).name.startswith(_TEMPORARY)
-        if error.errno is None or other:
-            raise
-        raise OSError(error.errno, error.strerror, name) from error
 
 
 def split(lists: list[str] | None) -> list[str] | None:

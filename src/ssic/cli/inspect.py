@@ -1,4 +1,4 @@
-"""`ssic info`, and the commands that need no model: `extract`, `drop`, `merge` and `reorder`."""
+"""`ssic info`, `extract`, `drop`, `merge` and `reorder`: what needs no model (but `info --preview` does)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from ssic.cli.files import check_output, is_pipe, naming, open_ssic, shown, split, write
 from ssic.cli.keys import Trust, verify_keys
-from ssic.cli.terminal import DAMAGED, say, show_file, warn
+from ssic.cli.terminal import DAMAGED, progress, say, show_file, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -40,10 +40,19 @@ def info(
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Tell what reading these from a URL takes; repeatable."),
     ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Decode the file, and write the picture with its groups outlined and labelled."),
+    ] = None,
 ) -> None:
     """Show what is in a file, and check that it is whole, and as it was signed if it was."""
     from ssic.format import SIGNATURE, is_url
 
+    if preview is not None:
+        from ssic.image import picture_kind
+
+        check_output(preview, [file], as_json=as_json)
+        picture_kind(preview)  # refuses a suffix before the work, not after it
     trusted = verify_keys(trust)
     opened, data = open_ssic(file, trust=trusted)
     facts = opened.info()
@@ -69,6 +78,8 @@ def info(
             say(
                 f"{', '.join(chosen)}: {transfer['asked']:,} bytes after the {transfer['head']:,} that opening takes."
             )
+    if preview is not None:
+        _preview(opened, file, preview)
     if damaged:
         warn(f"damaged: {', '.join(damaged)}")
         raise typer.Exit(DAMAGED)
@@ -80,6 +91,21 @@ def info(
         )
         if "signed_by" in facts:
             say(f"Signed by {facts['signed_by']}.")
+
+
+def _preview(opened: SsicFile, file: str, output: Path) -> None:
+    with progress("loading the model") as stage:
+        from ssic.image import compose, picture_bytes
+        from ssic.preview import captions, draw
+
+        with naming(file):
+            decoded = opened.decode_pixels(progress=stage)
+        texts = captions(opened.mask)
+        for group in opened.groups:
+            lost = "  damaged" if group.name in decoded.damaged else ""
+            texts[group.id] += f"  {group.length:,} B{lost}"
+        pixels = compose(decoded.pixels, decoded.present)
+        write(output, picture_bytes(draw(pixels, opened.mask, texts), output, opened.icc))
 
 
 def extract(

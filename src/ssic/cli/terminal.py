@@ -20,13 +20,13 @@ EXIT_CODES = {
     0: "all is well",
     1: "an unexpected error: a bug, please report it",
     2: "wrong usage, or an unusable picture, mask or value",
-    3: "done as far as possible, but some groups are damaged or missing",
+    3: "done as far as possible, but some groups are damaged or missing, or some pictures failed",
     4: "not an intact ssic file",
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
     7: "sealed, and no key given opens it; or not signed as asked for",
 }
-DAMAGED = 3
+DAMAGED = FAILED_SOME = 3
 
 
 def exit_code(error: SsicError | OSError) -> int:
@@ -133,9 +133,9 @@ def progress(first: str, *, log: bool = False) -> Iterator[Callable[[str], None]
     Yields:
         what to call with each further stage.
     """
-    console = _console(stderr=True)
-    if console.is_interactive:
-        with console.status(first) as status:
+    shown = console(stderr=True)
+    if shown.is_interactive:
+        with shown.status(first) as status:
             yield lambda stage: status.update(stage)
     else:
         yield (lambda stage: print(stage, file=sys.stderr, flush=True)) if log else (lambda stage: None)
@@ -169,21 +169,22 @@ def show_file(title: str, info: Mapping[str, Any], *, stderr: bool = False) -> N
         "", "head", *[""] * len(optional), "", "", f"{info['head_bytes']:,}", _share(info), style="dim"
     )
     bits = 8 * info["file_bytes"] / (info["width"] * info["height"])
-    console = _console(stderr)
+    out = console(stderr)
     with nullcontext() if stderr else _about_stdout():
-        console.print(
+        out.print(
             f"{title}: {info['width']}x{info['height']}, {info['file_bytes']:,} bytes, {bits:.3f} bits per pixel, "
             f"model {info['model']}",
             soft_wrap=True,
         )
-        console.print(table)
+        out.print(table)
 
 
 def _share(info: Mapping[str, Any]) -> str:
     return f"{info['head_bytes'] / info['file_bytes']:.1%}"
 
 
-def _console(stderr: bool = False) -> Any:
+def console(stderr: bool = False) -> Any:
+    """rich's console, for text that is shown as it is."""
     from rich.console import Console
 
     # Names come out of files: they are shown as they are, not as markup.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssic.cli.files import replacing
 from ssic.cli.terminal import progress
+from ssic.outfile import replacing
 
 if TYPE_CHECKING:
     from ssic.train.trainer import Progress

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-PACKAGES = ("numpy", "torch", "constriction", "pillow", "pillow-heif", "bjontegaard", "pytorch-msssim")
+PACKAGES = (
+    *("numpy", "torch", "constriction", "pillow", "pillow-heif", "bjontegaard", "pytorch-msssim"),
+    *("pycocotools", "onnxruntime"),
+)
 
 
 def environment(model: str, device: str) -> dict[str, Any]:
@@ -83,9 +86,10 @@ class Table:
         return table
 
 
-def document(title: str, results: dict[str, Any], tables: Sequence[Table]) -> str:
+def document(title: str, results: dict[str, Any], tables: Sequence[Table], notes: str | None = None) -> str:
     """The Markdown page of some results."""
-    return "\n\n".join([f"# {title}", about(results), *(t.markdown() for t in tables)]) + "\n"
+    said = [notes] if notes else []
+    return "\n\n".join([f"# {title}", about(results), *said, *(t.markdown() for t in tables)]) + "\n"
 
 
 def about(results: dict[str, Any]) -> str:

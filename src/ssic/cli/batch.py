@@ -1,0 +1,239 @@
+"""`ssic batch encode`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssic.cli.encode import group_qualities
+from ssic.cli.files import split
+from ssic.cli.terminal import FAILED_SOME, console, say, warn
+from ssic.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ssic.batch import Record
+
+batch = typer.Typer(no_args_is_help=True)
+
+_MASK = "Mask (one of --masks, --coco, --segment; none of them makes one group)"
+_RATE = "Rate"
+_RUN = "How it runs"
+LISTED = 20
+"""Failures that the summary shows; all are in the file of records."""
+
+
+@batch.callback()
+def _batch() -> None:
+    """Many pictures at a time."""
+
+
+@batch.command()
+def encode(
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="DIR|GLOB...", help="Pictures: folders, or patterns in quotes.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the files; made if need be.")
+    ],
+    masks: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Label maps, PNG, named like the pictures.", rich_help_panel=_MASK),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help='JSON with names of their labels: {"1": "dog"}.', rich_help_panel=_MASK),
+    ] = None,
+    coco: Annotated[
+        Path | None, typer.Option(help="COCO annotations of all pictures.", rich_help_panel=_MASK)
+    ] = None,
+    segment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:ARG]", help="A segmenter finds the objects.", rich_help_panel=_MASK),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS,...", help="Of what it finds only these.", rich_help_panel=_MASK),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Of what it finds, 0 to 1.", rich_help_panel=_MASK)
+    ] = None,
+    max_groups: Annotated[
+        int | None, typer.Option(help="The surest so many at most.", rich_help_panel=_MASK)
+    ] = None,
+    group_by: Annotated[
+        str,
+        typer.Option(metavar="instance|class", help="A group per object or class.", rich_help_panel=_MASK),
+    ] = "instance",
+    block_rule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="most|any",
+            help="Who owns a block: the label with most pixels, or any object before the background. By default "
+            "any with --segment, else most.",
+            rich_help_panel=_MASK,
+        ),
+    ] = None,
+    quality: Annotated[int, typer.Option(help="1 to 100, higher is better.", rich_help_panel=_RATE)] = 60,
+    group_quality: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=QUALITY,...", help="Exceptions, where there is such a group.", rich_help_panel=_RATE
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures at a time. By default one per two cores.", rich_help_panel=_RUN),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="This machine, or a Ray cluster.", rich_help_panel=_RUN)
+    ] = "local",
+    model: Annotated[str, typer.Option(help="Installed model, or path of a weights file.")] = "small",
+    device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Encode many pictures. What an earlier run did, and is still intact, is kept."""
+    begun = time.perf_counter()
+    sources = {"--masks": masks, "--coco": coco, "--segment": segment}
+    if len(chosen := [option for option, value in sources.items() if value is not None]) > 1:
+        raise InvalidInput(f"{' and '.join(chosen)} exclude each other: each makes the whole mask")
+    if names is not None and masks is None:
+        raise InvalidInput("--names is of use with --masks only")
+    if segment is None and (keep or min_score is not None or max_groups is not None):
+        raise InvalidInput("--keep, --min-score and --max-groups are of use with --segment only")
+    if engine not in ("local", "ray"):
+        raise InvalidInput(f"--engine {engine}: local or ray was expected")
+    if group_by not in ("instance", "class") or block_rule not in (None, "most", "any"):
+        raise InvalidInput("--group-by is instance or class, --block-rule most or any")
+
+    from ssic import batch as work
+    from ssic.sources import read_names
+
+    recipe = work.Recipe(
+        quality=work.check_quality(quality),
+        group_quality={
+            str(name): work.check_quality(q) for name, q in (group_qualities(group_quality)).items()
+        },
+        rule=block_rule or ("any" if segment else "most"),  # type: ignore[arg-type]
+        group_by=group_by,  # type: ignore[arg-type]
+        names=None if names is None else read_names(names),
+        segment=segment,
+        keep=split(keep),
+        min_score=min_score,
+        max_groups=max_groups,
+        model=model,
+        device=device,
+    )
+    found = work.find_pictures(pictures)
+    if segment is not None:
+        from ssic.segment import find_segmenter
+
+        find_segmenter(segment)  # what can't be loaded is told once, rather than once per picture
+    encoder = work.Encoder(recipe, recipe.identity(), output)
+    output.mkdir(parents=True, exist_ok=True)
+    jobs = work.find_jobs(found, work.read_records(output), masks=masks, coco=coco)
+    if engine == "ray":
+        records = work.run_on_ray(jobs, encoder, workers)
+    else:
+        records = work.run_here(jobs, encoder, workers or work.default_workers())
+    done: list[Record] = []
+    try:
+        with _advance(len(found)) as advance, work.appending(output) as append:
+            for record in records:
+                if record.status != "kept":
+                    append(record)
+                advance(record)
+                done.append(record)
+    except KeyboardInterrupt:
+        warn(
+            f"interrupted: {len(done):,} of {len(found):,} pictures are done; the same command goes on from there"
+        )
+        raise
+    summary = _summary(done, recipe.group_quality, time.perf_counter() - begun)
+    if as_json:
+        say(json.dumps(summary))
+    else:
+        _show(output, summary)
+    for name in summary["unmatched"]:
+        warn(f'--group-quality: no picture has a group "{name}"')
+    if summary["failed"]:
+        if not as_json:
+            warn(
+                f"{summary['failed']:,} of {len(found):,} pictures failed; all are in {output / work.RECORDS}"
+            )
+        raise typer.Exit(FAILED_SOME)
+
+
+@contextmanager
+def _advance(total: int) -> Iterator[Callable[[Record], None]]:
+    """A progress bar on stderr, where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_interactive) as progress:
+        task = progress.add_task("", total=total)
+        failed = 0
+
+        def advance(record: Record) -> None:
+            nonlocal failed
+            failed += record.status == "failed"
+            progress.update(task, advance=1, description=f"{failed} failed" if failed else "")
+
+        yield advance
+
+
+def _summary(done: Iterable[Record], group_quality: Mapping[str, int], seconds: float) -> dict[str, Any]:
+    records = list(done)
+    count = Counter(r.status for r in records)
+    good = [r for r in records if r.status != "failed"]
+    pixels = sum(r.width * r.height for r in good)
+    matched = {name for r in good for name in r.matched}
+    return {
+        "pictures": len(records),
+        **{status: count[status] for status in ("encoded", "kept", "failed")},
+        "bytes": sum(r.bytes for r in good),
+        "megapixels": round(pixels / 1e6, 3),
+        "bpp": 8 * sum(r.bytes for r in good) / pixels if pixels else None,
+        "groups": sum(r.groups for r in good),
+        "seconds": round(seconds, 3),
+        "pictures_per_second": round(count["encoded"] / seconds, 3),
+        "unmatched": sorted(set(group_quality) - matched) if good else [],
+        "warnings": [{"picture": r.picture, "warning": note} for r in good for note in r.notes],
+        "failures": [{"picture": r.picture, "error": r.error} for r in records if r.status == "failed"],
+    }
+
+
+def _show(output: Path, summary: Mapping[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for key in ("pictures", "encoded", "kept", "failed", "groups", "bytes"):
+        table.add_row(key, f"{summary[key]:,}")
+    table.add_row("bits per pixel", "-" if summary["bpp"] is None else f"{summary['bpp']:.3f}")
+    table.add_row("seconds", f"{summary['seconds']:,.1f}")
+    table.add_row("pictures per second", f"{summary['pictures_per_second']:,.2f}")
+    out.print(f"{output}:", soft_wrap=True)
+    out.print(table)
+    if summary["warnings"]:
+        out.print(
+            f"{len(summary['warnings']):,} warnings, such as {summary['warnings'][0]['picture']}: "
+            f"{summary['warnings'][0]['warning']}",
+            soft_wrap=True,
+        )
+    for failure in summary["failures"][:LISTED]:
+        out.print(f"failed: {failure['picture']}: {failure['error']}", soft_wrap=True)
+    if len(summary["failures"]) > LISTED:
+        out.print(f"and {len(summary['failures']) - LISTED:,} more")

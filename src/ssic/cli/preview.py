@@ -1,0 +1,39 @@
+"""`ssic preview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssic.cli.files import check_output, is_pipe, read, write
+from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
+from ssic.cli.terminal import progress, say
+
+
+@with_mask_options
+def preview(
+    picture: Annotated[Path, typer.Argument(metavar="IN", help="Picture; - reads stdin.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Picture to write; its suffix says how. - is a PNG to stdout."),
+    ],
+    groups_from: MaskOptions = NOTHING_SAID,
+) -> None:
+    """Write the picture with its groups outlined and labelled, to look at before it is encoded."""
+    groups_from.check()
+    check_output(output, (picture, *groups_from.files), as_json=False)
+    with progress("reading the picture") as stage:
+        from ssic.image import load_picture, picture_bytes, picture_kind
+        from ssic.preview import captions, draw
+
+        picture_kind(output)  # refuses a suffix before the work, not after it
+        loaded = load_picture(read(picture) if is_pipe(picture) else picture)
+        stage("finding the groups")
+        groups = groups_from.maker()(loaded, picture.name)
+        texts = captions(groups)
+        data = picture_bytes(draw(loaded.pixels, groups, texts), output, loaded.icc)
+    write(output, data)
+    if not is_pipe(output):
+        say(f"{output}: {', '.join(' '.join(text.split()) for text in texts.values())}")

@@ -1,0 +1,250 @@
+"""Accuracy per bit: what a judge finds in what arrives, over the bits that were sent.
+
+Coding and judging are slow, so what comes of each (way, quality, picture) lies in a file of its own and is found
+again; scoring starts from these files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.batch import begin_worker
+from ssic.eval.ap import Matches, Task, interval, match, saved
+from ssic.eval.report import environment
+from ssic.eval.task_data import Dataset, Entry, Layout, judge_identity, judged, load_judge
+from ssic.eval.task_ways import Original, Way
+from ssic.outfile import replacing
+
+SCHEMA = "ssic-eval-task/1"
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares of the AP on the original pictures, at which rates are compared."""
+Advance = Callable[[int, int], None]
+"""Called with how many of how many pictures are done."""
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What to measure.
+
+    Attributes:
+        judge: "onnx:PATH".
+        work: folder of what was measured so far.
+        jobs: processes.
+        samples: of the bootstrap over pictures.
+    """
+
+    dataset: Dataset
+    task: Task
+    judge: str
+    ways: Sequence[Way]
+    layout: Layout
+    work: Path
+    jobs: int = 1
+    samples: int = 500
+    seed: int = 0
+    model: str = "small"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measures one picture in all ways. Picklable: it is what the processes get."""
+
+    task: Task
+    judge: str
+    layout: Layout
+    categories: Mapping[str, int]
+    points: Sequence[tuple[Way, Path]]
+    threads: int
+
+    def __call__(self, entry: Entry) -> int:
+        """Measure what is not there yet; returns how many points that were."""
+        missing = [
+            (way, quality, path)
+            for way, folder in self.points
+            for quality in way.qualities
+            if not (path := _path(folder, entry.id, quality)).exists()
+        ]
+        if not missing:
+            return 0
+        import torch
+
+        torch.set_num_threads(self.threads)
+        judge = load_judge(self.judge, self.threads)
+        scene = entry.load(self.layout, self.categories, self.threads)
+        for way, quality, path in missing:
+            sent = way.send(scene, quality)
+            height, width = scene.pixels.shape[:2]
+            result = {
+                "bytes": sent.bytes,
+                "pixels": height * width,
+                "found": judged(judge, sent.pixels, self.task, self.categories),
+            }
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(gzip.compress(json.dumps(result).encode(), 6, mtime=0))
+        return len(missing)
+
+
+def _path(folder: Path, picture: int, quality: int) -> Path:
+    return folder / f"q{quality}" / f"{picture}.json.gz"
+
+
+def folders(options: TaskOptions) -> list[tuple[Way, Path]]:
+    """Each way, the original first, and where its points lie: under a hash of all that decides them."""
+    judge = {"task": options.task, "judge": judge_identity(options.judge), "data": options.dataset.identity}
+    layout = asdict(options.layout)
+    if options.layout.segmenter is not None:
+        layout["segmenter"] = judge_identity(options.layout.segmenter)
+    result: list[tuple[Way, Path]] = []
+    for way in (Original(), *options.ways):
+        # What is sent whole by others does not depend on groups.
+        grouped = way.name.startswith("ssic") or way.name.endswith((" boxes", " flat"))
+        identity = way.identity(judge | ({"layout": layout} if grouped else {}))
+        result.append((way, options.work / f"{way.name.replace(' ', '-')}-{identity}"))
+    return result
+
+
+def measure(options: TaskOptions, advance: Advance) -> None:
+    """Code and judge what is missing."""
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    dataset = options.dataset
+    bench = Bench(options.task, options.judge, options.layout, dataset.categories, folders(options), threads)
+    total = len(dataset.entries)
+    if options.jobs == 1:
+        for n, entry in enumerate(dataset.entries, 1):
+            bench(entry)
+            advance(n, total)
+        return
+    import multiprocessing
+
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, spawn, begin_worker, (threads,)) as pool:
+        waiting = [pool.submit(bench, entry) for entry in dataset.entries]
+        try:
+            for n, done in enumerate(as_completed(waiting), 1):
+                done.result()
+                advance(n, total)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A point of a curve: the pictures' bytes [I] and pixels [I], and what the judge found in them."""
+
+    quality: int
+    bytes: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    matches: Matches
+
+    def at(self, weights: NDArray[Any] | None = None) -> tuple[float, float, float]:
+        """(bits per pixel, AP, AP at 0.5)."""
+        w = np.ones(len(self.bytes)) if weights is None else weights
+        return 8 * float(w @ self.bytes) / float(w @ self.pixels), *self.matches.ap(w)
+
+
+def collect(options: TaskOptions) -> dict[str, list[Measured]]:
+    """The measured points, by way."""
+    dataset = options.dataset
+    pictures = [entry.id for entry in dataset.entries]
+    curves: dict[str, list[Measured]] = {}
+    for way, folder in folders(options):
+        curves[way.name] = []
+        for quality in way.qualities:
+            read = [json.loads(gzip.decompress(_path(folder, n, quality).read_bytes())) for n in pictures]
+            found = {n: r["found"] for n, r in zip(pictures, read, strict=True)}
+            sizes, pixels = (np.array([r[key] for r in read], np.int64) for key in ("bytes", "pixels"))
+            matches = match(dataset.truth, pictures, found, options.task)
+            curves[way.name].append(Measured(quality, sizes, pixels, matches))
+    return curves
+
+
+def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], None]) -> dict[str, Any]:
+    """Measure everything, and score it; the result is what `--json` prints, see docs/eval.md."""
+    measure(options, advance)
+    report("scoring")
+    curves = collect(options)
+    original = curves.pop("original")[0]
+    report("resampling the pictures")
+    rng = np.random.default_rng(options.seed)
+    count = len(options.dataset.entries)
+    weights = [rng.multinomial(count, np.full(count, 1 / count)) for _ in range(options.samples)]
+    resampled = [
+        (original.at(w)[1], {name: [p.at(w) for p in points] for name, points in curves.items()})
+        for w in weights
+    ]
+    ap, ap50 = original.at()[1:]
+    return {
+        "schema": SCHEMA,
+        "environment": environment(options.model, options.device),
+        "settings": {
+            "pictures": [entry.path.stem for entry in options.dataset.entries],
+            "objects": len(options.dataset.truth["annotations"]),
+            "task": options.task,
+            "judge": f"{options.judge} {judge_identity(options.judge)}",
+            "layout": asdict(options.layout),
+            "ways": {way.name: way.facts() for way in options.ways},
+            "samples": options.samples,
+        },
+        "original": {"bpp": original.at()[0], "ap": ap, "ap50": ap50}
+        | {"ap_interval": interval([r[0] for r in resampled])},
+        "curves": {
+            name: [
+                {"quality": p.quality, "bytes": int(p.bytes.sum())}
+                | dict(zip(("bpp", "ap", "ap50"), p.at(), strict=True))
+                | {"ap_interval": interval([r[1][name][n][1] for r in resampled])}
+                for n, p in enumerate(points)
+            ]
+            for name, points in curves.items()
+        },
+        "saved": _savings(curves, ap, resampled),
+    }
+
+
+Resampled = Sequence[tuple[float, Mapping[str, Sequence[tuple[float, float, float]]]]]
+
+
+def _savings(curves: Mapping[str, Sequence[Measured]], ap: float, resampled: Resampled) -> dict[str, Any]:
+    """Bits that each ssic curve saves against each other, by name of the first."""
+    whole = {name: [p.at()[:2] for p in points] for name, points in curves.items()}
+    result: dict[str, Any] = {}
+    for name in (n for n in curves if n.startswith("ssic")):
+        result[name] = []
+        for other in (n for n in curves if n != name):
+            found = saved(whole[name], whole[other], [ap * s for s in LEVELS])
+            again = [
+                saved([p[:2] for p in c[name]], [p[:2] for p in c[other]], [top * s for s in LEVELS])
+                for top, c in resampled
+            ]
+            several = [s for s in again if s is not None]
+            result[name].append(
+                {
+                    "against": other,
+                    "mean": None if found is None else found.mean,
+                    "interval": interval([s.mean for s in several]),
+                    "low": None if found is None else found.low,
+                    "high": None if found is None else found.high,
+                    "at": [
+                        {
+                            "share": share,
+                            "ap": ap * share,
+                            "saved": None if found is None else found.at[n],
+                            "interval": interval([v for s in several if (v := s.at[n]) is not None]),
+                        }
+                        for n, share in enumerate(LEVELS)
+                    ],
+                }
+            )
+    return result
