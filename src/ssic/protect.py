@@ -78,9 +78,9 @@ def decrypt(
     min_version: int = 0,
     limits: DecodeLimits | None = None,
 ) -> bytes:
-    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes. (Groups
-    in one hidden entry whose segments lay in an order of your own must be opened at once for that: opened one by one,
-    they may come to lie in another order.)
+    """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes, also in
+    steps. (Only where groups of one hidden entry are opened by people of whom none has the keys of all, segments that lay
+    in an order of your own may come to lie in another.)
 
     Args:
         data: the file.
