@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reference_range_decoder import reference_decode_mask
-from ssic.format import mask_coder
 from ssic.format.mask_coder import decode_mask, encode_mask, mask_step
 
 
@@ -116,32 +115,3 @@ def test_twelve_megapixels_are_fast(kind: str) -> None:
     # 0.05 s (blobs) and 0.2 s (noise) where this was written.
     assert middle - start < 1.5
     assert time.process_time() - middle < 1.5
-
-
-class OneByOne(mask_coder._Writer):
-    """What `run` promises to be the same as."""
-
-    def run(self, most: int, value: int) -> int:
-        for done in range(most):
-            if not self.bit(mask_coder._FLAT, done < value):
-                return done
-        return most
-
-
-@settings(max_examples=40)
-@given(
-    st.integers(1, 40), st.integers(1, 900), st.integers(2, 9), st.integers(0, 40), st.integers(0, 2**32 - 1)
-)
-def test_long_runs_are_coded_as_decisions_one_by_one(
-    rows: int, columns: int, labels: int, specks: int, seed: int
-) -> None:
-    """Wide enough for runs beyond the tables that are made ahead, and for counts to be halved in the middle of one."""
-    rng = np.random.default_rng(seed)
-    mask = np.sort(rng.integers(0, labels, (rows, 1)), axis=0).repeat(columns, 1).astype(np.uint8)
-    mask[:, columns // 3 :] = (mask[:, columns // 3 :] + 1) % labels
-    mask[rng.integers(0, rows, specks), rng.integers(0, columns, specks)] = rng.integers(0, labels, specks)
-    plain = OneByOne()
-    mask_coder._walk(plain, mask.tolist(), labels)
-    data = encode_mask(mask, labels, 0)
-    assert data == mask_coder.encoder_bytes(plain.encoder)
-    np.testing.assert_array_equal(decode_mask(data, mask.shape, labels, 0), mask)

@@ -9,13 +9,13 @@ apart.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.format.rangecoder import TOTAL, Categorical, decoder_from_bytes, encoder_bytes, integer_model
+from ssic.format.rangecoder import TOTAL, decoder_from_bytes, encoder_bytes, integer_model
 
 MAX_STEP = 3
 
@@ -32,14 +32,11 @@ PRIORS: tuple[tuple[int, int], ...] = (
 )
 # fmt: on
 _NEW, _FIRST = 24, 25
-_FLAT = 7  # the first candidate, with which all neighbours agree
+_FLAT = 7  # the first candidate, and all neighbours are it
 
 _ONE = 16  # what one occurrence adds to a count
 _LIMIT = 1 << 14  # both counts are halved when they exceed this together
 _STEPS = 1 << 12  # probabilities are multiples of 1/4096
-_FAMILY = Categorical(perfect=False)  # models that get their tables with the symbols
-_PROBE, _AHEAD = 8, 256  # decisions one by one before, and at most, many at once
-_ONES = np.ones(_AHEAD, np.int32)
 
 
 @cache
@@ -56,84 +53,30 @@ def _uniform(size: int) -> Any:
     return integer_model(frequencies)
 
 
-@lru_cache(maxsize=64)
-def _stretch(no: int, yes: int) -> NDArray[np.float64]:
-    """The tables of the next decisions in a row if all are yes, as far as the halving of the counts, ``[n, 2]``, as
-    constriction takes them: frequencies less one (see `integer_model`)."""
-    counts = yes + _ONE * np.arange(min(_AHEAD, (_LIMIT - no - yes) // _ONE + 1))
-    share = np.clip(counts * _STEPS // (no + counts), 1, _STEPS - 1)
-    return np.stack([_STEPS - share, share], 1) * float(TOTAL // _STEPS) - 1
+class _Coder(Protocol):
+    """Codes one decision. `value` is what to write; a reader ignores it. Returns what was coded."""
+
+    def bit(self, context: int, value: bool) -> bool: ...
+    def choice(self, size: int, value: int) -> int: ...
 
 
 class _Writer:
-    """Codes decisions, with the adaptive counts of their contexts. `value` is what to write; a reader ignores it.
-    What is returned was coded."""
-
     def __init__(self) -> None:
         self.encoder = constriction.stream.queue.RangeEncoder()
         self._counts = [list(pair) for pair in PRIORS]
-        self._ahead = (*PRIORS[_FLAT], _stretch(*PRIORS[_FLAT]))  # counts, and the tables from there on
 
     def bit(self, context: int, value: bool) -> bool:
-        """A decision."""
         counts = self._counts[context]
         no, yes = counts
-        value = self._bit(value, _binary(yes * _STEPS // (no + yes)))
+        self.encoder.encode(int(value), _binary(yes * _STEPS // (no + yes)))
         counts[value] += _ONE
         if no + yes + _ONE > _LIMIT:
-            counts[:] = [(count + 1) >> 1 for count in counts]
+            _halve(counts)
         return value
-
-    def run(self, most: int, value: int) -> int:
-        """Decisions in context `_FLAT` until one is no, at most `most`; `value` and result: how many are yes. The same
-        as `bit` one after the other, but much faster, and most of a mask is this."""
-        done = 0
-        while done < most:
-            if done < _PROBE:  # tables ahead are not worth their making before it looks like a long run
-                if not self.bit(_FLAT, done < value):
-                    break
-                done += 1
-                continue
-            counts = self._counts[_FLAT]
-            # What a reader reads in vain is at most as much as it read with success.
-            tables = self._tables(*counts)[: min(most - done, 2 * done)]
-            found = self._bits(min(value - done, len(tables)), tables)
-            ended = found < len(tables)
-            done += found
-            counts[1] += _ONE * found
-            counts[0] += _ONE * ended
-            if counts[0] + counts[1] > _LIMIT:  # at the last of them: there are no tables beyond
-                counts[:] = [(count + 1) >> 1 for count in counts]
-            if ended:
-                break
-        return done
-
-    def _tables(self, no: int, yes: int) -> NDArray[np.float64]:
-        then_no, then_yes, tables = self._ahead
-        done, rest = divmod(yes - then_yes, _ONE)
-        if no != then_no or rest or not 0 <= done < len(tables):
-            done, tables = 0, _stretch(no, yes)
-            self._ahead = no, yes, tables
-        return tables[done:]
 
     def choice(self, size: int, value: int) -> int:
-        """One of `size`, evenly."""
         if size > 1:
             self.encoder.encode(value, _uniform(size))
-        return value
-
-    def _bit(self, value: bool, model: Any) -> bool:
-        self.encoder.encode(int(value), model)
-        return value
-
-    def _bits(self, value: int, tables: NDArray[np.float64]) -> int:
-        """`run`, with the tables of all its decisions."""
-        count = min(value + 1, len(tables))
-        bits = _ONES[:count]
-        if value < count:
-            bits = np.ones(count, np.int32)
-            bits[value] = 0
-        self.encoder.encode(bits, _FAMILY, tables[:count])
         return value
 
 
@@ -144,37 +87,26 @@ class _Reader(_Writer):
         super().__init__()
         self._decoder = decoder_from_bytes(data)
 
+    def bit(self, context: int, value: bool) -> bool:
+        counts = self._counts[context]
+        no, yes = counts
+        model = _binary(yes * _STEPS // (no + yes))
+        bit: int = self._decoder.decode(model)
+        self.encoder.encode(bit, model)
+        counts[bit] += _ONE
+        if no + yes + _ONE > _LIMIT:
+            _halve(counts)
+        return bit == 1
+
     def choice(self, size: int, value: int) -> int:
         return super().choice(size, int(self._decoder.decode(_uniform(size))) if size > 1 else 0)
 
-    def _bit(self, value: bool, model: Any) -> bool:
-        bit = self._decoder.decode(model)
-        self.encoder.encode(bit, model)
-        return bool(bit)
 
-    def _bits(self, value: int, tables: NDArray[np.float64]) -> int:
-        return super()._bits(self._read(tables), tables)
-
-    def _read(self, tables: NDArray[np.float64]) -> int:
-        # As if all were yes. Up to the first no that was right; what followed has other tables: back to there.
-        start = self._decoder.clone()
-        try:
-            bits = self._decoder.decode(_FAMILY, tables)
-        except AssertionError:  # perhaps behind a no only, where what is read means nothing
-            self._decoder = start
-            for found in range(len(tables)):
-                if not start.decode(_FAMILY, tables[found : found + 1])[0]:
-                    return found
-            return len(tables)
-        found = int(bits.argmin())
-        if bits[found]:
-            return len(tables)
-        self._decoder = start
-        start.decode(_FAMILY, tables[: found + 1])
-        return found
+def _halve(counts: list[int]) -> None:
+    counts[:] = [(count + 1) >> 1 for count in counts]
 
 
-def _walk(coder: _Writer, cells: list[list[int]], labels: int) -> None:
+def _walk(coder: _Coder, cells: list[list[int]], labels: int) -> None:
     """Codes `cells`, rows of labels ``0 .. labels - 1``, in raster order; a reader fills them in.
 
     A reader's `cells` must hold numbers that are no labels.
@@ -184,55 +116,42 @@ def _walk(coder: _Writer, cells: list[list[int]], labels: int) -> None:
     place = [-1] * labels  # of each label in `seen`
     unseen = list(range(labels))
     above = [-1] * (width + 2)
-    bends = [width + 2]  # where a cell of the row above differs from the one on its left, and the end
     for cell_row in cells:
         row = [-1] * (width + 2)
-        bent: list[int] = []
-        bend, x = 0, 1
-        while x <= width:
+        for x in range(1, width + 1):
             want = cell_row[x - 1]
             w, n, nw, ne = row[x - 1], above[x], above[x - 1], above[x + 1]
+            if w == n == nw == ne and w >= 0:
+                # Most cells of most masks: what the loop below does, without its bookkeeping.
+                if coder.bit(_FLAT, want == w):
+                    row[x] = cell_row[x - 1] = w
+                    continue
+                row[x] = cell_row[x - 1] = _outright(coder, want, [w], seen, place, unseen)
+                continue
             label = -1
             rejected: list[int] = []
-            if w >= 0 and (n < 0 or (w == n == nw and (w == ne or ne < 0))):
-                # As far as the row above has this label, all are decisions in the same context.
-                while bends[bend] <= x + 1:
-                    bend += 1
-                most = min(bends[bend] - 1, width + 1) - x
-                same = next((i for i in range(most) if cell_row[x - 1 + i] != w), most) if want >= 0 else 0
-                same = coder.run(most, same)
-                row[x : x + same] = cell_row[x - 1 : x - 1 + same] = [w] * same
-                x += same
-                if same == most:
+            for candidate in (w, n, ne):
+                if candidate < 0 or candidate in rejected:
                     continue
-                want = cell_row[x - 1]
-                rejected.append(w)
-            else:
-                for candidate in (w, n, ne):
-                    if candidate < 0 or candidate in rejected:
-                        continue
-                    if labels - len(rejected) == 1:
-                        label = candidate  # nothing else is left
-                        break
-                    # A neighbour outside of the grid counts as equal.
-                    context = 8 * len(rejected)
-                    context += (n == candidate or n < 0) + 2 * (nw == candidate or nw < 0)
-                    context += 4 * (ne == candidate or ne < 0)
-                    if coder.bit(context, want == candidate):
-                        label = candidate
-                        break
-                    rejected.append(candidate)
+                if labels - len(rejected) == 1:
+                    label = candidate  # nothing else is left
+                    break
+                # A neighbour outside of the grid counts as equal.
+                context = 8 * len(rejected)
+                context += (n == candidate or n < 0) + 2 * (nw == candidate or nw < 0)
+                context += 4 * (ne == candidate or ne < 0)
+                if coder.bit(context, want == candidate):
+                    label = candidate
+                    break
+                rejected.append(candidate)
             if label < 0:
                 label = _outright(coder, want, rejected, seen, place, unseen)
             row[x] = cell_row[x - 1] = label
-            if label != row[x - 1] and x > 1:
-                bent.append(x)
-            x += 1
-        above, bends = row, [*bent, width + 2]
+        above = row
 
 
 def _outright(
-    coder: _Writer, want: int, rejected: list[int], seen: list[int], place: list[int], unseen: list[int]
+    coder: _Coder, want: int, rejected: list[int], seen: list[int], place: list[int], unseen: list[int]
 ) -> int:
     """Codes a label that is none of those `rejected`; keeps the lists of labels seen and unseen."""
     others = len(seen) - len(rejected)
