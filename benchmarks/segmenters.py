@@ -39,13 +39,15 @@ from ssic.segment import MIN_SCORE, Segmenter, find_segmenter, instances
 Mask = NDArray[np.bool_]
 
 
-def pictures(folder: Path, annotations: str) -> Iterator[tuple[NDArray[np.uint8], list[Any], Any]]:
+def pictures(
+    folder: Path, annotations: str, every: int
+) -> Iterator[tuple[NDArray[np.uint8], list[Any], Any]]:
     """Pixels, annotations, and pycocotools' view of the file."""
     from pycocotools.coco import COCO
 
     with contextlib.redirect_stdout(None):  # it says what it does
         coco = COCO(folder / annotations)
-    for about in coco.dataset["images"]:
+    for about in coco.dataset["images"][::every]:
         with Image.open(folder / "images" / about["file_name"]) as image:
             rgb = np.asarray(image.convert("RGB"))
         yield rgb, coco.loadAnns(coco.getAnnIds(about["id"])), coco
@@ -65,9 +67,11 @@ def ellipse(shape: tuple[int, ...]) -> Mask:
     return y[:, None] ** 2 + x**2 < 2 / np.pi
 
 
-def foreground(segmenter: Segmenter, folder: Path, persons: bool) -> list[dict[str, dict[str, float]]]:
+def foreground(
+    segmenter: Segmenter, folder: Path, every: int, persons: bool
+) -> list[dict[str, dict[str, float]]]:
     rows = []
-    for rgb, annotated, coco in pictures(folder, "instances.json"):
+    for rgb, annotated, coco in pictures(folder, "instances.json", every):
         person = coco.getCatIds(["person"])[0]
         truth = np.zeros(rgb.shape[:2], bool)
         for item in annotated:
@@ -102,10 +106,10 @@ def foreground(segmenter: Segmenter, folder: Path, persons: bool) -> list[dict[s
     return rows
 
 
-def faces(segmenter: Segmenter, folder: Path) -> dict[str, tuple[int, int]]:
+def faces(segmenter: Segmenter, folder: Path, every: int) -> dict[str, tuple[int, int]]:
     """(found, all) of the persons that show a face, by height, and (right, all) of what was found."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for rgb, annotated, _ in pictures(folder, "person_keypoints.json"):
+    for rgb, annotated, _ in pictures(folder, "person_keypoints.json", every):
         found = [i for i in instances(segmenter, rgb) if i.score >= MIN_SCORE and i.name == "face"]
         allowed = np.zeros(rgb.shape[:2], bool)
         for item in annotated:
@@ -136,16 +140,18 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--segment", default="foreground", metavar="NAME[:ARG]")
     parser.add_argument("--persons", action="store_true", help="only persons count")
+    parser.add_argument("--every", type=int, default=1, help="every Nth picture only")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     segmenter = find_segmenter(options.segment)
     if options.segment == "faces":
         result: dict[str, Any] = {
-            k: {"hits": h, "of": n, "share": h / n} for k, (h, n) in faces(segmenter, options.coco).items()
+            k: {"hits": h, "of": n, "share": h / n}
+            for k, (h, n) in faces(segmenter, options.coco, options.every).items()
         }
     else:
-        rows = foreground(segmenter, options.coco, options.persons)
+        rows = foreground(segmenter, options.coco, options.every, options.persons)
         rng = np.random.default_rng(0)
         draws = rng.integers(0, len(rows), (2000, len(rows)))
         result = {"pictures": len(rows)}

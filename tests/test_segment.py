@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -521,3 +522,22 @@ def test_segmenters_cost_nothing_where_they_are_not_used(photo: Path) -> None:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         assert told.stdout.splitlines()[-1:] == [""], (line, told)
+
+
+def test_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)).save(
+        tmp_path / "photo.jpg"
+    )
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs/segment.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for block in blocks:
+            exec(block, names)
+    assert segment(names["Bright"]("100"), np.full((16, 16, 3), 120, np.uint8)).names == {1: "bright"}
+    assert ssic.SsicFile(names["data"]).mask.names == names["mask"].names
+    table = re.findall(r"^\| `(\w+)", page, re.M)
+    assert sorted(table) == SHIPPED
