@@ -79,8 +79,8 @@ def decrypt(
     limits: DecodeLimits | None = None,
 ) -> bytes:
     """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes, also in
-    steps. (Only where groups of one hidden entry are opened by people of whom none has the keys of all, segments that lay
-    in an order of your own may come to lie in another.)
+    steps. (Only where groups of one hidden entry are opened by people of whom none has the keys of all, segments that
+    lay in an order of your own may come to lie in another.)
 
     Args:
         data: the file.
