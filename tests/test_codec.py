@@ -245,7 +245,8 @@ def test_info_says_what_the_file_holds(picture):
     info = ssic.SsicFile(data).info()
     assert (info["width"], info["height"], info["file_bytes"]) == (130, 90, len(data))
     assert set(info) == {
-        "format", "model", "width", "height", "file_bytes", "head_bytes", "mask_bytes", "groups"
+        "format", "model", "width", "height", "file_bytes", "head_bytes", "mask_bytes", "groups",
+        "transfer",
     }  # fmt: skip
     assert info["head_bytes"] + sum(g["bytes"] for g in info["groups"]) == len(data)
     for g in info["groups"]:
@@ -255,7 +256,7 @@ def test_info_says_what_the_file_holds(picture):
 def test_the_public_names_are_these():
     assert sorted(ssic.__all__) == [
         "Codec", "DamagedGroups", "DecodeLimits", "GroupMask", "Identity", "Passphrase", "Recipient", "SealedGroups",
-        "SigningKey", "SsicError", "SsicFile", "VerifyKey",
+        "SigningKey", "SsicError", "SsicFile", "Target", "VerifyKey",
         "decode", "decrypt", "encode", "encrypt", "merge", "open", "rewrap", "sign", "verify",
     ]  # fmt: skip
     assert all(hasattr(ssic, name) for name in ssic.__all__)
