@@ -144,11 +144,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are no news; printed, they would turn up in what a test captures."""
+
+
 @contextmanager
 def serving(files: dict[str, bytes]) -> Iterator[Loopback]:
     """Serve `files` on a free port of loopback for as long as the context lasts."""
     handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     handler.state = state = Loopback(f"http://127.0.0.1:{server.server_address[1]}", files)  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

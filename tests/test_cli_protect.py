@@ -290,3 +290,83 @@ def test_clear_files_need_no_cryptography(inputs: Path) -> None:
     ):
         done = command(*line, code=report, cwd=inputs, check=True)
         assert done.stderr.decode().strip() == ""
+
+
+def test_keys_are_not_written_over(run: Run, inputs: Path, keys: Path) -> None:
+    file = inputs / "photo.ssic"
+    (keys / "word").write_text("secret\n")
+    sealed = keys / "s.ssic"
+    assert run("encrypt", file, "--groups", "dog", "--recipient", keys / "me.pub", "-o", sealed).code == 0
+    lines: list[list[object]] = [
+        ["sign", file, "--key", keys / "sign.key", "-o", keys / "sign.key"],
+        ["decrypt", sealed, "--identity", keys / "me.key", "-o", keys / "me.key"],
+        ["encrypt", file, "--groups", "dog", "--recipient", keys / "me.pub", "-o", keys / "me.pub"],
+        ["encrypt", file, "--groups", "dog", "--passphrase-file", keys / "word", "-o", keys / "word"],
+        [
+            "rewrap",
+            sealed,
+            "--identity",
+            keys / "me.key",
+            "--recipient",
+            keys / "me.pub",
+            "-o",
+            keys / "me.key",
+        ],
+        ["decode", file, "--identity", keys / "me.key", "-o", keys / "me.key"],
+        [
+            "encode",
+            inputs / "photo.png",
+            "--encrypt",
+            "0",
+            "--recipient",
+            keys / "me.key",
+            "-o",
+            keys / "me.key",
+        ],
+        ["keygen", "-o", keys / "new.key", "--public", keys / "me.key"],
+        ["keygen", "-o", keys / "new.key", "--public", keys / "new.key"],
+    ]
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    for line in lines:
+        assert run(*line).code == 2, line
+    assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
+
+
+def test_stdin_is_read_once(run: Run, inputs: Path, keys: Path) -> None:
+    code, _, err = run("encrypt", "-", "--groups", "dog", "--passphrase-file", "-", "-o", keys / "x")
+    assert (code, "stdin can be read once" in err) == (2, True)
+
+
+def test_a_passphrase_that_is_no_text_is_refused(run: Run, inputs: Path, keys: Path) -> None:
+    (keys / "word").write_bytes(b"gr\xfcn\n")
+    line = ["encrypt", inputs / "photo.ssic", "--groups", "dog", "--passphrase-file", keys / "word"]
+    code, _, err = run(*line, "-o", keys / "x")
+    assert (code, "UTF-8" in err, (keys / "x").exists()) == (2, True, False)
+
+
+def test_a_signature_that_is_lost_is_said(run: Run, inputs: Path, keys: Path) -> None:
+    signed = keys / "signed.ssic"
+    run("sign", inputs / "photo.ssic", "--key", keys / "sign.key", "-o", signed)
+    run("extract", inputs / "photo.ssic", "--groups", "dog", "-o", keys / "dog.ssic")
+    run("drop", signed, "--groups", "dog", "-o", keys / "rest.ssic")
+    changes: list[list[object]] = [
+        ["extract", signed, "--groups", "dog"],
+        ["drop", signed, "--groups", "dog"],
+        ["reorder", signed, "--order", "background"],
+        ["set-quality", signed, "--group-quality", "dog=5"],
+        ["replace", signed, "--group", "dog", "--with", inputs / "photo.png"],
+    ]
+    for line in changes:
+        code, _, err = run(*line, "-o", keys / "x.ssic")
+        assert (code, "sign it again" in err) == (0, True), line
+    for line in (["merge", signed], ["reorder", signed, "--order", "dog,person"]):  # the file as it was
+        code, _, err = run(*line, "-o", keys / "x.ssic")
+        assert (code, err, (keys / "x.ssic").read_bytes()) == (0, "", signed.read_bytes()), line
+
+
+def test_targets_of_sealed_groups_are_not_said_to_be_met(run: Run, inputs: Path, keys: Path) -> None:
+    line = ["encode", inputs / "photo.png", "--mask", inputs / "labels.png", "--recipient", keys / "me.pub"]
+    line += ["--encrypt", "1", "-o", keys / "x.ssic", "--group-target"]
+    code, _, err = run(*line, "group 1=bytes:300")
+    assert (code, "before it is sealed" in err, (keys / "x.ssic").exists()) == (2, True, False)
+    assert run(*line, "group 2=bytes:300,group 1=psnr:30").code == 0

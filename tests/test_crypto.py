@@ -870,3 +870,25 @@ def test_a_slice_of_the_fuzzing() -> None:
     assert found["faults"] == []
     assert set(found["outcomes"]) == set(fuzz.MUTATIONS)
     assert found["decoded_to_pixels"] > 3
+
+
+def test_trust_sees_forged_segments_behind_their_checksums() -> None:
+    signed = ssic.sign(clear_file(), SIGNER)
+    head = fmt.read_head(signed)
+    entry = head.groups[1]
+    forged = bytearray(signed)
+    for i, byte in enumerate((1 | 0xEDB88320 << 1).to_bytes(5, "little"), entry.offset):
+        forged[i] ^= byte  # the polynomial of CRC-32, which CRC-32 can't see
+    opened = ssic.SsicFile(bytes(forged), trust=SIGNER.verify_key)  # one key needs no list
+    assert ssic.SsicFile(bytes(forged)).damaged() == []
+    assert opened.damaged() == [entry.name]
+
+
+def test_hidden_groups_are_not_changed_alone() -> None:
+    opened = ssic.SsicFile(
+        ssic.encrypt(clear_file(), [1, 2], ALICE.recipient, hide="outline"), identity=ALICE
+    )
+    name = opened.mask.names[1]
+    for change in (opened.extract, opened.drop, opened.reorder, lambda group: opened.set_quality({group: 1})):
+        with pytest.raises(UnknownGroup, match=f"hidden in the file.*{name}; decrypt first"):
+            change(1)

@@ -460,3 +460,81 @@ def test_sources_that_are_made_by_hand(server: Loopback) -> None:
     source = open_url(server.url("a.ssic"), first=16)
     assert isinstance(source, Source)
     assert ssic.SsicFile(source).damaged() == []
+
+
+# -- sealed and signed -------------------------------------------------------------------------------------
+
+ME = ssic.Identity.generate()
+
+
+def commanded(*words: str) -> None:
+    with pytest.raises(SystemExit):
+        main(list(words))
+
+
+@pytest.mark.parametrize("hide", ["names", "outline"])
+def test_what_opening_hidden_groups_takes_is_told(server: Loopback, hide: str) -> None:
+    data = ssic.encrypt(laid_out(), ["a", "b", "far"], ME.recipient, hide=hide)
+    server.files["a.ssic"] = data
+    opened = ssic.open(server.url("a.ssic"), identity=ME)
+    told = opened.info()["transfer"]
+    assert server.sent == told["head"]
+    assert len(server.requests) <= 3  # neighbours are read together
+    assert [told["groups"][name] for name in ("a", "b", "far")] == [0, 0, 0]
+    before = server.sent
+    segments, broken = opened._segments([g.id for g in opened.groups])
+    assert (len(segments), broken, server.sent - before) == (len(LENGTHS), {}, told["all"])
+
+
+def test_whole_files_take_one_request_after_the_first(server: Loopback) -> None:
+    key = ssic.SigningKey.generate()
+    data = ssic.sign(ssic.encrypt(laid_out(), "a", ME.recipient), key)
+    server.files["a.ssic"] = data
+    url = server.url("a.ssic")
+    for work in (
+        lambda: ssic.encrypt(fmt.open_source(url), "b", ME.recipient),
+        lambda: ssic.decrypt(fmt.open_source(url), ME),
+        lambda: ssic.rewrap(fmt.open_source(url), ME, ME.recipient),
+        lambda: ssic.verify(fmt.open_source(url), key.verify_key),
+        lambda: ssic.sign(fmt.open_source(url), key),
+        lambda: commanded("info", url, "--check", "--trust", str(key.verify_key)),
+    ):
+        server.requests.clear()
+        work()
+        assert (len(server.requests), server.sent) == (2, len(data))
+
+
+def _succeed(*line: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line)
+    assert end.value.code == 0
+
+
+def test_secrets_stay_out_of_what_commands_print(
+    server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files["a.ssic"] = ssic.sign(laid_out(), ssic.SigningKey.generate())
+    _succeed("verify", server.url("a.ssic?token=hid:den"))
+    for bad in ("http://[h/a.ssic?token=hid:den", "http://127.0.0.1:port/a.ssic?token=hid:den"):
+        with pytest.raises(SystemExit) as end:
+            main(["info", bad])
+        assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert "a.ssic" in out
+    assert "token" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/a?token=x:y", "https://h/a"),
+        ("https://me:p@ss@h/a", "https://h/a"),
+        ("https://me:p/s?s@h/a", "https://h/a"),
+        ("https://h:8080/@me/a", "https://h:8080/@me/a"),
+        ("https://h/@me/a?x=@", "https://h/@me/a"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("zip://a::https://u:p@h/c.zip?t=1:2", "zip://a::https://h/c.zip"),
+    ],
+)
+def test_urls_without_their_secrets(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown

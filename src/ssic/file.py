@@ -25,6 +25,7 @@ from ssic.errors import (
     ModelError,
     SignatureError,
     TruncatedFile,
+    UnknownGroup,
 )
 from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, Source, joined, open_source
 from ssic.format.source import FIRST_BYTES
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ssic.model.runtime import Precision
 
     Keys = Key | Iterable[Key]
+    Trust = VerifyKey | Iterable[VerifyKey]
 
 GroupNames = Iterable[str | int] | str | int
 
@@ -103,7 +105,7 @@ class SsicFile:
         limits: DecodeLimits | None = None,
         identity: Keys | None = None,
         min_version: int = 0,
-        trust: Iterable[VerifyKey] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """
         Args:
@@ -113,7 +115,8 @@ class SsicFile:
             identity: keys and passphrases that sealed groups are opened with, as they are needed. Groups whose
                 names and outlines are sealed are opened at once: `groups` and `mask` show those that the keys open.
             min_version: take sealed groups of earlier versions for damaged.
-            trust: keys one of which must have signed the file; the segments are checked as they are read.
+            trust: one or more keys, one of which must have signed the file; the segments are checked as they are
+                read.
 
         Raises:
             FormatError: not an intact ssic file; see `ssic.errors`.
@@ -131,9 +134,11 @@ class SsicFile:
         self._keyring: Keyring | None = None
         self._signature: Signature | None = None
         if trust is not None:
+            from ssic.crypto.keys import VerifyKey
             from ssic.crypto.signature import check_head
 
-            self._signature = check_head(data, self.head, tuple(trust))
+            trusted = (trust,) if isinstance(trust, VerifyKey) else tuple(trust)
+            self._signature = check_head(data, self.head, trusted)
         if identity is not None:
             from ssic.crypto import Keyring
 
@@ -142,15 +147,17 @@ class SsicFile:
 
     def _reveal(self, keyring: Keyring) -> None:
         """Open what the keys open of hidden entries; one that is damaged stays as it is, and is told of later."""
-        for entry in self.head.groups:
-            if not entry.hidden:
-                continue
-            from ssic.crypto.files import open_parts, reveal
+        from ssic.crypto.files import open_parts, reveal
 
+        hidden = {entry.id: entry for entry in self.head.groups if entry.hidden}
+        segments, broken = container.read_segments(self._data, self.head, hidden)
+        self._faults |= broken
+        for group_id, segment in segments.items():
+            entry = hidden[group_id]
             try:
-                parts = open_parts(self.head, entry, self._read(entry), keyring)
+                parts = open_parts(self.head, entry, self._signed(entry, segment), keyring)
                 self._shown = reveal(self._shown, {entry.id: parts})
-            except (DamagedSegment, TruncatedFile, SignatureError, *_SEALED) as e:
+            except (DamagedSegment, SignatureError, *_SEALED) as e:
                 self._faults[entry.id] = e
                 continue
             inners = [inner.segment for _, inner in parts if inner is not None]
@@ -195,10 +202,6 @@ class SsicFile:
                 f"{path} is model {codec.model_id.hex()}; the file needs {self.head.model_id.hex()}"
             )
         return codec
-
-    def _read(self, entry: GroupEntry) -> bytes:
-        """A segment as it lies in the file, checked."""
-        return self._signed(entry, container.read_segment(self._data, self.head, entry.id))
 
     def _signed(self, entry: GroupEntry, segment: bytes) -> bytes:
         if self._signature is not None:
@@ -342,6 +345,15 @@ class SsicFile:
             warnings.warn(text, SealedGroups, stacklevel=_stacklevel)
         return compose(decoded.pixels, decoded.present, fill)
 
+    def _in_file(self, groups: GroupNames) -> list[int]:
+        """Ids of groups whose bytes can be told apart within the file."""
+        ids = self.mask.resolve(groups)
+        if hidden := [self.mask.names[g] for g in ids if g in self._inner]:
+            raise UnknownGroup(
+                f"hidden in the file, so that it can't be changed alone: {', '.join(hidden)}; decrypt first"
+            )
+        return ids
+
     def extract(self, groups: GroupNames) -> bytes:
         """A file with these groups only, their bytes unchanged; sealed ones stay sealed. Runs no model.
 
@@ -349,7 +361,7 @@ class SsicFile:
             UnknownGroup: there is no such group; or it is one that only the identity shows, whose bytes can't be
                 told apart within the file (`ssic.decrypt` it first).
         """
-        return container.extract(self._data, self.mask.resolve(groups), head=self.head)
+        return container.extract(self._data, self._in_file(groups), head=self.head)
 
     def drop(self, groups: GroupNames) -> bytes:
         """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
@@ -358,12 +370,12 @@ class SsicFile:
             InvalidInput: no group would be left.
             UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
         """
-        return container.drop(self._data, self.mask.resolve(groups), head=self.head)
+        return container.drop(self._data, self._in_file(groups), head=self.head)
 
     def reorder(self, first: GroupNames) -> bytes:
         """The same file with the segments of these groups first, in this order; the others follow, smallest first,
         background last. Runs no model."""
-        return container.reorder(self._data, self.mask.resolve(first), head=self.head)
+        return container.reorder(self._data, self._in_file(first), head=self.head)
 
     def replace(
         self,
@@ -389,7 +401,7 @@ class SsicFile:
         """
         from ssic.edit import new_pixels
 
-        ids = self.mask.resolve(groups)
+        ids = self._in_file(groups)
         recoded = new_pixels(self, ids, image, quality, device, progress)
         return container.replace(self._data, recoded, head=self.head, metadata=False)
 
@@ -417,13 +429,15 @@ class SsicFile:
         """
         from ssic.edit import new_quality
 
-        qualities = {g: q for name, q in group_quality.items() for g in self.mask.resolve(name)}
+        qualities = {g: q for name, q in group_quality.items() for g in self._in_file(name)}
         recoded = new_quality(self, qualities, original, device, progress)
         return container.replace(self._data, recoded, head=self.head)
 
     def damaged(self) -> list[str]:
-        """Names of the groups whose segments are damaged or missing. Runs no model."""
-        return [g.name for g in container.check(self._data, self.head)]
+        """Names of the groups whose segments are damaged or missing, or, with `trust`, not those that were signed.
+        Hidden ones go by their public names. Runs no model."""
+        good = None if self._signature is None else self._signature.covers
+        return [g.name for g in container.check(self._data, self.head, good)]
 
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
@@ -450,7 +464,7 @@ class SsicFile:
                 for g in self.groups
             ],
             "transfer": {
-                "head": self._first_bytes(),
+                "head": self._opening_bytes(),
                 "groups": {g.name: self.transfer([g.id]) for g in self.groups},
                 "all": self.transfer([g.id for g in self.groups]),
             },
@@ -458,10 +472,20 @@ class SsicFile:
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
-        (`info()["transfer"]["head"]`), with small gaps between them."""
-        entries = [g for g in self.groups if g.id in self.mask.resolve(groups)]
+        (`info()["transfer"]["head"]`; with an identity, hidden groups too), with small gaps between them."""
+        have = {*self._inner, *(g.id for g in self._read_when_opened())}
+        ids = set(self.mask.resolve(groups)) - have
+        return self._read_bytes([g for g in self.groups if g.id in ids])
+
+    def _read_bytes(self, entries: Iterable[GroupEntry]) -> int:
         reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
         return sum(map(len, reads))
+
+    def _read_when_opened(self) -> list[GroupEntry]:
+        return [g for g in self.head.groups if g.hidden and self._keyring is not None]
+
+    def _opening_bytes(self) -> int:
+        return self._first_bytes() + self._read_bytes(self._read_when_opened())
 
     def _first_bytes(self) -> int:
         return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
@@ -476,7 +500,7 @@ def open(
     prefix: int | None = None,
     identity: Keys | None = None,
     min_version: int = 0,
-    trust: Iterable[VerifyKey] | None = None,
+    trust: Trust | None = None,
 ) -> SsicFile:
     """Open a file: reads its head, and later the segments that are asked for. Arguments as for `SsicFile`.
 
@@ -516,7 +540,7 @@ def decode(
     limits: DecodeLimits | None = None,
     progress: Progress = silent,
     identity: Keys | None = None,
-    trust: Iterable[VerifyKey] | None = None,
+    trust: Trust | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a file, or only some of its groups.
 
@@ -535,7 +559,7 @@ def decode(
         limits: bounds on what a hostile head may ask for.
         progress: called with the name of each stage as it begins.
         identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
-        trust: keys one of which must have signed the file.
+        trust: one or more keys, one of which must have signed the file.
 
     Returns:
         [H, W, 3] uint8, or [H, W, 4] if the fill is transparent.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.files import check_output, check_stdin, is_pipe, naming, open_ssic, split, write
 from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
 from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
@@ -48,7 +48,9 @@ def decode(
 ) -> None:
     """Decode a file, or some of its groups, to a picture."""
     begun = time.perf_counter()
-    check_output(output, [file], as_json=as_json)
+    inputs = [file, *(identity or ()), passphrase_file, *(trust or ())]
+    check_output(output, inputs, as_json=as_json)
+    check_stdin(inputs)
     wanted = split(groups)
     keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
     partial = partial or prefix is not None

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssic.cli.encode import group_qualities
-from ssic.cli.files import check_output, is_pipe, naming, open_ssic, read, split, write
+from ssic.cli.files import (
+    check_output,
+    check_stdin,
+    is_pipe,
+    naming,
+    open_ssic,
+    read,
+    split,
+    warn_unsigned,
+    write,
+)
 from ssic.cli.inspect import FILE, Output
 from ssic.cli.terminal import progress, say
 from ssic.errors import InvalidInput
@@ -83,8 +93,7 @@ def _recode(
     model: str | None,
     change: Callable[[SsicFile, Picture | None, Callable[[str], None]], bytes],
 ) -> None:
-    if picture is not None and is_pipe(file) and is_pipe(picture):
-        raise InvalidInput("stdin can be read once: name - once, and the other file by its path")
+    check_stdin([file, picture])
     check_output(output, (picture,), as_json=False)
     with progress("reading the file") as stage:
         from ssic.file import SsicFile
@@ -99,6 +108,7 @@ def _recode(
             data = change(opened, loaded, stage)
     after = SsicFile(data).groups  # first: what can't be read again shall not replace what is there
     write(output, data)
+    warn_unsigned(data, opened)
     if not is_pipe(output):
         changed = [
             f"{new.name} {old.length:,} to {new.length:,} bytes, quality {old.quality} to {new.quality}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, read, split, write
+from ssic.cli.files import check_output, check_stdin, is_pipe, read, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
@@ -92,12 +92,14 @@ def encode(
             "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes each: "
             "encode to a smaller target first, then use ssic encrypt"
         )
-    keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
     if output is None:
         if is_pipe(picture) or not picture.name:
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
-    check_output(output, (picture, *groups_from.files), as_json=as_json)
+    inputs = (picture, *groups_from.files, *(recipient or ()), passphrase_file)
+    check_output(output, inputs, as_json=as_json)
+    check_stdin(inputs)
+    keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
 
     with progress("reading the picture") as stage:
         from ssic.codec import Codec
@@ -108,6 +110,8 @@ def encode(
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
         stage("finding the groups" if groups_from.segment else "reading the mask")
         groups = groups_from.maker()(loaded, picture.name)
+        if secret is not None:
+            _check_sealed_targets(groups, secret, group_targets)
         wanted = split(order)
         if groups_from.segment is not None:
             exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}
@@ -162,6 +166,16 @@ def _target(given: dict[str, float | None], quality: int | None) -> str | None:
             f"{' and '.join(options)} exclude each other: each settles the quality of the file"
         )
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
+
+
+def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: dict[str | int, str]) -> None:
+    sealed = set(groups.resolve(secret))
+    for name, target in targets.items():
+        if not target.strip().startswith("psnr") and sealed.intersection(groups.resolve(name)):
+            raise InvalidInput(
+                f"--group-target {name}={target} counts the segment before it is sealed, which adds some 82 bytes: "
+                "encode to a smaller target first, then use ssic encrypt"
+            )
 
 
 def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssic.cli.terminal import say, warn
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
 from ssic.outfile import errors_about, replacing
 
@@ -114,7 +115,32 @@ def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: 
 
 
 def _is_same(output: Path, path: Path) -> bool:
-    return output.is_file() and path.is_file() and output.samefile(path)
+    # isfile: what was given for a path may be a key, and too long for one.
+    return os.path.isfile(output) and os.path.isfile(path) and output.samefile(path)
+
+
+def check_stdin(places: Iterable[str | Path | None]) -> None:
+    """Refuses, before the work, that several inputs are to be read from stdin (`InvalidInput`)."""
+    if sum(place is not None and is_pipe(place) for place in places) > 1:
+        raise InvalidInput("stdin can be read once: name - once, and other files by their paths")
+
+
+def say_file(output: Path, data: bytes, *before: SsicFile) -> None:
+    """Tell what was written, and if it lost the signature that a file had `before`."""
+    from ssic.file import SsicFile
+
+    warn_unsigned(data, *before)
+    if not is_pipe(output):
+        names = ", ".join(g.name + (" (encrypted)" if g.encrypted else "") for g in SsicFile(data).groups)
+        say(f"{output}: {len(data):,} bytes, {names}")
+
+
+def warn_unsigned(data: bytes, *before: SsicFile) -> None:
+    """Tell if what was written lost the signature that a file had `before`."""
+    from ssic.format import SIGNATURE, read_head
+
+    if any(SIGNATURE in one.head.chunks for one in before) and SIGNATURE not in read_head(data).chunks:
+        warn("the signature does not cover what was written, and is left out: sign it again")
 
 
 def _os_error(number: int, name: str) -> OSError:

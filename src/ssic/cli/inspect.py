@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, naming, open_ssic, shown, split, write
+from ssic.cli.files import check_output, check_stdin, naming, open_ssic, say_file, shown, split, write
 from ssic.cli.keys import Trust, verify_keys
 from ssic.cli.terminal import DAMAGED, progress, say, show_file, warn
 from ssic.errors import InvalidInput
@@ -47,6 +47,7 @@ def info(
 ) -> None:
     """Show what is in a file, and check that it is whole, and as it was signed if it was."""
     from ssic.format import SIGNATURE, is_url
+    from ssic.format import check as check_segments
 
     if preview is not None:
         from ssic.image import picture_kind
@@ -61,10 +62,14 @@ def info(
         with naming(file):
             facts["transfer"]["asked"] = opened.transfer(chosen)
     checked = not is_url(file) if check is None else check
-    damaged = opened.damaged() if checked else []
+    signed = SIGNATURE in opened.head.chunks
+    if checked and signed and is_url(file):
+        data = data[0 : opened.head.file_bytes]  # once: checksums and signature both take all of it
+    # By their checksums: a segment that was not signed is no damage, but the error below.
+    damaged = [group.name for group in check_segments(data, opened.head)] if checked else []
     if damaged:
         facts["damaged"] = damaged
-    elif checked and SIGNATURE in opened.head.chunks:
+    elif checked and signed:
         from ssic.protect import verify
 
         with naming(file):
@@ -149,7 +154,7 @@ def _rewrite(
     with naming(file):
         data = change(opened, wanted)
     write(output, data)
-    say_file(output, data)
+    say_file(output, data, opened)
 
 
 def merge(
@@ -161,15 +166,15 @@ def merge(
     """Put the groups of several files, for instance of extracts, into one file."""
     from ssic.file import merge as merge_files
 
-    if sum(map(is_pipe, files)) > 1:
-        raise InvalidInput("stdin can be read once: name - once, and other files by their paths")
+    check_stdin(files)
     check_output(output, (), as_json=False)
     # Opened and read first, so that an error names the file.
-    parts = [_whole(file, *open_ssic(file)) for file in files]
+    opened = [open_ssic(file) for file in files]
+    parts = [_whole(file, *one) for file, one in zip(files, opened, strict=True)]
     with _numbering(files):
         data = merge_files(parts)
     write(output, data)
-    say_file(output, data)
+    say_file(output, data, *(one for one, _ in opened))
 
 
 def _whole(file: str, opened: SsicFile, data: Bytes) -> Bytes:
@@ -194,12 +199,3 @@ def _numbering(files: Sequence[str]) -> Iterator[None]:
         legend = ", ".join(f"file {n} is {shown(files[n])}" for n in numbers if n < len(files))
         error.args = (f"{error} ({legend})" if legend else str(error),)
         raise
-
-
-def say_file(output: Path, data: bytes) -> None:
-    """Tell what was written."""
-    from ssic.file import SsicFile
-
-    if not is_pipe(output):
-        names = ", ".join(group.name for group in SsicFile(data).groups)
-        say(f"{output}: {len(data):,} bytes, {names}")

@@ -138,7 +138,7 @@ def _public(word: str, kinds: tuple[type[K], ...]) -> list[K]:
 def _check_not_secret(word: str) -> None:
     from ssic.crypto.keys import KINDS
 
-    if any(word.strip().startswith(kind.PREFIX) for kind in KINDS if kind.SECRET):
+    if any(word.strip().upper().startswith(kind.PREFIX) for kind in KINDS if kind.SECRET):
         raise BadKey(
             "a private key does not belong on a command line, where others can see it: keep it in a file (ssic "
             "keygen), and make a new one if somebody may have seen this one"
@@ -177,7 +177,10 @@ def _passphrase(file: Path | None, *, confirm: bool) -> Passphrase:
     from ssic.crypto import Passphrase
 
     if file is not None:
-        lines = read(file).decode("utf-8", "replace").splitlines()
+        try:
+            lines = read(file).decode().splitlines()
+        except UnicodeDecodeError:
+            raise BadKey(f"{file}: a passphrase is expected in UTF-8") from None
         if not lines or not lines[0]:
             raise BadKey(f"{file}: the first line, which should be the passphrase, is empty")
         return Passphrase(lines[0])

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, naming, open_ssic, split, write
+from ssic.cli.files import (
+    check_output,
+    check_stdin,
+    is_pipe,
+    naming,
+    open_ssic,
+    say_file,
+    shown,
+    split,
+    write,
+)
 from ssic.cli.keys import (
     AskPassphrase,
     Identities,
@@ -58,6 +68,12 @@ def keygen(
         raise InvalidInput("a private key is not printed: give it a file")
     if output.exists() or output.is_symlink():
         raise InvalidInput(f"{output} exists, and keys are not overwritten: what they opened would be lost")
+    if public is not None and public.is_file():
+        raise InvalidInput(f"{public} exists, and keys are not overwritten: it may be somebody's only copy")
+    if public is not None and os.path.realpath(public) == os.path.realpath(output):
+        raise InvalidInput(
+            f"{output} can't be the file of both keys: the public one would replace the private one"
+        )
     check_output(output, (), as_json=False)
     if public is not None:
         check_output(public, (), as_json=False)
@@ -97,7 +113,7 @@ def encrypt(
     wanted = split(groups)
     if wanted is None:
         raise InvalidInput("--groups is empty; name at least one group")
-    check_output(output, (), as_json=False)
+    _check(output, file, *(recipient or ()), passphrase_file)
     keys = locks(recipient, passphrase, passphrase_file)
     opened, data = open_ssic(file)
     from ssic.protect import encrypt as seal
@@ -113,9 +129,8 @@ def encrypt(
         )
     if lost := [tag for tag in opened.head.chunks if tag not in ("ICCP", "SIGN")]:
         warn(f"left out, as they may show what is sealed: {', '.join(lost)}")
-    _warn_unsigned(opened.head.chunks)
     write(output, sealed)
-    _tell(output, sealed)
+    say_file(output, sealed, opened)
 
 
 def decrypt(
@@ -128,7 +143,7 @@ def decrypt(
     min_version: Annotated[int, typer.Option(help="Refuse groups of earlier versions.")] = 0,
 ) -> None:
     """Open sealed groups: writes a file in which they are clear."""
-    check_output(output, (), as_json=False)
+    _check(output, file, *(identity or ()), passphrase_file)
     keys = openers(identity, passphrase, passphrase_file)
     if keys is None:
         raise InvalidInput("with what? --identity FILE, --passphrase or --passphrase-file FILE must say it")
@@ -137,9 +152,8 @@ def decrypt(
 
     with naming(file):
         clear = unseal(data, keys, split(groups), min_version=min_version)
-    _warn_unsigned(opened.head.chunks)
     write(output, clear)
-    _tell(output, clear)
+    say_file(output, clear, opened)
 
 
 def rewrap(
@@ -153,7 +167,7 @@ def rewrap(
     keep: Annotated[bool, typer.Option("--keep", help="Add to those who can open them now.")] = False,
 ) -> None:
     """Seal for other recipients what an identity opens; what is sealed stays as it is."""
-    check_output(output, (), as_json=False)
+    _check(output, file, *(identity or ()), *(recipient or ()), passphrase_file)
     keys = openers(identity, False, None)
     if keys is None:
         raise InvalidInput(
@@ -165,9 +179,8 @@ def rewrap(
 
     with naming(file):
         sealed = seal_for(data, keys, new, split(groups), keep=keep)
-    _warn_unsigned(opened.head.chunks)
     write(output, sealed)
-    _tell(output, sealed)
+    say_file(output, sealed, opened)
 
 
 def sign(
@@ -176,7 +189,7 @@ def sign(
     output: Output,
 ) -> None:
     """Sign a file, so that whoever has your verification key sees any change, and what was taken out."""
-    check_output(output, (), as_json=False)
+    _check(output, file, key)
     secret = signing_key(key)
     _, data = open_ssic(file)
     from ssic.protect import sign as put_signature
@@ -194,6 +207,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Check the signature of a file, each segment included."""
+    check_stdin([file, *(trust or ())])
     trusted = verify_keys(trust)
     _, data = open_ssic(file)
     from ssic.protect import verify as check
@@ -203,20 +217,15 @@ def verify(
     if as_json:
         say(json.dumps({"signed_by": str(key), "trusted": trusted is not None}))
     elif trusted is not None:
-        say(f"{file}: intact, and signed by {key}")
+        say(f"{shown(file)}: intact, and signed by {key}")
     else:
-        say(f"{file}: intact since it was signed by {key}; --trust KEY tells whether that is who you think")
+        say(
+            f"{shown(file)}: intact since it was signed by {key}; --trust KEY tells whether that is who you think"
+        )
 
 
-def _warn_unsigned(chunks: object) -> None:
-    if "SIGN" in chunks:  # type: ignore[operator]
-        warn("the signature does not cover what was written, and is left out: sign it again")
-
-
-def _tell(output: Path, data: bytes) -> None:
-    from ssic.file import SsicFile
-
-    if not is_pipe(output):
-        groups = SsicFile(data).groups
-        names = ", ".join(g.name + (" (encrypted)" if g.encrypted else "") for g in groups)
-        say(f"{output}: {len(data):,} bytes, {names}")
+def _check(output: Path, file: str, *keys: str | Path | None) -> None:
+    """Refuses, before the work, an output that is one of the files of keys: what they open would be lost.
+    (The file that is changed may be written over.)"""
+    check_output(output, keys, as_json=False)
+    check_stdin([file, *keys])

@@ -28,7 +28,7 @@ from ssic.crypto.sealed import (
 )
 from ssic.crypto.wrap import Keyring, Wrapper, suite_named, suite_of
 from ssic.errors import DamagedSegment, EncryptedSegment, InvalidInput
-from ssic.format.container import read_segment, segment_of, write_like
+from ssic.format.container import whole_segments, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import ABSENT, ICC, SEAL_BYTES, SIGNATURE, default_order
 from ssic.format.limits import DecodeLimits
@@ -57,7 +57,7 @@ def encrypt(
     """
     head = read_head(data, limits)
     ids = choose(head)
-    segments = _segments(data, head)
+    segments = whole_segments(data, head, head.order)
     if sealed := [segments[i].name for i in ids if segments[i].encrypted]:
         raise InvalidInput(f"sealed already: {', '.join(sealed)}; rewrap seals for others, decrypt undoes it")
     if not ids:
@@ -96,10 +96,6 @@ def encrypt(
         stored_chunks=chunks,
         seal=seal,
     )
-
-
-def _segments(data: Bytes, head: Head) -> dict[int, Segment]:
-    return {g.id: segment_of(g, read_segment(data, head, g.id)) for g in head.groups}
 
 
 def _seal(head: Head, cipher: str | None) -> bytes:
@@ -218,7 +214,7 @@ def decrypt(
     head = read_head(data, limits)
     if head.seal is None:
         raise InvalidInput("no group of the file is encrypted")
-    segments = _segments(data, head)
+    segments = whole_segments(data, head, head.order)
     parts = {g.id: open_parts(head, g, segments[g.id].payload, keyring) for g in head.groups if g.hidden}
     wanted = None if choose is None else set(choose(reveal(head, parts)))
     misses: list[EncryptedSegment] = []
@@ -316,7 +312,7 @@ def rewrap(
     head = read_head(data, limits)
     if head.seal is None:
         raise InvalidInput("no group of the file is encrypted")
-    segments = _segments(data, head)
+    segments = whole_segments(data, head, head.order)
     suite = suite_of(head.seal)
     wanted = None
     if choose is not None:

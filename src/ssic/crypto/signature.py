@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 
 from ssic.crypto.keys import KEY_BYTES, SigningKey, VerifyKey
 from ssic.errors import BadKey, SignatureError
-from ssic.format.container import read_segment, segment_of, write_like
+from ssic.format.container import whole_segments, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import CRC_BYTES, SIGNATURE
 from ssic.format.limits import DecodeLimits
@@ -40,9 +40,13 @@ class Signature:
     key: VerifyKey
     hashes: dict[int, bytes]
 
+    def covers(self, entry: GroupEntry, segment: bytes) -> bool:
+        """Whether `segment` is the one that was signed."""
+        return hashlib.sha256(segment).digest() == self.hashes[entry.id]
+
     def check(self, entry: GroupEntry, segment: bytes) -> None:
         """Raises `SignatureError` if `segment` is not the one that was signed."""
-        if hashlib.sha256(segment).digest() != self.hashes[entry.id]:
+        if not self.covers(entry, segment):
             raise SignatureError(f'the segment of "{entry.name}" is not the one that was signed')
 
 
@@ -53,7 +57,7 @@ def sign(data: Bytes, key: SigningKey, limits: DecodeLimits | None = None) -> by
         FormatError: `data` is no whole, intact file: what is damaged is not signed.
     """
     head = read_head(data, limits)
-    segments = [segment_of(entry, read_segment(data, head, entry.id)) for entry in head.groups]
+    segments = list(whole_segments(data, head, head.order).values())
     hashes = b"".join(hashlib.sha256(segment.payload).digest() for segment in segments)
     body = bytes([_ED25519]) + key.verify_key.raw + hashes + bytes(_SIGNATURE_BYTES)
     chunks = {tag: chunk for tag, chunk in head.stored_chunks.items() if tag != SIGNATURE}
@@ -116,6 +120,7 @@ def verify(
     """
     head = read_head(data, limits)
     signature = check_head(data, head, trusted)
+    segments = whole_segments(data, head, head.order)
     for entry in head.groups:
-        signature.check(entry, read_segment(data, head, entry.id))
+        signature.check(entry, segments[entry.id].payload)
     return signature.key

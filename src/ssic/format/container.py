@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,10 @@ def _cut_off(entry: GroupEntry, size: int) -> TruncatedFile:
     )
 
 
-def check(data: Bytes, head: Head) -> list[GroupEntry]:
-    """The groups whose segments are damaged or not wholly in `data`; empty when all is well."""
+def check(
+    data: Bytes, head: Head, good: Callable[[GroupEntry, bytes], bool] | None = None
+) -> list[GroupEntry]:
+    """The groups whose segments are damaged or not wholly in `data`, or not `good`; empty when all is well."""
     # In a few reads, and yet never with all of a large file in memory.
     batches: list[list[int]] = [[]]
     held = 0
@@ -101,7 +103,11 @@ def check(data: Bytes, head: Head) -> list[GroupEntry]:
             held = 0
         batches[-1].append(group_id)
         held += entry.length
-    bad = {group_id for batch in batches for group_id in read_segments(data, head, batch)[1]}
+    bad: set[int] = set()
+    for batch in batches:
+        intact, broken = read_segments(data, head, batch)
+        bad |= broken.keys()
+        bad |= {i for i, segment in intact.items() if good is not None and not good(_entry(head, i), segment)}
     return [entry for entry in head.groups if entry.id in bad]
 
 

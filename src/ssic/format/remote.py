@@ -77,9 +77,9 @@ def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FI
         system, path = fsspec.core.url_to_fs(url, **(options or {}))
     except ImportError as error:
         advice = ': pip install "ssic[http]"' if url.startswith("http") else ""
-        raise InvalidInput(f"{shown} can't be read: {error}{advice}") from error
+        raise InvalidInput(f"{shown} can't be read: {_reason(error)}{advice}") from error
     except (ValueError, TypeError) as error:
-        raise InvalidInput(f"{shown} can't be read: {error}") from error
+        raise InvalidInput(f"{shown} can't be read: {_reason(error)}") from error
     if isinstance(system, LocalFileSystem):
         return FileBytes(path)
     if "http" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
@@ -92,8 +92,16 @@ def without_secrets(url: str) -> str:
 
     >>> without_secrets("https://me:secret@example.org/a.ssic?token=1#x")
     'https://example.org/a.ssic'
+    >>> without_secrets("zip://a.ssic::https://me:p@ss@example.org/b.zip?token=1:2")
+    'zip://a.ssic::https://example.org/b.zip'
     """
-    return re.sub(r"[?#][^:]*$", "", re.sub(r"://[^/@\s]*@", "://", url))
+    return "::".join(map(_without_secrets, url.split("::")))
+
+
+def _without_secrets(link: str) -> str:
+    # Passwords may hold what should have been escaped; a port, with which a path may follow, is none.
+    link = re.sub(r"://(?:[^/?#]*|[^/?#@:]*:(?!\d*(?:[/?#]|$))[^@]*)@", "://", link)
+    return re.sub(r"[?#].*", "", link, flags=re.DOTALL)
 
 
 class RemoteBytes(Source):
@@ -188,7 +196,11 @@ class _Http:
     """fsspec's HTTP file system, asked for ranges only."""
 
     def __init__(self, system: Any, url: str, shown: str) -> None:
-        self._system, self._url, self._shown = system, url, shown
+        self._system, self._shown = system, shown
+        try:
+            self._url = system.encode_url(url)
+        except ValueError as error:
+            raise InvalidInput(f"{shown} is no URL: {_reason(error)}") from error
 
     def read(self, ranges: Sequence[range]) -> list[_Part]:
         import aiohttp
@@ -235,7 +247,7 @@ class _Http:
         headers = {**options.pop("headers", {}), **own}
         if "timeout" not in options and "timeout" not in self._system.client_kwargs:
             options["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT)
-        async with session.get(self._system.encode_url(self._url), headers=headers, **options) as answer:
+        async with session.get(self._url, headers=headers, **options) as answer:
             tag = answer.headers.get("ETag")
             tag = None if tag is None or tag.startswith("W/") else tag
             if answer.status == 200:
@@ -290,4 +302,6 @@ class _Http:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """What an error of a library says, without the secrets of URLs in it."""
+    text = re.sub(r"\S+://\S+", lambda url: without_secrets(url[0]), str(error))
+    return " ".join(text.split())[:200]
