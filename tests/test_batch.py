@@ -143,6 +143,7 @@ def test_coco_masks_by_file_name(run: Run, pictures: Path, tmp_path: Path) -> No
     assert [g.name for g in ssic.open(tmp_path / "out/a.ssic").groups] == ["background", "dog 1"]
     assert [g.name for g in ssic.open(tmp_path / "out/b.ssic").groups] == ["background"]
     assert found["failures"][0]["picture"].endswith("c.png")  # the file knows nothing of it
+    assert found["failures"][0]["error"] == "the COCO file has none with the file name c.png: one is needed"
     assert "dog 2" in found["warnings"][0]["warning"]
     assert found["unmatched"] == ["cow"]
     data["annotations"].pop()

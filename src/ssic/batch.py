@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssic.errors import InvalidInput, SsicError, UnknownGroup
+from ssic.errors import InvalidInput, MaskError, SsicError, UnknownGroup
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -207,8 +207,14 @@ class Encoder:
                 job.labels, picture.size, self.recipe.names, rule=self.recipe.rule, drop_empty=True
             )
         if job.annotations is not None:
+            known = json.loads(job.annotations)
+            if (count := len(known["images"])) != 1:
+                what = "none" if count == 0 else f"{count} pictures"
+                raise MaskError(
+                    f"the COCO file has {what} with the file name {job.picture.name}: one is needed"
+                )
             return GroupMask.from_coco(
-                json.loads(job.annotations),
+                known,
                 picture.size,
                 file_name=job.picture.name,
                 group_by=self.recipe.group_by,
