@@ -143,6 +143,7 @@ def test_coco_masks_by_file_name(run: Run, pictures: Path, tmp_path: Path) -> No
     assert [g.name for g in ssic.open(tmp_path / "out/a.ssic").groups] == ["background", "dog 1"]
     assert [g.name for g in ssic.open(tmp_path / "out/b.ssic").groups] == ["background"]
     assert found["failures"][0]["picture"].endswith("c.png")  # the file knows nothing of it
+    assert found["failures"][0]["error"] == "the COCO file has none with the file name c.png: one is needed"
     assert "dog 2" in found["warnings"][0]["warning"]
     assert found["unmatched"] == ["cow"]
     data["annotations"].pop()
@@ -162,6 +163,7 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "        left[:, :14] = True\n"
         "        yield Instance('dog', 0.9, left)\n"
         "        yield Instance('cat', 0.4, left[:, ::-1].copy())\n"
+        "    find.classes = ('dog', 'cat')\n"
         "    return find\n"
     )
     about = tmp_path / "halves-1.0.dist-info"
@@ -183,6 +185,7 @@ def test_masks_from_a_segmenter(run: Run, pictures: Path, tmp_path: Path) -> Non
     assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "dog"}
     assert counts(summary(run, *args, "--keep", "cat", "--group-by", "class")) == (2, 0, 0)
     assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "cat"}
+    assert summary(run, *args, "--group-quality", "0=9,cow=3")["unmatched"] == ["cow"]
 
 
 def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp_path: Path) -> None:
@@ -206,14 +209,39 @@ def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp
         ("--names", "x.json"),
         ("--keep", "dog"),
         ("--segment", "no-such-thing"),
+        ("--segment", "halves", "--min-score", 3),
+        ("--segment", "halves", "--max-groups", 0),
+        ("--segment", "halves", "--keep", "dgo"),
+        ("--masks", "no-such-folder"),
+        ("--group-by", "class"),
+        ("--block-rule", "any"),
+        ("--group-quality", "dog=300"),
         ("--model", "nothing-like-it"),
     ],
 )
+@pytest.mark.usefixtures("segmenter")
 def test_wrong_usage_is_told_before_the_work(run: Run, pictures: Path, tmp_path: Path, options: Any) -> None:
     code, _, err = run("batch", "encode", pictures, "-o", tmp_path / "out", *options)
     assert code in (2, 5)
     assert err.startswith("ssic: error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+def test_names_that_are_no_text(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in (b"a\xff.png", b"broken\xff.png"):
+        (folder / os.fsdecode(name)).write_bytes(b"no picture")
+    Image.fromarray(natural_picture(0, 32, 32)).save(folder / "a.png")
+    os.replace(folder / "a.png", folder / os.fsdecode(b"a\xff.png"))
+    args = (folder, "-o", tmp_path / "out")
+    assert counts(summary(run, *args, code=3)) == (1, 0, 1)
+    assert counts(summary(run, *args, code=3)) == (0, 1, 1)
+    command = [sys.executable, "-m", "ssic", "batch", "encode", *map(str, args), "--workers", "1"]
+    told = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"})
+    assert told.returncode == 3, told.stderr
+    assert b"1 of 2 pictures failed" in told.stderr
 
 
 def test_records_cut_short_are_done_again(run: Run, pictures: Path, tmp_path: Path) -> None:

@@ -449,6 +449,27 @@ def test_what_was_not_found_is_a_warning(run: Run, photo: Path, others: Path) ->
     assert (group.name, group.quality) == ("background", 20)
 
 
+def test_targets_of_groups_not_found_are_a_warning(run: Run, photo: Path, others: Path) -> None:
+    code, _, err = run("encode", photo, "--segment", "bright:250", "--group-target", "bright=psnr:35")
+    assert (code, '--group-target: nothing called "bright" was found' in err) == (0, True)
+    code, _, err = run("encode", photo, "--segment", "bright:250", "--group-target", "bright=size:35")
+    assert (code, "a target is one of" in err) == (2, True)
+    code, _, err = run("encode", photo, "--segment", "bright:250", "--group-quality", "bright=300")
+    assert (code, "from 1 to 100" in err) == (2, True)
+
+
+def test_nothing_is_written_in_clear_that_was_to_be_sealed(run: Run, photo: Path, others: Path) -> None:
+    password = photo.with_name("password")
+    password.write_text("secret")
+    sealing = ("--encrypt", "bright", "--passphrase-file", password)
+    code, _, err = run("encode", photo, "--segment", "bright:250", *sealing)
+    assert (code, "Nothing is written, as it would be in clear" in err) == (2, True)
+    code, _, err = run("encode", photo, "--segment", "bright", *sealing, "--group-target", "bright=bytes:900")
+    assert (code, "counts the segment before it is sealed" in err) == (2, True)
+    assert not photo.with_suffix(".ssic").exists()
+    assert run("encode", photo, "--segment", "bright", *sealing)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -528,6 +529,7 @@ def test_groups_from_a_segmenter(run: Run, data: Path, tmp_path: Path) -> None:
         ("--where", "set=nothing"),
         ("--model", "magic"),
         ("--group-by", "mood"),
+        ("--min-score", "3"),
         ("--quality", "0"),
         ("--peer-quality", "avif"),
         ("--peer-quality", "avif=500"),
@@ -538,6 +540,15 @@ def test_wrong_usage(run: Run, data: Path, tmp_path: Path, options: Any) -> None
     code, _, err = run(*arguments(data, tmp_path), *options)
     assert code == 2
     assert err.startswith("ssic: error: ")
+    assert not list(tmp_path.rglob("*.gz"))
+
+
+def test_what_the_plot_needs_is_told_before_the_work(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = run(*arguments(data, tmp_path))
+    assert (code, 'matplotlib: pip install "ssic[eval]"' in err) == (2, True)
     assert not list(tmp_path.rglob("*.gz"))
 
 

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ssic.errors import InvalidInput, SsicError
+from ssic.errors import InvalidInput, MaskError, SsicError, UnknownGroup
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Recipe:
     Attributes:
         names: names of the labels of label maps.
         segment: NAME[:ARG] of a segmenter that makes the mask, with `keep`, `min_score` and `max_groups`.
-        group_quality: exceptions, by name or class; a picture without such a group ignores them.
+        group_quality: exceptions, by name, class or id; a picture without such a group ignores them.
         device: of the networks. It is not part of what makes a file another one.
     """
 
@@ -143,7 +143,10 @@ class Encoder:
             with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always", UserWarning)
                 record = self._encode(job, blank)
-        except (SsicError, OSError) as error:
+        except OSError as error:
+            about = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+            return replace(blank, error=about or type(error).__name__)
+        except SsicError as error:
             return replace(blank, error=str(error) or type(error).__name__)
         except Exception as error:  # a bug, but thousands of other pictures are waiting
             return replace(blank, error=f"unexpected {type(error).__name__}: {error}")
@@ -204,8 +207,14 @@ class Encoder:
                 job.labels, picture.size, self.recipe.names, rule=self.recipe.rule, drop_empty=True
             )
         if job.annotations is not None:
+            known = json.loads(job.annotations)
+            if (count := len(known["images"])) != 1:
+                what = "none" if count == 0 else f"{count} pictures"
+                raise MaskError(
+                    f"the COCO file has {what} with the file name {job.picture.name}: one is needed"
+                )
             return GroupMask.from_coco(
-                json.loads(job.annotations),
+                known,
                 picture.size,
                 file_name=job.picture.name,
                 group_by=self.recipe.group_by,
@@ -235,8 +244,14 @@ def _segmenter(spec: str) -> Segmenter:
 
 
 def _fitting(mask: GroupMask, wanted: Mapping[str, int]) -> dict[str | int, int]:
-    known = {*mask.names.values(), *mask.classes.values()}
-    return {name: quality for name, quality in wanted.items() if name in known}
+    found: dict[str | int, int] = {}
+    for name, quality in wanted.items():
+        try:
+            mask.resolve([name])
+        except UnknownGroup:
+            continue
+        found[name] = quality
+    return found
 
 
 def find_pictures(given: Sequence[str]) -> list[tuple[Path, Path]]:
@@ -262,7 +277,10 @@ def find_pictures(given: Sequence[str]) -> list[tuple[Path, Path]]:
                 f"no pictures in {item}: a folder ({', '.join(SUFFIXES)}) or a glob was expected"
             )
         found |= here
-    root = Path(os.path.commonpath([os.path.abspath(p.parent) for p in found]))
+    try:
+        root = Path(os.path.commonpath([os.path.abspath(p.parent) for p in found]))
+    except ValueError as error:  # Windows: there is no folder above two drives
+        raise InvalidInput("the pictures lie on different drives: encode those of each apart") from error
     targets = [(p, Path(os.path.abspath(p)).relative_to(root).with_suffix(".ssic")) for p in sorted(found)]
     count = Counter(target for _, target in targets)
     twice = [str(p) for p, target in targets if count[target] > 1]
@@ -377,8 +395,8 @@ def check_quality(quality: int) -> int:
 
 
 def as_line(record: Record) -> str:
-    """A record as it lies in the file."""
-    return json.dumps(asdict(record), ensure_ascii=False) + "\n"
+    """A record as it lies in the file. In ASCII: paths that are no UTF-8 are kept in escapes only."""
+    return json.dumps(asdict(record)) + "\n"
 
 
 def run_here(jobs: Iterable[Job], encoder: Encoder, workers: int) -> Iterator[Record]:

@@ -14,6 +14,7 @@ import typer
 
 from ssic.cli.encode import group_qualities
 from ssic.cli.files import split
+from ssic.cli.masks import MaskOptions
 from ssic.cli.terminal import FAILED_SOME, console, say, warn
 from ssic.errors import InvalidInput
 
@@ -70,9 +71,9 @@ def encode(
         int | None, typer.Option(help="The surest so many at most.", rich_help_panel=_MASK)
     ] = None,
     group_by: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="instance|class", help="A group per object or class.", rich_help_panel=_MASK),
-    ] = "instance",
+    ] = None,
     block_rule: Annotated[
         str | None,
         typer.Option(
@@ -107,11 +108,17 @@ def encode(
         raise InvalidInput(f"{' and '.join(chosen)} exclude each other: each makes the whole mask")
     if names is not None and masks is None:
         raise InvalidInput("--names is of use with --masks only")
-    if segment is None and (keep or min_score is not None or max_groups is not None):
-        raise InvalidInput("--keep, --min-score and --max-groups are of use with --segment only")
+    if masks is not None and not masks.is_dir():
+        raise InvalidInput(f"--masks {masks}: there is no such folder")
+    if group_by is not None and coco is None and segment is None:
+        raise InvalidInput("--group-by is of use with --coco or --segment only")
+    if block_rule is not None and not chosen:
+        raise InvalidInput("--block-rule is of use with --masks or --coco or --segment only")
+    # What is wrong with these would else be told once per picture.
+    MaskOptions(segment=segment, keep=keep, min_score=min_score, max_groups=max_groups).check()
     if engine not in ("local", "ray"):
         raise InvalidInput(f"--engine {engine}: local or ray was expected")
-    if group_by not in ("instance", "class") or block_rule not in (None, "most", "any"):
+    if group_by not in (None, "instance", "class") or block_rule not in (None, "most", "any"):
         raise InvalidInput("--group-by is instance or class, --block-rule most or any")
 
     from ssic import batch as work
@@ -123,7 +130,7 @@ def encode(
             str(name): work.check_quality(q) for name, q in (group_qualities(group_quality)).items()
         },
         rule=block_rule or ("any" if segment else "most"),  # type: ignore[arg-type]
-        group_by=group_by,  # type: ignore[arg-type]
+        group_by=group_by or "instance",  # type: ignore[arg-type]
         names=None if names is None else read_names(names),
         segment=segment,
         keep=split(keep),
@@ -134,9 +141,9 @@ def encode(
     )
     found = work.find_pictures(pictures)
     if segment is not None:
-        from ssic.segment import find_segmenter
+        from ssic.segment import check_classes, find_segmenter
 
-        find_segmenter(segment)  # what can't be loaded is told once, rather than once per picture
+        check_classes(find_segmenter(segment), recipe.keep)
     encoder = work.Encoder(recipe, recipe.identity(), output)
     output.mkdir(parents=True, exist_ok=True)
     jobs = work.find_jobs(found, work.read_records(output), masks=masks, coco=coco)

@@ -110,12 +110,14 @@ def encode(
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
         stage("finding the groups" if groups_from.segment else "reading the mask")
         groups = groups_from.maker()(loaded, picture.name)
-        if secret is not None:
-            _check_sealed_targets(groups, secret, group_targets)
         wanted = split(order)
         if groups_from.segment is not None:
             exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}
+            group_targets = {n: group_targets[n] for n in _found(groups, group_targets, "--group-target")}
             wanted = _found(groups, wanted or (), "--order")
+        if secret is not None:
+            _check_secret(groups, secret)
+            _check_sealed_targets(groups, secret, group_targets)
         stage("loading the model")
         rate: dict[str, Any] = {
             "quality": 60 if quality is None else quality,
@@ -191,8 +193,21 @@ def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name
     return found
 
 
+def _check_secret(groups: GroupMask, secret: list[str]) -> None:
+    """Refuses, before the work, to seal a group that is not there, also where a segmenter looked for it: whoever asks
+    for sealing must not get a file in clear because nothing was found.
+
+    Raises:
+        UnknownGroup: there is no such group.
+    """
+    try:
+        groups.resolve(secret)
+    except UnknownGroup as error:
+        raise UnknownGroup(f"--encrypt: {error}. Nothing is written, as it would be in clear") from error
+
+
 def group_qualities(given: list[str] | None) -> dict[str | int, int]:
-    """Qualities of groups, from the values of `--group-quality`."""
+    """Qualities of groups, from the values of `--group-quality`; checked, as they may be for groups not found."""
     exceptions: dict[str | int, int] = {}
     for item in split(given) or ():
         name, _, value = item.rpartition("=")
@@ -200,17 +215,24 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
             raise InvalidInput(
                 f"--group-quality {item}: a group and its quality were expected, as in person=85"
             )
+        if not 1 <= int(value) <= 100:
+            raise InvalidInput(f"--group-quality {item}: quality is an integer from 1 to 100")
         exceptions[name] = int(value)
     return exceptions
 
 
 def _group_targets(given: list[str] | None) -> dict[str | int, str]:
     targets: dict[str | int, str] = {}
+    if given is None:
+        return targets
+    from ssic.targets import Target
+
     for item in split(given) or ():
         name, _, target = item.rpartition("=")
         if not name or ":" not in target:
             raise InvalidInput(
                 f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
             )
+        Target.of(target)
         targets[name] = target
     return targets

@@ -114,16 +114,22 @@ def task(
         raise InvalidInput("--group-by is all, class or instance, --block-rule most or any")
     if out is None and work is None:
         raise InvalidInput("--out or --work must say where to keep what is measured: it takes long")
+    if not 0 <= min_score <= 1:
+        raise InvalidInput(f"--min-score {min_score}: scores are from 0 to 1")
     if fill == "transparent":
         raise InvalidInput("--fill transparent: a judge sees colours only")
     qualities = read_qualities(quality)
     conditions, of_peers = _conditions(where), _peer_qualities(peer_quality)
 
+    from ssic.eval.extras import optional
     from ssic.eval.task import TaskOptions, run_task
     from ssic.eval.task_data import Layout, read_dataset
     from ssic.eval.task_report import draw_task, task_notes, task_tables
     from ssic.eval.task_ways import DEFAULT_WAYS, QUALITIES, find_ways
 
+    optional("pycocotools")
+    if out is not None:
+        optional("matplotlib")  # now, rather than after hours of measuring
     options = TaskOptions(
         dataset=read_dataset(*coco, where=conditions, empty=with_empty, limit=pictures),
         task=task,  # type: ignore[arg-type]

@@ -45,6 +45,9 @@ class Reporting(TyperGroup):
     """The group of all commands: an error on purpose becomes one line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        # Names of files that are no text, or not in the terminal's alphabet, are shown in escapes, as on stderr.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             warnings.simplefilter("always", UserWarning)  # a group left out must not go unsaid

@@ -146,7 +146,8 @@ def segment(
         raise InvalidInput(f"the lowest score is {min_score}; scores are from 0 to 1")
     if not 1 <= max_groups <= MAX_OBJECTS:
         raise InvalidInput(f"at most {max_groups} groups; 1 to {MAX_OBJECTS} fit beside the background")
-    wanted = _wanted(segmenter, keep)
+    check_classes(segmenter, keep)
+    wanted = None if keep is None else set(keep)
     # Painted as they come, each pixel for the surest so far: one mask in memory, and their order does not matter.
     labels = np.zeros(rgb.shape[:2], np.int32)
     surest = np.zeros(rgb.shape[:2], np.float32)
@@ -190,17 +191,18 @@ def instances(segmenter: Segmenter, rgb: NDArray[np.uint8]) -> Iterator[Instance
             yield found if name == found.name else Instance(name, score, mask)
 
 
-def _wanted(segmenter: Segmenter, keep: Collection[str] | None) -> set[str] | None:
-    if keep is None:
-        return None
+def check_classes(segmenter: Segmenter, keep: Collection[str] | None) -> None:
+    """
+    Raises:
+        SegmenterError: a class in `keep` that the segmenter, if it knows its classes, does not have.
+    """
     classes: Collection[str] | None = getattr(segmenter, "classes", None)
-    for name in keep:
+    for name in keep or ():
         if classes is not None and name not in classes:
             close = difflib.get_close_matches(name, classes, n=1)
             hint = f'; did you mean "{close[0]}"?' if close else "."
             listed = ", ".join(sorted(classes)[:100]) + (", ..." if len(classes) > 100 else "")
             raise SegmenterError(f'the segmenter has no class "{name}"{hint} It has: {listed}')
-    return set(keep)
 
 
 def _objects(
