@@ -341,7 +341,8 @@ class Trainer:
                     sums[key] = sums.get(key, 0.0) + value
                 if self.step % 20 == 0:
                     n = self.step - last_step
-                    left = (now - begun) / used * (1 - used) / 60 if used > 0 else None
+                    spent = min(1.0, self._used(begun))
+                    left = (now - begun) / spent * (1 - spent) / 60 if spent > 0 else None
                     progress = Progress(
                         step=self.step,
                         samples=self.samples,
