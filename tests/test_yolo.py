@@ -236,7 +236,10 @@ def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 boxes = st.tuples(*[st.integers(-5, 20)] * 2, *[st.integers(1, 20)] * 2, st.integers(0, 2))
 
 
-@given(st.lists(boxes, max_size=25), st.sampled_from([0.2, 0.5, 0.7]), st.integers(1, 30))
+# No ratio of areas as small as these equals one of the thresholds: at a tie, rounding decides.
+@given(
+    st.lists(boxes, max_size=25), st.sampled_from([0.20123457, 0.50123457, 0.70123457]), st.integers(1, 30)
+)
 def test_what_nms_keeps_and_what_it_drops(found: list[tuple[int, ...]], iou: float, limit: int) -> None:
     corners = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in found], np.float32).reshape(-1, 4)
     classes = np.array([c for *_, c in found], np.int64)
