@@ -26,7 +26,7 @@ from ssic.errors import (
     ModelError,
 )
 from ssic.format import DecodeLimits, Segment
-from ssic.format.layout import default_order
+from ssic.format.layout import whole_order
 from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
 from ssic.mask import BLOCK, GroupMask, block_grid
 from ssic.model.config import QUALITIES
@@ -162,7 +162,7 @@ class Codec:
         groups: GroupMask,
         qualities: Mapping[int, int],
         substreams: Mapping[int, bytes],
-        order: Sequence[int] | None,
+        order: Sequence[int],
     ) -> bytes:
         """The file that holds these substreams, one for each group."""
         segments = [
@@ -320,13 +320,9 @@ def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int
     return result
 
 
-def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int] | None:
-    """All ids: those asked for, then the others as they would lie anyway. None if nothing was asked for."""
-    if first is None:
-        return None
-    chosen = mask.resolve(first)
-    others = [g for g in mask.groups if g not in chosen]
-    return chosen + [others[i] for i in default_order([mask.blocks(g) for g in others], others)]
+def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int]:
+    """All ids: those asked for, then the others as they would lie anyway."""
+    return whole_order({g: mask.blocks(g) for g in mask.groups}, mask.resolve(first or ()))
 
 
 def check_quality(quality: int) -> int:

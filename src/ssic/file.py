@@ -89,6 +89,16 @@ def _all_of(broken: Mapping[int, FormatError]) -> FormatError:
     return DamagedSegment(text, names) if names else type(errors[0])(text)
 
 
+def group_mask(head: Head) -> GroupMask:
+    """The groups that a head lists, with their blocks."""
+    return GroupMask(
+        head.mask,
+        {g.id: g.name for g in head.groups},
+        {g.id: g.class_name for g in head.groups if g.class_name is not None},
+        {g.id: g.score for g in head.groups if g.score is not None},
+    )
+
+
 class SsicFile:
     """An opened file. The head is read and checked at once, segments when they are needed; immutable.
 
@@ -127,7 +137,6 @@ class SsicFile:
         self.head: Head = container.read_head(data, limits)
         self._data = data
         self._model = model
-        self._limits = limits
         self._shown = self.head
         self._inner: dict[int, bytes] = {}
         self._faults: dict[int, FormatError] = {}
@@ -181,12 +190,7 @@ class SsicFile:
     @cached_property
     def mask(self) -> GroupMask:
         """Which group owns each block, with names, classes and scores."""
-        return GroupMask(
-            self._shown.mask,
-            {g.id: g.name for g in self.groups},
-            {g.id: g.class_name for g in self.groups if g.class_name is not None},
-            {g.id: g.score for g in self.groups if g.score is not None},
-        )
+        return group_mask(self._shown)
 
     def codec(self, *, device: str = "cpu", precision: Precision = "auto") -> Codec:
         """The codec that decodes this file.

@@ -21,9 +21,8 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
-from ssic.file import GroupNames
+from ssic.file import GroupNames, group_mask
 from ssic.format import Bytes, DecodeLimits, Head
-from ssic.mask import GroupMask
 
 
 def encrypt(
@@ -97,7 +96,8 @@ def decrypt(
         FormatError: the file is damaged or not whole.
     """
     keyring = Keyring(identity, limits, min_version=min_version)
-    return files.decrypt(data, keyring, _choose(groups), limits=limits)
+    choose = None if groups is None else _chooser(groups)
+    return files.decrypt(data, keyring, choose, limits=limits)
 
 
 def rewrap(
@@ -123,8 +123,9 @@ def rewrap(
     Raises:
         As `decrypt` and `encrypt`.
     """
-    wrapper = Wrapper(_list(recipients))
-    return files.rewrap(data, Keyring(identity, limits), wrapper, _choose(groups), keep=keep, limits=limits)
+    choose = None if groups is None else _chooser(groups)
+    keyring, wrapper = Keyring(identity, limits), Wrapper(_list(recipients))
+    return files.rewrap(data, keyring, wrapper, choose, keep=keep, limits=limits)
 
 
 def sign(data: Bytes, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
@@ -160,14 +161,5 @@ def _list(one_or_more: Any) -> list[Any]:
     return list(one_or_more) if isinstance(one_or_more, Iterable) else [one_or_more]
 
 
-def _choose(groups: GroupNames | None) -> Callable[[Head], Collection[int]] | None:
-    return None if groups is None else _chooser(groups)
-
-
 def _chooser(groups: GroupNames) -> Callable[[Head], Collection[int]]:
-    def choose(head: Head) -> Collection[int]:
-        names = {g.id: g.name for g in head.groups}
-        classes = {g.id: g.class_name for g in head.groups if g.class_name is not None}
-        return GroupMask(head.mask, names, classes).resolve(groups)
-
-    return choose
+    return lambda head: group_mask(head).resolve(groups)

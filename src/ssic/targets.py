@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -154,7 +154,7 @@ def encode_to(
     fixed: Mapping[int, int],
     target: Target | str | None,
     group_targets: Mapping[str | int, Target | str],
-    order: Sequence[int] | None,
+    order: Sequence[int],
     progress: Progress,
 ) -> Targeted:
     """Encode at the qualities that meet the targets.
@@ -162,7 +162,7 @@ def encode_to(
     Args:
         fixed: qualities that are given, by group id. Groups with a target of their own may be among them; without a
             `target` of the file all others must be.
-        order: of the segments, all ids; None for the default.
+        order: of the segments, all ids.
 
     Raises:
         InvalidInput: a target is none, or no group is left for that of the file.
@@ -245,7 +245,7 @@ class _File:
     codec: Codec
     picture: Picture
     groups: GroupMask
-    order: Sequence[int] | None
+    order: Sequence[int]
     trials: _Trials
     target: Target | None
 
@@ -294,17 +294,10 @@ class _File:
             because = ", the groups that have a quality or target of their own included" if given else ""
             raise _unreachable("the file", self.target, end, Target(self.target.kind, reached), because)
         state = {**given, **dict.fromkeys(free, quality)}
-        in_file = [g for g in self._in_file() if g in free]
+        in_file = [g for g in self.order if g in free]
         if psnr:
             return state if quality == 1 else accepted(reversed(in_file), state, -1, self._fits)
         return self._raised(state, in_file) if quality < QUALITIES else state
-
-    def _in_file(self) -> Iterable[int]:
-        from ssic.format.layout import default_order
-
-        ids = self.groups.groups
-        usual = default_order([self.groups.blocks(g) for g in ids], ids)
-        return self.order if self.order is not None else [ids[i] for i in usual]
 
     def _fits(self, qualities: Mapping[int, int]) -> bool:
         assert self.target is not None

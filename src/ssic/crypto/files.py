@@ -28,9 +28,9 @@ from ssic.crypto.sealed import (
 )
 from ssic.crypto.wrap import Keyring, Wrapper, suite_named, suite_of
 from ssic.errors import DamagedSegment, EncryptedSegment, InvalidInput
-from ssic.format.container import whole_segments, write_like
+from ssic.format.container import kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
-from ssic.format.layout import ABSENT, ICC, SEAL_BYTES, SIGNATURE, default_order
+from ssic.format.layout import ABSENT, SEAL_BYTES, whole_order
 from ssic.format.limits import DecodeLimits
 from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head, Segment
@@ -65,7 +65,7 @@ def encrypt(
     if not 0 <= version < 2**63:
         raise InvalidInput(f"the version {version} is not in 0 .. 2^63 - 1")
     seal = _seal(head, cipher)
-    chunks = {t: c for t, c in head.stored_chunks.items() if t == ICC or (metadata and t != SIGNATURE)}
+    chunks = kept_chunks(head, metadata=metadata)
     if hide == "nothing":
         for i in ids:
             group = replace(segments[i], encrypted=True)
@@ -110,8 +110,7 @@ def _seal(head: Head, cipher: str | None) -> bytes:
 
 
 def _is_default(head: Head) -> bool:
-    ids = [g.id for g in head.groups]
-    return [ids[i] for i in default_order([g.blocks for g in head.groups], ids)] == list(head.order)
+    return whole_order({g.id: g.blocks for g in head.groups}) == list(head.order)
 
 
 def _neutral_entry(head: Head, segments: dict[int, Segment]) -> Segment:
@@ -249,7 +248,7 @@ def decrypt(
         list(segments.values()),
         mask=mask if taken else None,
         order=_with_places(head, taken, parts, segments),
-        stored_chunks=_unsigned(head),
+        stored_chunks=kept_chunks(head, metadata=True),
         seal=head.seal,
     )
 
@@ -293,10 +292,6 @@ def _with_places(
     for place, group_id in sorted(places):
         order.insert(place, group_id)
     return list(dict.fromkeys(order))  # an entry stands where the first of its parts does
-
-
-def _unsigned(head: Head) -> dict[str, bytes]:
-    return {tag: chunk for tag, chunk in head.stored_chunks.items() if tag != SIGNATURE}
 
 
 def rewrap(
@@ -348,5 +343,9 @@ def rewrap(
     if not count:
         raise InvalidInput("none of the groups that were named is encrypted")
     return write_like(
-        head, list(segments.values()), order=head.order, stored_chunks=_unsigned(head), seal=head.seal
+        head,
+        list(segments.values()),
+        order=head.order,
+        stored_chunks=kept_chunks(head, metadata=True),
+        seal=head.seal,
     )

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 
 from ssic.crypto.keys import KEY_BYTES, SigningKey, VerifyKey
 from ssic.errors import BadKey, SignatureError
-from ssic.format.container import whole_segments, write_like
+from ssic.format.container import kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import CRC_BYTES, SIGNATURE
 from ssic.format.limits import DecodeLimits
@@ -60,10 +60,8 @@ def sign(data: Bytes, key: SigningKey, limits: DecodeLimits | None = None) -> by
     segments = list(whole_segments(data, head, head.order).values())
     hashes = b"".join(hashlib.sha256(segment.payload).digest() for segment in segments)
     body = bytes([_ED25519]) + key.verify_key.raw + hashes + bytes(_SIGNATURE_BYTES)
-    chunks = {tag: chunk for tag, chunk in head.stored_chunks.items() if tag != SIGNATURE}
-    out = bytearray(
-        write_like(head, segments, order=head.order, stored_chunks=chunks | {SIGNATURE: body}, seal=head.seal)
-    )
+    chunks = kept_chunks(head, metadata=True) | {SIGNATURE: body}
+    out = bytearray(write_like(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal))
     signed = read_head(bytes(out), limits)
     start, end = _span(signed)
     out[start : start + _SIGNATURE_BYTES] = key.key.sign(_CONTEXT + bytes(out[:end]))

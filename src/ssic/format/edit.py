@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ssic.errors import EncryptedSegment, InvalidInput, UnknownGroup
 from ssic.format.container import extract, kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
-from ssic.format.layout import default_order
+from ssic.format.layout import whole_order
 from ssic.format.limits import DecodeLimits
 from ssic.format.source import Bytes
 from ssic.format.types import Head, Segment
@@ -62,10 +62,7 @@ def reorder(
     """
     head = head or read_head(data, limits)
     _check_ids(head, first)
-    order = list(dict.fromkeys(first))
-    others = [entry for entry in head.groups if entry.id not in order]
-    ids = [entry.id for entry in others]
-    order += [ids[i] for i in default_order([entry.blocks for entry in others], ids)]
+    order = whole_order({entry.id: entry.blocks for entry in head.groups}, first)
     segments = whole_segments(data, head, head.order)
     same = order == list(head.order)
     return write_like(

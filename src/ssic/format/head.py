@@ -106,9 +106,6 @@ class _Cursor:
         self.offset += length
         return bytes(self._data[self.offset - length : self.offset])
 
-    def between(self, start: int, end: int) -> bytes:
-        return bytes(self._data[start:end])
-
     def byte(self, what: str) -> int:
         return self.take(1, what)[0]
 
@@ -184,7 +181,10 @@ def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
     chunks = {tag: _inflate(body, limits) if tag == ICC else body for tag, body in stored.items()}
     mask_at = cursor.offset
     ids = [entry.id for entry in table]
-    mask, blocks = _read_mask(cursor, flags, shape, ids)
+    coded_mask = flags >> STEP_SHIFT & 3, cursor.take(cursor.end - mask_at, "mask")
+    mask, blocks = _read_mask(coded_mask, mask_at, shape, [ABSENT, *ids] if flags & HAS_ABSENT else ids)
+    if flags & HAS_ABSENT:
+        del blocks[0]
 
     groups: list[GroupEntry] = list(table)
     offset = head_bytes = cursor.end + CRC_BYTES
@@ -202,11 +202,11 @@ def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
         mask=mask,
         chunks=MappingProxyType(chunks),
         head_bytes=head_bytes,
-        mask_bytes=cursor.end - mask_at,
+        mask_bytes=len(coded_mask[1]),
         file_bytes=offset,
         stored_chunks=MappingProxyType(stored),
         seal=seal,
-        coded_mask=(flags >> STEP_SHIFT & 3, bytes(cursor.between(mask_at, cursor.end))),
+        coded_mask=coded_mask,
     )
 
 
@@ -278,13 +278,11 @@ def _inflate(body: bytes, limits: DecodeLimits) -> bytes:
 
 
 def _read_mask(
-    cursor: _Cursor, flags: int, shape: tuple[int, int], ids: Sequence[int]
+    coded: tuple[int, bytes], at: int, shape: tuple[int, int], ids: Sequence[int]
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Block ids, and the blocks of each group."""
-    alphabet = np.array([ABSENT, *ids] if flags & HAS_ABSENT else ids, np.uint8)
-    step = flags >> STEP_SHIFT & 3
-    at = cursor.offset
-    data = cursor.take(cursor.end - at, "mask")
+    """Block ids, and how many blocks each of `ids` has; `coded`, step and bytes, lies at byte `at`."""
+    alphabet = np.array(ids, np.uint8)
+    step, data = coded
     if len(alphabet) > shape[0] * shape[1]:
         raise CorruptHead(f"byte {at}: {len(alphabet)} labels for {shape[0] * shape[1]} blocks")
     try:
@@ -296,4 +294,4 @@ def _read_mask(
         raise CorruptHead(f"byte {at}: no block of the mask has id {alphabet[blocks.index(0)]}")
     mask = alphabet[labels]
     mask.flags.writeable = False
-    return mask, blocks[1:] if flags & HAS_ABSENT else blocks
+    return mask, blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 MAGIC = b"\xf3sic"
 VERSION = 1
@@ -96,3 +96,14 @@ def default_order(blocks: Sequence[int], ids: Sequence[int]) -> list[int]:
     go by id, and id 0, by convention the background, is last.
     """
     return sorted(range(len(ids)), key=lambda i: (ids[i] == 0, blocks[i], ids[i]))
+
+
+def whole_order(blocks: Mapping[int, int], first: Iterable[int] = ()) -> list[int]:
+    """All ids in the order of their segments: `first`, then the others in the default order.
+
+    Args:
+        blocks: how many each group has, by id.
+    """
+    chosen = list(dict.fromkeys(first))
+    others = [i for i in blocks if i not in chosen]
+    return chosen + [others[place] for place in default_order([blocks[i] for i in others], others)]
