@@ -124,7 +124,7 @@ def rewrap(
         As `decrypt` and `encrypt`.
     """
     choose = None if groups is None else _chooser(groups)
-    keyring, wrapper = Keyring(identity, limits), Wrapper(_list(recipients))
+    wrapper, keyring = Wrapper(_list(recipients)), Keyring(identity, limits)
     return files.rewrap(data, keyring, wrapper, choose, keep=keep, limits=limits)
 
 

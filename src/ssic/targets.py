@@ -191,10 +191,19 @@ def encode_to(
     )
 
 
-def _search(target: Target) -> Search:
+def _search(target: Target, pixels: int) -> Search:
+    """For a target of something with so many pixels."""
+    wanted = _on_course(target, target.value, pixels)
     if target.kind == "psnr":
-        return Search(target.value, usual_psnr, inclusive=False)
-    return Search(math.log2(target.value), usual_rate)
+        return Search(wanted, usual_psnr, inclusive=False)
+    return Search(wanted, usual_rate)
+
+
+def _on_course(target: Target, value: float, pixels: int) -> float:
+    """A value in the target's unit as the search takes it: dB, or log2 of bits per pixel."""
+    if target.kind == "psnr":
+        return value
+    return math.log2(max(8 * value / pixels if target.kind == "bytes" else value, 1e-9))
 
 
 def _group_value(trials: _Trials, group: int, target: Target, quality: int) -> float:
@@ -206,19 +215,14 @@ def _group_value(trials: _Trials, group: int, target: Target, quality: int) -> f
 
 def _of_groups(trials: _Trials, groups: GroupMask, wanted: Mapping[int, Target]) -> dict[int, int]:
     """Qualities that meet the targets of groups; all groups take each step together."""
-    searches: dict[int, Search] = {}
-    for g, target in wanted.items():
-        pixels = trials.pixels[g]
-        rate = Target("bpp", 8 * target.value / pixels) if target.kind == "bytes" else target
-        searches[g] = _search(rate)
+    searches = {g: _search(target, trials.pixels[g]) for g, target in wanted.items()}
     while asked := {g: q for g, s in searches.items() if (q := s.next()) is not None}:
         for errors in (False, True):
             part = {g: q for g, q in asked.items() if (wanted[g].kind == "psnr") == errors}
             trials.run(part, errors)
         for g, q in asked.items():
-            kind = wanted[g].kind
-            value = _group_value(trials, g, Target("psnr" if kind == "psnr" else "bpp", 1), q)
-            searches[g].add(q, value if kind == "psnr" else math.log2(max(value, 1e-9)))
+            value = _group_value(trials, g, wanted[g], q)
+            searches[g].add(q, _on_course(wanted[g], value, trials.pixels[g]))
     found = {}
     for g, target in wanted.items():
         quality = searches[g].lower + (target.kind == "psnr")
@@ -274,19 +278,12 @@ class _File:
         """
         assert self.target is not None
         psnr = self.target.kind == "psnr"
-        rate = (
-            Target("bpp", 8 * self.target.value / self._area) if self.target.kind == "bytes" else self.target
-        )
-        search = _search(rate)
+        search = _search(self.target, self._area)
         self.trials.run(given, psnr)
         while (quality := search.next()) is not None:
             state = {**given, **dict.fromkeys(free, quality)}
             self.trials.run(state, psnr)
-            value = self.value(state)
-            search.add(
-                quality,
-                value if psnr else math.log2(value if rate is self.target else 8 * value / self._area),
-            )
+            search.add(quality, _on_course(self.target, self.value(state), self._area))
         quality = search.lower + psnr
         if not 1 <= quality <= QUALITIES:
             end = 1 if quality < 1 else QUALITIES
