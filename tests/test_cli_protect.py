@@ -282,10 +282,12 @@ def test_nothing_heavy_is_imported_in_vain(inputs: Path, keys: Path, line: str, 
 
 
 def test_clear_files_need_no_cryptography(inputs: Path) -> None:
-    report = REPORT.replace('"torch", "numpy"', '"cryptography"')
+    report = REPORT.replace('("torch", "numpy")', '("cryptography",)')
+    assert report != REPORT
     for line in (
         ["info", "photo.ssic"],
         ["--help"],
+        ["info", "photo.ssic", "--no-check"],
         ["extract", "photo.ssic", "--groups", "dog", "-o", "/dev/null"],
     ):
         done = command(*line, code=report, cwd=inputs, check=True)

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -17,7 +17,7 @@ from ssic.errors import BadKey, InvalidInput
 
 if TYPE_CHECKING:
     from ssic.crypto import Passphrase, SigningKey, VerifyKey
-    from ssic.crypto.keys import AnyKey
+    from ssic.crypto.keys import AnyKey, PrivateKey
     from ssic.crypto.wrap import Key, Lock
 
 K = TypeVar("K", bound="AnyKey")
@@ -79,11 +79,7 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
 
     found: list[Lock] = []
     for word in recipients or ():
-        for key in _public(word, (Recipient, Identity)):
-            if isinstance(key, Identity):
-                found.append(key.recipient)
-            elif isinstance(key, Recipient):
-                found.append(key)
+        found += _public(word, Recipient, Identity)
     if ask or file is not None:
         found.append(_passphrase(file, confirm=True))
     if not found:
@@ -93,11 +89,12 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
 
 def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Key] | None:
     """What to open with; None if nothing was given. A passphrase in the environment is tried unasked."""
-    from ssic.crypto import Identity
-
     found: list[Key] = []
-    for path in identities or ():
-        found += _secrets(path, Identity)
+    if identities:
+        from ssic.crypto import Identity
+
+        for path in identities:
+            found += _secrets(path, Identity)
     if ask or file is not None or os.environ.get(ENVIRONMENT):
         found.append(_passphrase(file, confirm=False))
     return found or None
@@ -112,27 +109,22 @@ def signing_key(path: Path) -> SigningKey:
 
 def verify_keys(words: list[str] | None) -> list[VerifyKey] | None:
     """Verification keys from words or files; None if none were given."""
-    from ssic.crypto import SigningKey, VerifyKey
-
     if not words:
         return None
-    found: list[VerifyKey] = []
-    for word in words:
-        for key in _public(word, (VerifyKey, SigningKey)):
-            if isinstance(key, SigningKey):
-                found.append(key.verify_key)
-            elif isinstance(key, VerifyKey):
-                found.append(key)
-    return found
+    from ssic.crypto import SigningKey, VerifyKey
+
+    return [key for word in words for key in _public(word, VerifyKey, SigningKey)]
 
 
-def _public(word: str, kinds: tuple[type[K], ...]) -> list[K]:
+def _public(word: str, kind: type[K], private: type[PrivateKey]) -> list[K]:
     """The key that `word` is, or those in the file that it names. A private key in a file stands for its public one."""
     from ssic.crypto.keys import KINDS
 
-    kind = next((k for k in KINDS if word.strip().startswith(k.PREFIX)), None)
     _check_not_secret(word)
-    return _keys_in(Path(word), kinds) if kind is None else [kinds[0].parse(word)]
+    if any(word.strip().startswith(known.PREFIX) for known in KINDS):
+        return [kind.parse(word)]
+    keys = _keys_in(Path(word), (kind, private))
+    return [cast(K, key.public if isinstance(key, private) else key) for key in keys]
 
 
 def _check_not_secret(word: str) -> None:

@@ -91,7 +91,7 @@ class _PublicKey(AnyKey):
         return self._raw
 
 
-class _PrivateKey(AnyKey):
+class PrivateKey(AnyKey):
     """Shows itself in no string: `secret` says it on purpose."""
 
     SECRET = True
@@ -123,7 +123,7 @@ class Recipient(_PublicKey):
         return X25519PublicKey.from_public_bytes(self._raw)
 
 
-class Identity(_PrivateKey):
+class Identity(PrivateKey):
     """An X25519 private key, which opens what was sealed to its recipient."""
 
     PREFIX, KIND = "SSICSECRET1-", "an identity (private key)"
@@ -154,7 +154,7 @@ class VerifyKey(_PublicKey):
         return Ed25519PublicKey.from_public_bytes(self._raw)
 
 
-class SigningKey(_PrivateKey):
+class SigningKey(PrivateKey):
     """An Ed25519 private key, which signs files."""
 
     PREFIX, KIND = "SSICSIGN1-", "a signing key (private)"
