@@ -13,16 +13,15 @@ from ssic.cli.files import (
     check_output,
     check_stdin,
     is_pipe,
+    named,
     naming,
     open_ssic,
     read,
-    split,
     warn_unsigned,
     write,
 )
-from ssic.cli.inspect import FILE, Output
+from ssic.cli.inspect import Input, Output
 from ssic.cli.terminal import progress, say
-from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
@@ -35,7 +34,7 @@ Device = Annotated[str, typer.Option(help="Where the networks run, as torch name
 
 
 def replace(
-    file: Annotated[str, FILE],
+    file: Input,
     group: Annotated[
         list[str],
         typer.Option(metavar="NAME,...", help="What to replace: names, classes or ids; repeatable."),
@@ -49,9 +48,7 @@ def replace(
     device: Device = "cpu",
 ) -> None:
     """Put pixels of another picture in the place of some groups; the bytes of the others are unchanged."""
-    wanted = split(group)
-    if wanted is None:
-        raise InvalidInput("--group is empty; name at least one group")
+    wanted = named("--group", group)
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
         assert loaded is not None
@@ -61,7 +58,7 @@ def replace(
 
 
 def set_quality(
-    file: Annotated[str, FILE],
+    file: Input,
     group_quality: Annotated[
         list[str], typer.Option(metavar="NAME=QUALITY,...", help="New qualities of groups; repeatable.")
     ],

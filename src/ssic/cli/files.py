@@ -147,6 +147,14 @@ def _os_error(number: int, name: str) -> OSError:
     return OSError(number, os.strerror(number), name)
 
 
+def named(option: str, lists: list[str]) -> list[str]:
+    """What `split` gives, of an option that must name a group (else `InvalidInput`)."""
+    items = split(lists)
+    if items is None:
+        raise InvalidInput(f"{option} is empty; name at least one group")
+    return items
+
+
 def split(lists: list[str] | None) -> list[str] | None:
     """Items of a repeatable option whose values are comma-separated lists; None if it was not given.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.files import check_output, check_stdin, naming, open_ssic, say_file, shown, split, write
+from ssic.cli.files import check_output, check_stdin, named, naming, open_ssic, say_file, shown, split, write
 from ssic.cli.keys import Trust, verify_keys
 from ssic.cli.terminal import DAMAGED, progress, say, show_file, warn
 from ssic.errors import InvalidInput
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from ssic.file import SsicFile
     from ssic.format import Bytes
 
+Input = Annotated[str, typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
 
 
-FILE = typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")
-
-
 def info(
-    file: Annotated[str, FILE],
+    file: Input,
     trust: Trust = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     check: Annotated[
@@ -114,7 +112,7 @@ def _preview(opened: SsicFile, file: str, output: Path) -> None:
 
 
 def extract(
-    file: Annotated[str, FILE],
+    file: Input,
     groups: Annotated[list[str], typer.Option(metavar="NAME,...", help="Names, classes or ids; repeatable.")],
     output: Output,
 ) -> None:
@@ -123,7 +121,7 @@ def extract(
 
 
 def drop(
-    file: Annotated[str, FILE],
+    file: Input,
     groups: Annotated[list[str], typer.Option(metavar="NAME,...", help="Names, classes or ids; repeatable.")],
     output: Output,
 ) -> None:
@@ -132,7 +130,7 @@ def drop(
 
 
 def reorder(
-    file: Annotated[str, FILE],
+    file: Input,
     order: Annotated[
         list[str],
         typer.Option(metavar="NAME,...", help="Groups that shall lie first, in this order; repeatable."),
@@ -146,9 +144,7 @@ def reorder(
 def _rewrite(
     file: str, output: Path, option: str, groups: list[str], change: Callable[[SsicFile, list[str]], bytes]
 ) -> None:
-    wanted = split(groups)
-    if wanted is None:
-        raise InvalidInput(f"{option} is empty; name at least one group")
+    wanted = named(option, groups)
     check_output(output, (), as_json=False)
     opened, _ = open_ssic(file)
     with naming(file):

@@ -13,6 +13,7 @@ from ssic.cli.files import (
     check_output,
     check_stdin,
     is_pipe,
+    named,
     naming,
     open_ssic,
     say_file,
@@ -20,6 +21,7 @@ from ssic.cli.files import (
     split,
     write,
 )
+from ssic.cli.inspect import Input, Output
 from ssic.cli.keys import (
     AskPassphrase,
     Identities,
@@ -34,8 +36,6 @@ from ssic.cli.keys import (
 from ssic.cli.terminal import say, warn
 from ssic.errors import InvalidInput
 
-Input = Annotated[str, typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
 Opened = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,9 +110,7 @@ def encrypt(
     ] = None,
 ) -> None:
     """Seal groups: only the recipients can decode them. The others stay as they are."""
-    wanted = split(groups)
-    if wanted is None:
-        raise InvalidInput("--groups is empty; name at least one group")
+    wanted = named("--groups", groups)
     _check(output, file, *(recipient or ()), passphrase_file)
     keys = locks(recipient, passphrase, passphrase_file)
     opened, data = open_ssic(file)
