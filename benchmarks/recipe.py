@@ -126,7 +126,8 @@ def complexity(config: ModelConfig) -> float:
     """kMAC per pixel of both transforms."""
     network, side = Network(config).eval(), 16
     plan = make_plan(torch.zeros(side, side, dtype=torch.uint8).numpy())
-    tensors = PlanTensors.of(plan, torch.full((side**2,), 50), torch.full((len(plan.pair_group),), 50))
+    blocks, pairs = torch.full((side**2,), 50), torch.full((len(plan.pair_group),), 50)
+    tensors = PlanTensors.of(plan, blocks, pairs, local=config.local)
     m = config.latent_channels
     q, fine, coarse = tensors.quality, tensors.fine, tensors.coarse
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -158,7 +159,6 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     before, cpu = time.monotonic(), time.process_time()
     start.run()
     seconds, cpu = time.monotonic() - before, time.process_time() - cpu
-    start.network.eval()
     facts = start.validate()
     return {
         "variant": name,

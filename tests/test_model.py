@@ -45,7 +45,10 @@ def random_network(config: ModelConfig = TINY) -> Network:
 def tensors(mask: np.ndarray, quality: int = 50) -> PlanTensors:
     plan = make_plan(mask)
     return PlanTensors.of(
-        plan, torch.full((len(plan),), quality), torch.full((len(plan.pair_group),), quality)
+        plan,
+        torch.full((len(plan),), quality),
+        torch.full((len(plan.pair_group),), quality),
+        local=TINY.local,
     )
 
 

@@ -33,7 +33,6 @@ class ModelConfig:
         widths: channels at 1/8 and at 1/16 of the picture.
         depths: GI Swin blocks at 1/8 and at 1/16, in each of analysis and synthesis.
         head_width: channels per attention head.
-        local: mix each token with its neighbours of the same group by a depthwise 3x3 convolution, before attention.
         mlp_ratio: hidden width of a block's MLP over its width.
         slices: channels of the latent `y` in each of the slices that are coded one after another.
         hyper_channels: channels of the hyper-latent `z`.
@@ -42,6 +41,7 @@ class ModelConfig:
         anchors: knots of the piecewise linear functions of quality (gains, embeddings).
         lambda_range: rate-distortion trade-off at quality 1 and 100, in bits per pixel per unit of mean squared
             error on the 0..255 scale; log-linear between.
+        local: mix each token with its neighbours of the same group by a depthwise 3x3 convolution, before attention.
     """
 
     name: str = "small"

@@ -29,10 +29,11 @@ WindowIndex = tuple[Tensor, Tensor, Tensor]
 
 
 class LevelIndex(NamedTuple):
-    """Who sees whom at one resolution: plain and shifted windows, and `neighbours` [N, 8] (N for none)."""
+    """Who sees whom at one resolution: plain and shifted windows, and, for networks that mix them, `neighbours` [N, 8]
+    (N for none)."""
 
     windows: Sequence[WindowIndex]
-    neighbours: Tensor
+    neighbours: Tensor | None
 
 
 class _IntoWindows(torch.autograd.Function):
@@ -209,10 +210,11 @@ class GISwinBlock(nn.Module):
         """[N, width] -> [N, width]."""
         return self.down(F.gelu(self.up(self.norm2(x))))
 
-    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor) -> Tensor:
+    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
         """[N, width] -> [N, width]."""
         gather, key, scatter = windows
         if self.local is not None:
+            assert neighbours is not None, "the plan was made for a network without local mixing"
             x = x + _Depthwise.apply(x, self.local.to(x.dtype), neighbours)
         qkv = self.project(x) if self.training else by_piece(self.project, x)
         q, k, v = self.split(_IntoWindows.apply(qkv, gather, scatter))

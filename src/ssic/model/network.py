@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.model.config import QUALITIES, ModelConfig
 from ssic.model.entropy_model import BlockIndex, EntropyModel, bits
-from ssic.model.layers import LevelIndex
+from ssic.model.layers import LevelIndex, WindowIndex
 from ssic.model.transform import Analysis, Synthesis
 from ssic.plan import Plan, Windows
 
@@ -28,15 +27,26 @@ class PlanTensors:
 
     @classmethod
     def of(
-        cls, plan: Plan, quality: Tensor, pair_quality: Tensor, device: torch.device | str = "cpu"
+        cls,
+        plan: Plan,
+        quality: Tensor,
+        pair_quality: Tensor,
+        device: torch.device | str = "cpu",
+        *,
+        local: bool = False,
     ) -> PlanTensors:
-        """quality [N] and pair_quality [P]: int64, 1 to 100."""
+        """
+        Args:
+            quality: [N] int64, 1 to 100.
+            pair_quality: [P] int64, 1 to 100.
+            local: find the neighbours that a network of `ModelConfig.local` mixes.
+        """
 
         def put(array: Tensor | NDArray[Any]) -> Tensor:
             return torch.as_tensor(array).to(device, non_blocking=True)
 
-        def level(pair: tuple[Windows, Windows], neighbours: NDArray[np.int64]) -> LevelIndex:
-            return LevelIndex([(put(w.gather), put(w.key), put(w.scatter)) for w in pair], put(neighbours))
+        def windows(pair: tuple[Windows, Windows]) -> list[WindowIndex]:
+            return [(put(w.gather), put(w.key), put(w.scatter)) for w in pair]
 
         index = BlockIndex(
             pair=put(plan.pair),
@@ -46,9 +56,9 @@ class PlanTensors:
             neighbours=put(plan.neighbours),
             earlier=put(plan.earlier),
         )
-        return cls(
-            put(quality), index, level(plan.fine, plan.fine_neighbours), level(plan.coarse, plan.neighbours)
-        )
+        fine = LevelIndex(windows(plan.fine), put(plan.fine_neighbours) if local else None)
+        coarse = LevelIndex(windows(plan.coarse), index.neighbours if local else None)
+        return cls(put(quality), index, fine, coarse)
 
 
 @dataclass(frozen=True)

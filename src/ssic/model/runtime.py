@@ -80,7 +80,13 @@ class Transforms:
 
     def _plan(self, plan: Plan, quality: Mapping[int, int]) -> PlanTensors:
         of_blocks, of_pairs = plan.of_blocks(quality), plan.of_pairs(quality)
-        return PlanTensors.of(plan, torch.from_numpy(of_blocks), torch.from_numpy(of_pairs), self.device)
+        return PlanTensors.of(
+            plan,
+            torch.from_numpy(of_blocks),
+            torch.from_numpy(of_pairs),
+            self.device,
+            local=self.network.config.local,
+        )
 
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)

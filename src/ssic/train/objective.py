@@ -71,7 +71,11 @@ def validate(
     for q in VALIDATION_QUALITIES:
         bpp, psnr, loss = [], [], []
         tensors = PlanTensors.of(
-            plan, torch.full((len(plan),), q), torch.full((len(plan.pair_group),), q), device
+            plan,
+            torch.full((len(plan),), q),
+            torch.full((len(plan.pair_group),), q),
+            device,
+            local=network.config.local,
         )
         for picture in pictures:
             top, left = (picture.shape[0] - crop) // 2, (picture.shape[1] - crop) // 2

@@ -260,7 +260,9 @@ class Trainer:
 
     def _prepare(self, step: int) -> tuple[Tensor, PlanTensors]:
         batch = self.pictures.batch(self.options.seed, step, self.options.batch, self.ranks.rank)
-        plan = PlanTensors.of(batch.plan, batch.quality, batch.pair_quality, self.device)
+        plan = PlanTensors.of(
+            batch.plan, batch.quality, batch.pair_quality, self.device, local=self.config.local
+        )
         return batch.x.to(self.device, non_blocking=True).float() / 255 - 0.5, plan
 
     def _batches(self) -> Iterator[tuple[Tensor, PlanTensors]]:
@@ -356,8 +358,8 @@ class Trainer:
                     )
                     if self.ranks.rank == 0:
                         log.write(json.dumps(asdict(progress)) + "\n")
-                    if self.report and self.ranks.rank == 0:
-                        self.report(progress)
+                        if self.report:
+                            self.report(progress)
                     sums, last_step, last_logged = {}, self.step, now
                 if now - last_saved > 60 * options.checkpoint_minutes:
                     self.save()
