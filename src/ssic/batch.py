@@ -354,8 +354,7 @@ def read_records(folder: Path) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for line in lines:
         try:
-            given = json.loads(line)
-            record = Record(**given | {key: tuple(given[key]) for key in ("matched", "notes")})
+            record = from_line(line)
         except (ValueError, TypeError, KeyError):
             continue  # what isn't known to be done is done again
         if record.status == "encoded":
@@ -384,19 +383,15 @@ def default_workers() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
 
 
-def check_quality(quality: int) -> int:
-    """
-    Raises:
-        InvalidInput: not from 1 to 100. Told before the first picture, rather than once per picture.
-    """
-    if not 1 <= quality <= 100:
-        raise InvalidInput(f"quality is an integer from 1 to 100, not {quality}")
-    return quality
-
-
 def as_line(record: Record) -> str:
     """A record as it lies in the file. In ASCII: paths that are no UTF-8 are kept in escapes only."""
     return json.dumps(asdict(record)) + "\n"
+
+
+def from_line(line: str) -> Record:
+    """Inverse of `as_line`; ValueError, TypeError or KeyError if the line is none."""
+    given = json.loads(line)
+    return Record(**given | {key: tuple(given[key]) for key in ("matched", "notes")})
 
 
 def run_here(jobs: Iterable[Job], encoder: Encoder, workers: int) -> Iterator[Record]:
@@ -506,5 +501,4 @@ def run_on_ray(jobs: Iterable[Job], encoder: Encoder, workers: int | None) -> It
         options["num_gpus"] = 1
     blocks = max(1, min(len(rows), 4 * (workers or 64)))
     for row in ray.data.from_items(rows, override_num_blocks=blocks).map(encode, **options).iter_rows():
-        given = json.loads(row["record"])
-        yield Record(**given | {key: tuple(given[key]) for key in ("matched", "notes")})
+        yield from_line(row["record"])

@@ -122,13 +122,12 @@ def encode(
         raise InvalidInput("--group-by is instance or class, --block-rule most or any")
 
     from ssic import batch as work
+    from ssic.codec import check_quality
     from ssic.sources import read_names
 
     recipe = work.Recipe(
-        quality=work.check_quality(quality),
-        group_quality={
-            str(name): work.check_quality(q) for name, q in (group_qualities(group_quality)).items()
-        },
+        quality=check_quality(quality),  # here, rather than once per picture
+        group_quality={str(name): q for name, q in group_qualities(group_quality).items()},
         rule=block_rule or ("any" if segment else "most"),  # type: ignore[arg-type]
         group_by=group_by or "instance",  # type: ignore[arg-type]
         names=None if names is None else read_names(names),
