@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
+
+from ssic.cli import main
 
 settings.register_profile("ssic", deadline=None)  # two cores, often busy: time is no property of the code
 settings.load_profile("ssic")
@@ -43,3 +48,28 @@ def blob_mask(seed: int, rows: int, columns: int, groups: int) -> NDArray[np.uin
 def picture() -> NDArray[np.uint8]:
     """[90, 130, 3]: no side a multiple of 16."""
     return natural_picture(1, 90, 130)
+
+
+class Result(NamedTuple):
+    """What a command ended with, and printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line of ssic in this process."""
+
+    def run(*args: object) -> Result:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(a) for a in args])
+        code = end.value.code
+        return Result(int(code or 0), *capsys.readouterr())
+
+    return run

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import typer.main
 from PIL import Image
 
 import ssic
-from conftest import blob_mask, natural_picture
+from conftest import Run, blob_mask, natural_picture
 from ssic.batch import (
     RECORDS,
     Encoder,
@@ -32,21 +31,8 @@ from ssic.batch import (
     run_here,
     run_on_ray,
 )
-from ssic.cli import app, main
+from ssic.cli import app
 from ssic.errors import InvalidInput
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in args])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import shlex
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,8 @@ import typer.main
 from PIL import Image, ImageCms
 
 import ssic
-from ssic.cli import app, main
+from conftest import Run
+from ssic.cli import app
 from ssic.cli.terminal import EXIT_CODES
 
 INFO_KEYS = [
@@ -38,27 +38,6 @@ GROUP_KEYS = ["id", "name", "class", "score", "quality", "blocks", "offset", "by
 SIZE = (96, 64)
 SOURCE = str(Path(ssic.__file__).parents[1])
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> Result:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in args])
-        code = end.value.code
-        return Result(int(code or 0), *capsys.readouterr())
-
-    return run
 
 
 def command(*args: object, code: str = "from ssic.cli import main; main()", **options: Any) -> Any:

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 import ssic
+from conftest import Run
 from ssic.crypto import wrap
-from test_cli import REPORT, Run, command, inputs, run
+from test_cli import REPORT, command, inputs
 
-__all__ = ["inputs", "run"]  # fixtures
+__all__ = ["inputs"]  # a fixture
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from PIL import Image
 
 import ssic
 import ssic.format as fmt
-from conftest import blob_mask, natural_picture
-from ssic.cli import main
+from conftest import Run, blob_mask, natural_picture
 from ssic.edit import OtherProfile
 from ssic.errors import DamagedSegment, EncryptedSegment, ImageError, InvalidInput, UnknownGroup
 from ssic.format import EXIF, Recoded, Segment, read_head, read_segment, write_file
@@ -254,15 +253,8 @@ def test_replace_drops_what_may_show_the_old_content() -> None:
 # -- commands ----------------------------------------------------------------------------------------------
 
 
-def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in args])
-    return int(end.value.code or 0), *capsys.readouterr()
-
-
 def test_commands(
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
     scene: tuple[NDArray[np.uint8], NDArray[np.uint8], bytes],
     tmp_path: Path,
 ) -> None:
@@ -280,7 +272,7 @@ def test_commands(
     }
     for line, expected in lines.items():
         name, *options = line.split()
-        code, said, err = run(capsys, name, file, *options, "-o", out)
+        code, said, err = run(name, file, *options, "-o", out)
         assert (code, err) == (0, ""), line
         assert out.read_bytes() == expected, line
         assert said.startswith(f"{out}: {len(expected):,} bytes")
@@ -296,9 +288,9 @@ def test_commands(
         (f"replace --group 1 --with {tmp_path}/none.png", 6, "none.png"),
     ):
         name, *options = line.split()
-        found, _, err = run(capsys, name, file, *options, "-o", tmp_path / "none.ssic")
+        found, _, err = run(name, file, *options, "-o", tmp_path / "none.ssic")
         assert found == code, line
         assert text in err, line
         assert not (tmp_path / "none.ssic").exists()
-    assert run(capsys, "drop", file, "--groups", "1", "-o", file)[0] == 0  # read before it is written
+    assert run("drop", file, "--groups", "1", "-o", file)[0] == 0  # read before it is written
     assert file.read_bytes() == opened.drop(1)

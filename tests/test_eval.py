@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import typer.main
 from PIL import Image, features
 
 import ssic
-from conftest import blob_mask, natural_picture
-from ssic.cli import app, main
+from conftest import Run, blob_mask, natural_picture
+from ssic.cli import app
 from ssic.errors import InvalidInput
 from ssic.eval.metrics import bd_rate, decibels, ms_ssim, psnr
 from ssic.eval.peers import PEERS, find_peers, read_curves
@@ -31,19 +30,6 @@ POINT = {
 }
 PEER_POINT = POINT - {"head_bytes", "mask_bytes", "z_bytes", "y_bytes"}
 CURVE = [(0.1, 28.0), (0.25, 31.0), (0.5, 34.0), (0.9, 37.0), (1.6, 40.0)]
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in args])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import ssic
 import ssic.format as fmt
+from conftest import Run
 from loopback import Loopback, serving
 from ssic.cli import main
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, NotAnSsicFile, TruncatedFile
@@ -372,27 +373,18 @@ def test_joined_reads_cover_what_is_asked_and_little_more(
 # -- commands ----------------------------------------------------------------------------------------------
 
 
-def run(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        main([str(a) for a in args])
-    return int(end.value.code or 0), *capsys.readouterr()
-
-
-def test_commands_take_urls(
-    capsys: pytest.CaptureFixture[str], server: Loopback, real: bytes, tmp_path: Path
-) -> None:
+def test_commands_take_urls(run: Run, server: Loopback, real: bytes, tmp_path: Path) -> None:
     server.files["real.ssic"] = real
     url, target = server.url("real.ssic"), tmp_path / "out"
     whole = ssic.SsicFile(real)
-    code, out, err = run(capsys, "info", url, "--json")
+    code, out, err = run("info", url, "--json")
     assert (code, err) == (0, "")
     facts = json.loads(out)
     assert facts == whole.info()
     assert server.sent == facts["transfer"]["head"] < len(real)
-    assert "not read" in run(capsys, "info", url)[1]
-    assert "intact" in run(capsys, "info", url, "--check")[1]
-    asked = json.loads(run(capsys, "info", url, "--json", "--groups", "0,1")[1])["transfer"]
+    assert "not read" in run("info", url)[1]
+    assert "intact" in run("info", url, "--check")[1]
+    asked = json.loads(run("info", url, "--json", "--groups", "0,1")[1])["transfer"]
     assert asked["asked"] == asked["all"] == len(real) - FIRST_BYTES
 
     for line, expected in (
@@ -401,26 +393,24 @@ def test_commands_take_urls(
         (["reorder", url, "--order", "0"], whole.reorder(0)),
         (["merge", url], real),
     ):
-        assert run(capsys, *line, "-o", target)[0] == 0
+        assert run(*line, "-o", target)[0] == 0
         assert target.read_bytes() == expected
-    assert run(capsys, "decode", url, "-o", tmp_path / "p.png", "--groups", "1")[0] == 0
+    assert run("decode", url, "-o", tmp_path / "p.png", "--groups", "1")[0] == 0
 
-    code, _, err = run(capsys, "info", server.url("none.ssic"))
+    code, _, err = run("info", server.url("none.ssic"))
     assert (code, err) == (6, f"ssic: error: {server.url('none.ssic')}: the server answers 404 Not Found\n")
     server.files["page"] = b"<html>"
-    code, _, err = run(capsys, "info", server.url("page"))
+    code, _, err = run("info", server.url("page"))
     assert code == 4
     assert err.startswith(f"ssic: error: {server.url('page')}: this is not an ssic file")
     server.mode = "ignores ranges"
-    code, _, err = run(capsys, "info", url)
+    code, _, err = run("info", url)
     assert code == 0
     assert err.startswith("ssic: warning: ")
     assert "whole files only" in err
 
 
-def test_partial_files(
-    capsys: pytest.CaptureFixture[str], server: Loopback, real: bytes, tmp_path: Path
-) -> None:
+def test_partial_files(run: Run, server: Loopback, real: bytes, tmp_path: Path) -> None:
     first = min(ssic.SsicFile(real).groups, key=lambda g: g.offset)
     end = first.offset + first.length
     (tmp_path / "cut.ssic").write_bytes(real[:end])
@@ -431,7 +421,7 @@ def test_partial_files(
         ["decode", tmp_path / "cut.ssic"],
         ["decode", server.url("real.ssic"), "--prefix", end],
     ):
-        code, _, err = run(capsys, *line, "-o", tmp_path / "p.png")
+        code, _, err = run(*line, "-o", tmp_path / "p.png")
         assert code == 3
         assert ("missing" if len(line) > 2 else "damaged") in err
         assert "background" in err
@@ -439,9 +429,9 @@ def test_partial_files(
     assert pictures[0] == pictures[1] == pictures[2]
     assert server.sent == end
     line = ["decode", tmp_path / "cut.ssic", "--partial", "-o", tmp_path / "p.png", "--json"]
-    facts = json.loads(run(capsys, *line)[1])
+    facts = json.loads(run(*line)[1])
     assert (facts["groups"], facts["damaged"], facts["missing"]) == (["group 1"], [], ["background"])
-    assert run(capsys, *line, "--groups", "0")[0] == 4
+    assert run(*line, "--groups", "0")[0] == 4
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ssic.decode(real[:end], partial=True)

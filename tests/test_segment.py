@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ssic
-from ssic.cli import main
+from conftest import Run
 from ssic.errors import InvalidInput, SegmenterError
 from ssic.mask import DroppedGroups, GroupMask
 from ssic.preview import captions, draw
@@ -402,19 +402,6 @@ def test_previews_of_odd_pictures(size: tuple[int, int]) -> None:
 
 
 # -- the commands ------------------------------------------------------------------------------------------
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in args])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

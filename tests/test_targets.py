@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ssic
-from conftest import blob_mask, natural_picture
-from ssic.cli import main
+from conftest import Result, Run, blob_mask, natural_picture
 from ssic.errors import InvalidInput, UnknownGroup, UnreachableTarget
 from ssic.rate import PATIENCE, Search, accepted, usual_psnr, usual_rate
 from ssic.targets import CLOSE, Targeted
@@ -180,23 +179,21 @@ def test_what_is_no_target(target: str) -> None:
         ssic.Target.of(target)
 
 
-def test_the_command(scene, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command(scene, run: Run, tmp_path: Path) -> None:
     picture, mask = scene
     Image.fromarray(picture).save(tmp_path / "p.png")
     Image.fromarray(mask).save(tmp_path / "m.png")
     line = ["encode", tmp_path / "p.png", "-o", tmp_path / "p.ssic", "--mask", tmp_path / "m.png"]
 
-    def run(*options: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(a) for a in (*line, *options)])
-        return int(end.value.code or 0), *capsys.readouterr()
+    def encode(*options: object) -> Result:
+        return run(*line, *options)
 
-    code, out, err = run("--target-bytes", "2500", "--json")
+    code, out, err = encode("--target-bytes", "2500", "--json")
     facts = json.loads(out)
     assert (code, err) == (0, "")
     assert facts["file_bytes"] == facts["reached"]["file"] <= 2500
     assert (tmp_path / "p.ssic").read_bytes() == ssic.encode(picture, mask, target="bytes:2500")
-    code, out, err = run("--target-psnr", "28.5", "--group-target", "1=psnr:31,2=bytes:400")
+    code, out, err = encode("--target-psnr", "28.5", "--group-target", "1=psnr:31,2=bytes:400")
     assert code == 0
     assert "psnr:28.5 met with 28.5" in out
     assert "group 1 comes to 31." in out
@@ -207,6 +204,6 @@ def test_the_command(scene, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         (["--target-bpp", 0], "target"),
         (["--target-bytes", 10], "can't be brought to 10 bytes"),
     ):
-        code, _, err = run(*options)
+        code, _, err = encode(*options)
         assert code == 2
         assert said in err

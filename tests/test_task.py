@@ -7,7 +7,7 @@ import math
 import pickle
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import ssic
-from conftest import natural_picture
-from ssic.cli import main
+from conftest import Run, natural_picture
 from ssic.errors import InvalidInput
 from ssic.eval import task_data
 from ssic.eval.ap import Matches, Task, envelope, interval, match, saved
@@ -419,18 +418,9 @@ def spots(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(place, "load_judge", lambda name, threads: Spots())
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main(["eval", "task", *map(str, args)])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
+def run(run: Run) -> Run:
+    return lambda *args: run("eval", "task", *args)
 
 
 def arguments(data: Path, out: Path, task: str = "segm") -> list[object]:
