@@ -155,6 +155,10 @@ def test_training_goes_on_from_shipped_weights(folder, tmp_path):
     np.testing.assert_array_equal(trainer.network.state_dict()[name].numpy(), shipped.floats[name])
     trainer.run()
     assert trainer.step == shipped.card["step"] + 1
+    # What is judged and shipped is the average: it has to be of this run, whatever step the weights were at.
+    reached, average = trainer.network.state_dict(), trainer.average.state_dict()
+    moved = (reached[name] - torch.from_numpy(np.array(shipped.floats[name]))).norm()
+    assert 0 < (reached[name] - average[name]).norm() < 0.2 * moved
 
 
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):

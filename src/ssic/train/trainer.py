@@ -302,7 +302,10 @@ class Trainer:
                 optimiser.step()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
-        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        # Counted from this start, not from the first step ever: else the weights started from, which the average
+        # would forget only after thousands of steps, are what gets judged.
+        since = self.step - self.first
+        decay = min(0.999, (1 + since) / (10 + since))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
         self.step += 1
