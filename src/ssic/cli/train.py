@@ -27,6 +27,14 @@ def train(
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Crops per step.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of a crop in pixels, a multiple of 16.")] = None,
+    matrix_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of Muon, for the hidden matrices.")
+    ] = None,
+    other_rate: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of AdamW, for all else; a tenth of it for the linear bypass."),
+    ] = None,
+    warm_up: Annotated[int | None, typer.Option(help="Steps in which the rates rise at the start.")] = None,
     device: Annotated[str | None, typer.Option(help="Where to train, as torch names it.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
@@ -48,6 +56,9 @@ def train(
         "decay": decay,
         "batch": batch,
         "crop": crop,
+        "matrix_rate": matrix_rate,
+        "other_rate": other_rate,
+        "warm_up": warm_up,
         "device": device,
         "threads": threads,
         "seed": seed,
