@@ -28,7 +28,8 @@ from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.entropy_model import EntropyModel
 from ssic.model.network import Network, PlanTensors
 from ssic.plan import make_plan
-from ssic.train.trainer import Trainer, TrainOptions
+from ssic.train.options import TrainOptions
+from ssic.train.trainer import Trainer
 
 SMALL = PRESETS["small"]
 
