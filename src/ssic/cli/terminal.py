@@ -25,8 +25,10 @@ EXIT_CODES = {
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
     7: "sealed, and no key given opens it; or not signed as asked for",
+    141: "whoever read stdout, or a pipe, has gone, as head does",
 }
 DAMAGED = FAILED_SOME = 3
+NO_READER = 141  # what a shell tells of programs that such a write ends (128 + SIGPIPE)
 
 
 def exit_code(error: SsicError | OSError) -> int:
@@ -58,10 +60,10 @@ class Reporting(TyperGroup):
                         sys.stdout.flush()  # now, when an error can still be told
                 return result
             except (SsicError, OSError) as error:
-                if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                    raise  # typer knows how to end quietly when the reader of a pipe is gone
                 if isinstance(error, OSError):
                     _give_up_stdout()
+                    if error.errno == errno.EPIPE:
+                        raise typer.Exit(NO_READER) from None
                 if ctx.params["debug"]:
                     traceback.print_exc()
                 _print_line("error", _describe(error))
@@ -190,5 +192,11 @@ def console(stderr: bool = False) -> Any:
     """rich's console, for text that is shown as it is."""
     from rich.console import Console
 
+    class Passing(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(
+                errno.EPIPE, "nobody reads"
+            )  # as of all that is printed, not an exit of its own
+
     # Names come out of files: they are shown as they are, not as markup.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Passing(stderr=stderr, markup=False, emoji=False, highlight=False)

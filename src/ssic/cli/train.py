@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ssic.cli.files import check_local, check_output, is_pipe
 from ssic.cli.terminal import progress
+from ssic.errors import InvalidInput
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -96,11 +98,16 @@ def export_weights(
     pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.")] = 48,
 ) -> None:
     """Write the weights file of a checkpoint: what encode and decode take as --model."""
+    if is_pipe(output):
+        raise InvalidInput("weights are not written to stdout: give them a file")
+    check_local([checkpoint])
+    check_output(output, [checkpoint], as_json=False)
     with progress("freezing the entropy model"):
         from ssic.train.data import find_pictures
         from ssic.train.export import export
 
         files = find_pictures(data)[0] if data else []
+        check_output(output, files, as_json=False)
         with replacing(output) as temporary:
             identity = export(checkpoint, temporary, pictures=files[:: max(1, len(files) // pictures)])
     print(f"{output}: model {identity.hex()}")

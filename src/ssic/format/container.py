@@ -351,21 +351,24 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     seals = {head.seal: number for number, head in enumerate(heads) if head.seal is not None}
     if len(seals) > 1:
         raise InvalidInput(
-            f"the encrypted groups of {' and '.join(f'file {n}' for n in seals.values())} were sealed apart and are "
+            f"the encrypted groups of {' and '.join(map(_nth, seals.values()))} were sealed apart and are "
             "bound to their own files: decrypt all but one first"
         )
     free_ids = (i for i in range(1, ABSENT) if i not in used)
     for number, (data, head) in enumerate(zip(files, heads, strict=True)):
         if (head.width, head.height, head.model_id) != (first.width, first.height, first.model_id):
             raise InvalidInput(
-                f"file {number} is {head.width}x{head.height} with model {head.model_id.hex()}, file 0 is "
+                f"{_nth(number)} is {head.width}x{head.height} with model {head.model_id.hex()}, {_nth(0)} is "
                 f"{first.width}x{first.height} with model {first.model_id.hex()}"
             )
         both = (mask != ABSENT) & (head.mask != ABSENT)
         if both.any():
             mine = [segments[i].name for i in np.unique(mask[both]).tolist()]
             theirs = [_entry(head, i).name for i in np.unique(head.mask[both]).tolist()]
-            raise MaskError(f"{theirs} of file {number} and {mine} own {both.sum()} of the same blocks")
+            raise MaskError(
+                f"{_named(theirs)} of {_nth(number)} and {_named(mine)} of an earlier file own {both.sum():,} of the "
+                "same blocks: leave them out of one of the files (extract or drop)"
+            )
         names = {segment.name for segment in segments.values()}
         taken = names | {entry.name for entry in head.groups}
         own = whole_segments(data, head, head.order)
@@ -382,8 +385,8 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
                 name = _free_name(name, taken)
             if entry.encrypted and (group_id, name) != (entry.id, entry.name):
                 raise InvalidInput(
-                    f'file {number} has the encrypted group {entry.id} "{entry.name}", whose id or name is taken by an '
-                    f"earlier file: name file {number} first, so that others give way, or decrypt it"
+                    f'{_nth(number)} has the encrypted group {entry.id} "{entry.name}", whose id or name is taken by '
+                    f"an earlier file: name {_nth(number)} first, so that others give way, or decrypt it"
                 )
             names.add(name)
             taken.add(name)
@@ -396,6 +399,14 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     return _write(
         first.width, first.height, first.model_id, mask, parts, chunks, None, next(iter(seals), None)
     )
+
+
+def _nth(index: int) -> str:
+    return f"file {index + 1}"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -80,6 +80,9 @@ def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FI
         raise InvalidInput(f"{shown} can't be read: {_reason(error)}{advice}") from error
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{shown} can't be read: {_reason(error)}") from error
+    except Exception as error:  # some connect at once, and raise whatever their libraries do
+        number = (error.errno if isinstance(error, OSError) else None) or errno.EIO
+        raise OSError(number, _reason(error) or type(error).__name__, shown) from error
     if isinstance(system, LocalFileSystem):
         return FileBytes(path)
     if "http" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
