@@ -175,6 +175,7 @@ def test_streams_are_called_by_their_names(inputs: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "--help",
         "info photo.ssic",
         "info photo.ssic --json",
         "extract photo.ssic --groups dog -o -",

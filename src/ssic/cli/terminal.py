@@ -60,14 +60,25 @@ class Reporting(TyperGroup):
                         sys.stdout.flush()  # now, when an error can still be told
                 return result
             except (SsicError, OSError) as error:
+                if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                    raise  # typer ends quietly then, and `ending` tells how
                 if isinstance(error, OSError):
                     _give_up_stdout()
-                    if error.errno == errno.EPIPE:
-                        raise typer.Exit(NO_READER) from None
                 if ctx.params["debug"]:
                     traceback.print_exc()
                 _print_line("error", _describe(error))
                 raise typer.Exit(exit_code(error)) from None
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Where a reader of stdout is gone, typer and rich end the process quietly, but with the code of a bug."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise SystemExit(NO_READER) from None
+        raise
 
 
 def warn(message: object) -> None:
@@ -192,11 +203,5 @@ def console(stderr: bool = False) -> Any:
     """rich's console, for text that is shown as it is."""
     from rich.console import Console
 
-    class Passing(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError(
-                errno.EPIPE, "nobody reads"
-            )  # as of all that is printed, not an exit of its own
-
     # Names come out of files: they are shown as they are, not as markup.
-    return Passing(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
