@@ -111,6 +111,19 @@ def test_only_ssic_files_come_from_urls(
     assert sorted(inputs.iterdir()) == before
 
 
+def test_segmenters_may_take_urls(run: Run, inputs: Path, tmp_path: Path) -> None:
+    line = [
+        "encode",
+        inputs / "photo.jpg",
+        "-o",
+        tmp_path / "p.ssic",
+        "--segment",
+        "nonsense:http://localhost/",
+    ]
+    code, _, err = run(*line)
+    assert (code, 'no segmenter "nonsense"' in err, "only ssic files" in err) == (2, True, False), err
+
+
 def test_nothing_is_written_to_urls(run: Run, inputs: Path) -> None:
     code, out, err = run("encode", inputs / "photo.jpg", "-o", "s3://bucket/p.ssic")
     assert (code, out) == (2, "")

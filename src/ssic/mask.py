@@ -77,7 +77,7 @@ class GroupMask:
                 raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
             if empty := sorted(set(entries) - present):
                 listed = _some([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
-                raise MaskError(f"groups that own no block of the mask: {listed}. Leave them out of {about}")
+                raise MaskError(f"{about} are given for groups that own no block: {listed}; leave them out")
             object.__setattr__(self, about, MappingProxyType(dict(sorted(entries.items()))))
         owner: dict[str, int] = {}
         for n, name in self.names.items():

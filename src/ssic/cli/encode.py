@@ -100,7 +100,7 @@ def encode(
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
     inputs = (picture, *groups_from.files, *(recipient or ()), passphrase_file)
-    check_local((*inputs, model))
+    check_local((picture, *groups_from.local, *(recipient or ()), passphrase_file, model))
     check_output(output, (*inputs, model), as_json=as_json)
     check_stdin(inputs)
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)

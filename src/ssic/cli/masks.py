@@ -60,7 +60,12 @@ class MaskOptions:
     def files(self) -> tuple[Path | None, ...]:
         """Files that will be read; what stands after a segmenter's colon may be one."""
         argument = (self.segment or "").partition(":")[2]
-        return self.mask, self.names, self.coco, self.boxes, Path(argument) if argument else None
+        return *self.local, Path(argument) if argument else None
+
+    @property
+    def local(self) -> tuple[Path | None, ...]:
+        """Those of the files that can't be URLs; what a segmenter takes, it knows itself."""
+        return self.mask, self.names, self.coco, self.boxes
 
     def check(self) -> None:
         """Refuses, before the work, what contradicts itself.

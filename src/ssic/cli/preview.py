@@ -24,7 +24,7 @@ def preview(
     """Write the picture with its groups outlined and labelled, to look at before it is encoded."""
     groups_from.check()
     inputs = (picture, *groups_from.files)
-    check_local(inputs)
+    check_local((picture, *groups_from.local))
     check_output(output, inputs, as_json=False)
     check_stdin(inputs)
     with progress("reading the picture") as stage:
