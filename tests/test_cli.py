@@ -326,7 +326,7 @@ def test_merge_names_the_bad_file(run: Run, inputs: Path, tmp_path: Path) -> Non
     assert 'broken.ssic: the segment of "dog"' in err
     code, _, err = run("merge", inputs / "photo.ssic", inputs / "photo.ssic", "-o", tmp_path / "c")
     assert code == 2
-    assert f"(file 2 is {inputs / 'photo.ssic'})" in err
+    assert f"(file 1 is {inputs / 'photo.ssic'}, file 2 is {inputs / 'photo.ssic'})" in err
     code, _, err = run("merge", "-", "-", "-o", tmp_path / "c")
     assert code == 2
     assert "stdin can be read once" in err

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,18 @@ def test_what_a_picture_can_not_be_is_refused_before_the_work(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pictures_that_are_too_long_for_a_format_are_refused_before_they_are_decoded(
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr("ssic.file.SsicFile.decode_pixels", refuse)
+    monkeypatch.setitem(KINDS, ".webp", replace(KINDS[".webp"], side=95))
+    code, _, err = run("decode", inputs / "photo.ssic", "-o", tmp_path / "p.webp")
+    assert (code, "WEBP holds at most 95 pixels a side, and the picture has 96x64" in err) == (2, True)
+
+
 @pytest.mark.parametrize("suffix", KINDS)
 def test_profiles_are_kept_or_said_to_be_left_out(
     run: Run, inputs: Path, tmp_path: Path, suffix: str
@@ -294,8 +307,8 @@ def test_merge_names_groups_and_files(run: Run, inputs: Path, tmp_path: Path) ->
     run("extract", file, "--groups", "dog", "-o", tmp_path / "dog.ssic")
     code, _, err = run("merge", file, tmp_path / "dog.ssic", "-o", tmp_path / "both.ssic")
     assert code == 2
-    assert '"dog" of file 2 and "dog" of an earlier file own' in err
-    assert err.endswith(f"(file 2 is {tmp_path / 'dog.ssic'})\n")
+    assert '"dog" of file 2 and "dog" of file 1 own' in err
+    assert err.endswith(f"(file 1 is {file}, file 2 is {tmp_path / 'dog.ssic'})\n")
 
 
 # -- info --------------------------------------------------------------------------------------------------

@@ -268,7 +268,9 @@ def test_a_signature_goes_with_the_whole_only() -> None:
 def test_merge_refuses_what_does_not_fit() -> None:
     mask = np.array([[0, 1, ABSENT]], np.uint8)
     data = simple_file(mask)
-    with pytest.raises(errors.MaskError, match='"background", "group 1" of file 2 and "background"'):
+    with pytest.raises(
+        errors.MaskError, match='"background", "group 1" of file 2 and "background", "group 1" of file 1 own'
+    ):
         fmt.merge([data, data])
     with pytest.raises(errors.InvalidInput, match="model"):
         fmt.merge([data, simple_file(mask, model_id=b"another.")])

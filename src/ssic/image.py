@@ -34,19 +34,21 @@ class Kind:
         name: Pillow's name of it.
         alpha: it can hold transparency.
         icc: it can hold a colour profile.
+        side: most pixels on a side, where decoded pictures may well have more.
     """
 
     name: str
     alpha: bool = True
     icc: bool = True
+    side: int | None = None
 
 
-_JPEG, _TIFF = Kind("JPEG", alpha=False), Kind("TIFF")
+_JPEG, _TIFF = Kind("JPEG", alpha=False, side=65500), Kind("TIFF")
 KINDS = {
     ".png": Kind("PNG"),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
-    ".webp": Kind("WEBP"),
+    ".webp": Kind("WEBP", side=16383),
     ".avif": Kind("AVIF"),
     ".tif": _TIFF,
     ".tiff": _TIFF,
@@ -147,10 +149,10 @@ def picture_bytes(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: 
     """What `save_picture` writes to `path`. Where its format holds no colour profile, a `DroppedProfile` warning tells.
 
     Raises:
-        ImageError: as `picture_kind`, or a picture that the format can't hold, such as one that is too wide.
+        ImageError: as `picture_kind`, or a picture that Pillow can't write for another reason.
     """
     _check_pixels(pixels, (3, 4))
-    kind = picture_kind(path, alpha=pixels.shape[2] == 4)
+    kind = picture_kind(path, alpha=pixels.shape[2] == 4, size=pixels.shape[1::-1])
     options = dict(_OPTIONS.get(kind.name, {}))
     if icc is not None and kind.icc:
         options["icc_profile"] = icc
@@ -165,15 +167,18 @@ def picture_bytes(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: 
     return file.getvalue()
 
 
-def picture_kind(path: str | os.PathLike[str], *, alpha: bool = False) -> Kind:
+def picture_kind(
+    path: str | os.PathLike[str], *, alpha: bool = False, size: tuple[int, int] | None = None
+) -> Kind:
     """The format that the extension of `path` stands for; PNG if it has none.
 
     Args:
         alpha: the picture is transparent in places.
+        size: its (width, height) in pixels, if that is known.
 
     Raises:
-        ImageError: no picture is written with that extension, or none that is transparent; or this Pillow lacks the
-            format.
+        ImageError: no picture is written with that extension, or none that is transparent or so large; or this Pillow
+            lacks the format.
     """
     suffix = Path(path).suffix.lower() or ".png"
     kind = KINDS.get(suffix)
@@ -182,6 +187,11 @@ def picture_kind(path: str | os.PathLike[str], *, alpha: bool = False) -> Kind:
     if alpha and not kind.alpha:
         fit = [s for s, other in KINDS.items() if other.alpha]
         raise ImageError(f"{path}: {kind.name} can't hold transparency: use {_listed(fit)}, or another fill")
+    if kind.side is not None and size is not None and max(size) > kind.side:
+        raise ImageError(
+            f"{path}: {kind.name} holds at most {kind.side} pixels a side, and the picture has {size[0]}x{size[1]}: "
+            "use .png"
+        )
     Image.init()  # before it, Pillow knows no format at all
     if kind.name not in Image.SAVE:
         raise ImageError(

@@ -59,8 +59,11 @@ def decode(
         from ssic.image import check_fill, compose, picture_bytes, picture_kind
 
         # What can't be is refused before the work, not after it.
-        picture_kind(output, alpha=check_fill(fill))
+        alpha = check_fill(fill)
+        picture_kind(output, alpha=alpha)
         opened, _ = open_ssic(file, model, prefix, identity=keys, trust=trusted)
+        if not crop:
+            picture_kind(output, alpha=alpha, size=opened.size)
         with naming(file):
             decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)

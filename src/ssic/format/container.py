@@ -337,7 +337,8 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     Raises:
         InvalidInput: no files, other size or other model than the first; encrypted groups of different file ids,
             or one that would have to get another id or name.
-        MaskError: two groups own the same block (the message names them), or there are more than 255 groups.
+        MaskError: two groups own the same block (the message names them, and counts the files from 1), or there are
+            more than 255 groups.
         FormatError: as `read_head` and `read_segment` raise it.
     """
     heads = [read_head(data, limits) for data in files]
@@ -346,6 +347,7 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     first = heads[0]
     mask = np.full(first.mask.shape, ABSENT, np.uint8)
     segments: dict[int, Segment] = {}
+    source: dict[int, int] = {}  # the file that each comes from
     chunks: dict[str, bytes] = {}
     used = {entry.id for head in heads for entry in head.groups}
     seals = {head.seal: number for number, head in enumerate(heads) if head.seal is not None}
@@ -363,10 +365,12 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
             )
         both = (mask != ABSENT) & (head.mask != ABSENT)
         if both.any():
-            mine = [segments[i].name for i in np.unique(mask[both]).tolist()]
+            held = np.unique(mask[both]).tolist()
+            mine = [segments[i].name for i in held]
+            owners = " and ".join(_nth(n) for n in sorted({source[i] for i in held}))
             theirs = [_entry(head, i).name for i in np.unique(head.mask[both]).tolist()]
             raise MaskError(
-                f"{_named(theirs)} of {_nth(number)} and {_named(mine)} of an earlier file own {both.sum():,} of the "
+                f"{_named(theirs)} of {_nth(number)} and {_named(mine)} of {owners} own {both.sum():,} of the "
                 "same blocks: leave them out of one of the files (extract or drop)"
             )
         names = {segment.name for segment in segments.values()}
@@ -392,6 +396,7 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
             taken.add(name)
             mask[head.mask == entry.id] = group_id
             segments[group_id] = dataclasses.replace(segment, id=group_id, name=name)
+            source[group_id] = number
         for tag, body in head.stored_chunks.items():
             if tag != SIGNATURE or len(heads) == 1:
                 chunks.setdefault(tag, body)
@@ -405,8 +410,9 @@ def _nth(index: int) -> str:
     return f"file {index + 1}"
 
 
-def _named(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 9} more" if len(names) > 9 else ""
+    return ", ".join(f'"{name}"' for name in names[:9]) + more
 
 
 def _free_name(name: str, taken: set[str]) -> str:
