@@ -258,7 +258,7 @@ def test_nothing_is_written_if_no_group_is_intact(run: Run, inputs: Path, tmp_pa
 @pytest.mark.parametrize(
     ("target", "options", "said"),
     [
-        ("p.jpg", "--fill transparent", "p.jpg can't be written: cannot write mode RGBA as JPEG"),
+        ("p.jpg", "--fill transparent", "p.jpg: JPEG can't hold transparency: use .png"),
         ("p.xyz", "", 'p.xyz: pictures can\'t be written as ".xyz"'),
         ("p.png", "--fill blue", 'the fill is "blue"'),
         ("p.png", "--groups cat", 'there is no group "cat"'),
@@ -326,7 +326,7 @@ def test_merge_names_the_bad_file(run: Run, inputs: Path, tmp_path: Path) -> Non
     assert 'broken.ssic: the segment of "dog"' in err
     code, _, err = run("merge", inputs / "photo.ssic", inputs / "photo.ssic", "-o", tmp_path / "c")
     assert code == 2
-    assert f"(file 1 is {inputs / 'photo.ssic'})" in err
+    assert f"(file 1 is {inputs / 'photo.ssic'}, file 2 is {inputs / 'photo.ssic'})" in err
     code, _, err = run("merge", "-", "-", "-o", tmp_path / "c")
     assert code == 2
     assert "stdin can be read once" in err

@@ -463,7 +463,7 @@ class SsicFile:
                     "blocks": g.blocks,
                     "offset": g.offset,
                     "bytes": g.length,
-                    "encrypted": g.encrypted,
+                    "encrypted": g.encrypted or g.id in self._inner,
                 }
                 for g in self.groups
             ],

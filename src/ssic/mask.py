@@ -76,7 +76,8 @@ class GroupMask:
             if about == "names" and present - set(entries):
                 raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
             if empty := sorted(set(entries) - present):
-                raise _empty_groups([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+                listed = _some([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+                raise MaskError(f"{about} are given for groups that own no block: {listed}; leave them out")
             object.__setattr__(self, about, MappingProxyType(dict(sorted(entries.items()))))
         owner: dict[str, int] = {}
         for n, name in self.names.items():
@@ -350,6 +351,11 @@ def _from_owners(
     ids = np.array(list(id_of.values()), np.uint8)[np.searchsorted(np.array(left), owners)]
     # A group without a name is called after its id, which costs the file nothing.
     names = {n: names[n] or f"group {id_of[n]}" for n in left}
+    if names.get(0) == BACKGROUND and (others := [n for n in left if n and names[n] == BACKGROUND]):
+        raise MaskError(
+            f'group {id_of[others[0]]} is called "{BACKGROUND}", which is the name of group 0, all that no other group '
+            "owns: give it another name"
+        )
     about: Any = ({id_of[n]: table[n] for n in left if n in table} for table in (names, classes, scores))
     return GroupMask(ids, *about)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
-from ssic.crypto.keys import SigningKey, VerifyKey
+from ssic.crypto.keys import SigningKey, VerifyKey, described
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
 from ssic.file import GroupNames, group_mask
@@ -135,7 +135,7 @@ def sign(data: Bytes, key: SigningKey, *, limits: DecodeLimits | None = None) ->
         FormatError: the file is damaged or not whole.
     """
     if not isinstance(key, SigningKey):
-        raise InvalidInput(f"files are signed with a SigningKey, not with a {type(key).__name__}")
+        raise InvalidInput(f"files are signed with a SigningKey, not with {described(key)}")
     return signature.sign(data, key, limits)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ssic.cli.files import check_output, check_stdin, is_pipe, read, split, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
@@ -81,6 +82,8 @@ def encode(
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
     groups_from.check()
+    if quality is not None:
+        check_quality(quality)
     exceptions = group_qualities(group_quality)
     target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
     group_targets = _group_targets(group_target)
@@ -97,7 +100,8 @@ def encode(
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
     inputs = (picture, *groups_from.files, *(recipient or ()), passphrase_file)
-    check_output(output, inputs, as_json=as_json)
+    check_local((picture, *groups_from.local, *(recipient or ()), passphrase_file, model))
+    check_output(output, (*inputs, model), as_json=as_json)
     check_stdin(inputs)
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
 
@@ -149,7 +153,7 @@ def encode(
     if as_json:
         say(json.dumps(info | ({"reached": reached} if reached else {}) | {"seconds": seconds}))
     else:
-        show_file(str(output), info, stderr=is_pipe(output))
+        show_file("stdout" if is_pipe(output) else str(output), info, stderr=is_pipe(output))
         if reached and not is_pipe(output):
             say(_reached(reached, target, group_targets))
 
@@ -167,6 +171,9 @@ def _target(given: dict[str, float | None], quality: int | None) -> str | None:
         raise InvalidInput(
             f"{' and '.join(options)} exclude each other: each settles the quality of the file"
         )
+    for kind, value in asked.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InvalidInput(f"--target-{kind} {value}: a number above 0 was expected")
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
@@ -215,10 +222,19 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
             raise InvalidInput(
                 f"--group-quality {item}: a group and its quality were expected, as in person=85"
             )
-        if not 1 <= int(value) <= 100:
-            raise InvalidInput(f"--group-quality {item}: quality is an integer from 1 to 100")
+        check_quality(int(value), f"--group-quality {item}")
         exceptions[name] = int(value)
     return exceptions
+
+
+def check_quality(quality: int, option: str | None = None) -> None:
+    """Refuses a quality that there isn't (`InvalidInput`), before a model or a segmenter is loaded.
+
+    Args:
+        option: what was given, for the message.
+    """
+    if not 1 <= quality <= 100:
+        raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
 
 
 def _group_targets(given: list[str] | None) -> dict[str | int, str]:

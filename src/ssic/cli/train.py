@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ssic.cli.files import check_local, check_output, is_pipe
 from ssic.cli.terminal import progress, warn
+from ssic.errors import InvalidInput
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -101,11 +103,16 @@ def export_weights(
     pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.", min=1)] = 48,
 ) -> None:
     """Write the weights file of a checkpoint: what encode and decode take as --model."""
+    if is_pipe(output):
+        raise InvalidInput("weights are not written to stdout: give them a file")
+    check_local([checkpoint])
+    check_output(output, [checkpoint], as_json=False)
     with progress("freezing the entropy model"):
         from ssic.train.data import find_pictures
         from ssic.train.export import export
 
         files = find_pictures(data)[0] if data else []
+        check_output(output, files, as_json=False)
         some = (
             [files[i * len(files) // pictures] for i in range(pictures)] if len(files) > pictures else files
         )

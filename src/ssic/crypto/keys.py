@@ -30,6 +30,15 @@ _CHECK_BYTES = 4
 _WORD = re.compile(r"(ssic[a-z]+1-)([A-Za-z0-9_-]*)", re.IGNORECASE)
 
 
+def described(value: object) -> str:
+    """What a value of a wrong type is called in messages: by its type, as it may be a secret.
+
+    >>> described(None), described("ssicpub1-...")
+    ('None', 'a value of type str')
+    """
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
 class AnyKey:
     """32 bytes with a written form. Equal if they are the same; hashable."""
 

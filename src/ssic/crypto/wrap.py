@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from ssic.crypto.keys import Identity, Passphrase, Recipient
+from ssic.crypto.keys import Identity, Passphrase, Recipient, described
 from ssic.errors import BadKey, DamagedSegment, EncryptedSegment, InvalidInput, LimitExceeded
 from ssic.format.limits import DecodeLimits
 
@@ -137,7 +137,7 @@ class Wrapper:
         for lock in self._locks:
             if not isinstance(lock, (Recipient, Passphrase)):
                 raise InvalidInput(
-                    f"groups are sealed to Recipients and Passphrases, not to a {type(lock).__name__}"
+                    f"groups are sealed to Recipients and Passphrases, not to {described(lock)}"
                 )
         self._cost = cost
         self._salt = os.urandom(_SALT_BYTES) if salt is None else salt
@@ -182,7 +182,7 @@ class Keyring:
         for key in self._keys:
             if not isinstance(key, (Identity, Passphrase)):
                 raise InvalidInput(
-                    f"groups are opened by Identities and Passphrases, not by a {type(key).__name__}"
+                    f"groups are opened by Identities and Passphrases, not by {described(key)}"
                 )
         self._limits = limits or DecodeLimits()
         self._derived: dict[tuple[bytes, int], dict[int, bytes]] = {}
