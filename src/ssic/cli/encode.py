@@ -217,7 +217,10 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
             )
         if not 1 <= int(value) <= 100:
             raise InvalidInput(f"--group-quality {item}: quality is an integer from 1 to 100")
-        exceptions[name] = int(value)
+        if exceptions.setdefault(name, int(value)) != int(value):
+            raise InvalidInput(
+                f"--group-quality: {name} is given two qualities, {exceptions[name]} and {value}"
+            )
     return exceptions
 
 
@@ -233,6 +236,6 @@ def _group_targets(given: list[str] | None) -> dict[str | int, str]:
             raise InvalidInput(
                 f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
             )
-        Target.of(target)
-        targets[name] = target
+        if Target.of(targets.setdefault(name, target)) != Target.of(target):
+            raise InvalidInput(f"--group-target: {name} is given two targets, {targets[name]} and {target}")
     return targets
