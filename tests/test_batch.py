@@ -171,7 +171,7 @@ def test_masks_from_a_segmenter(run: Run, pictures: Path, tmp_path: Path) -> Non
     assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "dog"}
     assert counts(summary(run, *args, "--keep", "cat", "--group-by", "class")) == (2, 0, 0)
     assert {g.name for g in ssic.open(tmp_path / "out/a.ssic").groups} == {"background", "cat"}
-    assert summary(run, *args, "--group-quality", "0=9,cow=3")["unmatched"] == ["cow"]
+    assert summary(run, *args, "--group-quality", "0=15,cow=3")["unmatched"] == ["cow"]
 
 
 def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp_path: Path) -> None:

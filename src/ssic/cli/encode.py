@@ -82,8 +82,8 @@ def encode(
     begun = time.perf_counter()
     groups_from.check()
     exceptions = group_qualities(group_quality)
-    target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
-    group_targets = _group_targets(group_target)
+    target = target_of_file({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
+    group_targets = targets_of_groups(group_target)
     secret = split(encrypt)
     if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
@@ -160,7 +160,8 @@ def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[st
     return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
 
 
-def _target(given: dict[str, float | None], quality: int | None) -> str | None:
+def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
+    """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
     asked = {kind: value for kind, value in given.items() if value is not None}
     options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
     if asked and len(options) > 1:
@@ -224,7 +225,8 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
     return exceptions
 
 
-def _group_targets(given: list[str] | None) -> dict[str | int, str]:
+def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
+    """Targets of groups, from the values of `--group-target`; checked."""
     targets: dict[str | int, str] = {}
     if given is None:
         return targets
