@@ -294,7 +294,9 @@ def _finishing(works: bool) -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        with suppress(RuntimeError):  # it struck where stderr was being written to; a notice is not worth more
+        with suppress(
+            RuntimeError
+        ):  # it struck where stderr was being written to; a notice is not worth more
             notice("Ctrl-C: the pictures at hand are finished and recorded")
 
     before = signal.getsignal(signal.SIGINT)
