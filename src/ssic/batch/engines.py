@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from ssic.batch.encoder import Encoder
@@ -85,7 +87,9 @@ def _in_pool(
                 else:
                     # Noted first: where submitting fails, the job is not lost.
                     lost.append(job)
-                    out[pool.submit(encoder, job)] = lost.pop()
+                    with _unheard():  # the first starts the processes
+                        future = pool.submit(encoder, job)
+                    out[future] = lost.pop()
             if not out:
                 break
             for done in wait(out, return_when=FIRST_COMPLETED).done:
@@ -102,6 +106,21 @@ def _in_pool(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Processes started here don't hear Ctrl-C, not even before they can say so themselves; here it waits."""
+    import signal
+
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_worker(threads: int) -> None:

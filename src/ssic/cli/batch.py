@@ -225,7 +225,7 @@ def encode(
         check_classes(find_segmenter(segment), recipe.keep)
     encoder = work.Encoder(recipe, recipe.identity(), output)
     output.mkdir(parents=True, exist_ok=True)
-    if old := work.elsewhere(found, known, output):
+    if root is not None and (old := work.elsewhere(found, known, output)):
         picture, file = old[0]
         warn(
             f"{len(old):,} pictures have files of earlier runs, with another root, at other places, too: {file} is of "
