@@ -129,7 +129,10 @@ VARIANTS = {
 
 def complexity(config: ModelConfig) -> float:
     """kMAC per pixel of both transforms."""
-    network, side = Network(config).eval(), 32  # as many tokens as fill whole pieces: inference pads the last one
+    network, side = (
+        Network(config).eval(),
+        32,
+    )  # as many tokens as fill whole pieces: inference pads the last one
     plan = make_plan(torch.zeros(side, side, dtype=torch.uint8).numpy())
     blocks, pairs = torch.full((side**2,), 50), torch.full((len(plan.pair_group),), 50)
     tensors = PlanTensors.of(plan, blocks, pairs, local=config.local)

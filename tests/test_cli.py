@@ -683,3 +683,13 @@ def test_documentation_runs(run: Run, inputs: Path, tmp_path: Path, monkeypatch:
         assert name == "ssic"
         result = run(*args)
         assert result.code == 0, (line, result.err)
+
+
+def test_a_group_is_given_one_quality_and_one_target(run: Run, inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.ssic"
+    start = ("encode", inputs / "photo.png", "--mask", inputs / "labels.png", "-o", out)
+    code, _, err = run(*start, "--group-quality", "group 1=20,group 1=80")
+    assert (code, "group 1 is given two qualities, 20 and 80" in err) == (2, True)
+    code, _, err = run(*start, "--group-target", "group 1=psnr:30", "--group-target", "group 1=psnr:31")
+    assert (code, "group 1 is given two targets, psnr:30 and psnr:31" in err) == (2, True)
+    assert not out.exists()

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssic.errors import MaskError, UnknownGroup
+from ssic.errors import InvalidInput, MaskError, UnknownGroup
 from ssic.format.layout import text_fault
 from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
 
@@ -32,6 +32,7 @@ MAX_GROUPS = 255
 
 Size = tuple[int, int]
 Rule = Literal["most", "any"]
+T = TypeVar("T")
 
 
 class DroppedGroups(UserWarning):
@@ -131,6 +132,40 @@ class GroupMask:
                 raise self._unknown(str(item))
             found |= dict.fromkeys(fitting)
         return list(found)
+
+    def assign(self, wanted: Mapping[str | int, T], what: str) -> dict[int, T]:
+        """A value for each group that is named, by id. Keys as for `resolve`, whose order says nothing: what a group
+        is given by its name or id goes before what its class is given.
+
+        Args:
+            what: `wanted` is called in messages.
+
+        Raises:
+            UnknownGroup: as `resolve`.
+            InvalidInput: two keys that name a group equally exactly give it different values.
+        """
+        given: dict[int, list[tuple[bool, str | int, T]]] = {}
+        for item, value in wanted.items():
+            for group in self.resolve(item):
+                given.setdefault(group, []).append((self._is_meant(group, item), item, value))
+        found: dict[int, T] = {}
+        for group, entries in given.items():
+            exact = max(entry[0] for entry in entries)
+            (_, first, found[group]), *others = (entry for entry in entries if entry[0] == exact)
+            for _, item, value in others:
+                if value != found[group]:
+                    raise InvalidInput(
+                        f'{what} gives group {group} "{self.names[group]}" both {found[group]} (as {first!r}) and '
+                        f"{value} (as {item!r}): leave one of them out"
+                    )
+        return found
+
+    def _is_meant(self, group: int, item: str | int) -> bool:
+        """Whether it is this group, rather than its class, that `item` names."""
+        if not isinstance(item, str):
+            return True
+        spellings = (item, item.strip())
+        return self.names[group] in spellings or self.classes.get(group) not in spellings
 
     def _is_called(self, group: int, text: str) -> bool:
         spellings = (text, text.strip())

@@ -85,8 +85,8 @@ def encode(
     if quality is not None:
         check_quality(quality)
     exceptions = group_qualities(group_quality)
-    target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
-    group_targets = _group_targets(group_target)
+    target = target_of_file({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
+    group_targets = targets_of_groups(group_target)
     secret = split(encrypt)
     if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
@@ -164,7 +164,8 @@ def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[st
     return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
 
 
-def _target(given: dict[str, float | None], quality: int | None) -> str | None:
+def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
+    """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
     asked = {kind: value for kind, value in given.items() if value is not None}
     options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
     if asked and len(options) > 1:
@@ -223,7 +224,10 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
                 f"--group-quality {item}: a group and its quality were expected, as in person=85"
             )
         check_quality(int(value), f"--group-quality {item}")
-        exceptions[name] = int(value)
+        if exceptions.setdefault(name, int(value)) != int(value):
+            raise InvalidInput(
+                f"--group-quality: {name} is given two qualities, {exceptions[name]} and {value}"
+            )
     return exceptions
 
 
@@ -237,7 +241,8 @@ def check_quality(quality: int, option: str | None = None) -> None:
         raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
 
 
-def _group_targets(given: list[str] | None) -> dict[str | int, str]:
+def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
+    """Targets of groups, from the values of `--group-target`; checked."""
     targets: dict[str | int, str] = {}
     if given is None:
         return targets
@@ -249,6 +254,6 @@ def _group_targets(given: list[str] | None) -> dict[str | int, str]:
             raise InvalidInput(
                 f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
             )
-        Target.of(target)
-        targets[name] = target
+        if Target.of(targets.setdefault(name, target)) != Target.of(target):
+            raise InvalidInput(f"--group-target: {name} is given two targets, {targets[name]} and {target}")
     return targets

@@ -79,7 +79,7 @@ class MaskOptions:
         for option, value in self._given():
             if option in _NEEDS and value not in (None, False) and not set(sources) & set(_NEEDS[option]):
                 raise InvalidInput(f"{option} is of use with {' or '.join(_NEEDS[option])} only")
-        self._cells()
+        self.cells()
         split(self.keep)
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise InvalidInput(f"--min-score {self.min_score}: scores are from 0 to 1")
@@ -123,7 +123,7 @@ class MaskOptions:
                     boxes, picture.size, drop_empty=self.drop_empty, **rule
                 ),
             )
-        if (cells := self._cells()) is not None:
+        if (cells := self.cells()) is not None:
             return lambda picture, _: GroupMask.grid(picture.size, *cells)
         if self.segment is not None:
             return self._segmenting(rule | by)
@@ -141,7 +141,8 @@ class MaskOptions:
     def _given(self) -> Iterator[tuple[str, Any]]:
         return ((f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self))
 
-    def _cells(self) -> tuple[int, int] | None:
+    def cells(self) -> tuple[int, int] | None:
+        """Rows and columns of `--grid` (`InvalidInput` if it is none)."""
         if self.grid is None:
             return None
         if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", self.grid):

@@ -25,6 +25,7 @@ EXIT_CODES = {
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
     7: "sealed, and no key given opens it; or not signed as asked for",
+    130: "ended by Ctrl-C",
     141: "whoever read stdout, or a pipe, has gone, as head does",
 }
 DAMAGED = FAILED_SOME = 3
