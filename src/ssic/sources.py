@@ -23,6 +23,7 @@ from PIL import Image, ImageOps
 
 from ssic.errors import MaskError
 from ssic.format.layout import as_text
+from ssic.given import name_of
 
 BACKGROUND = "background"
 
@@ -99,7 +100,7 @@ def read_objects(
         MaskError: pycocotools is missing, the file isn't COCO, no picture or more than one fits, the sizes
             differ, or a segmentation is malformed.
     """
-    if group_by not in ("instance", "class"):
+    if not isinstance(group_by, str) or group_by not in ("instance", "class"):
         raise MaskError(f'group_by is {group_by!r}; it can be "instance" or "class"')
     data = read_json(source, "COCO annotations")
     if not isinstance(data, Mapping) or not all(
@@ -110,6 +111,8 @@ def read_objects(
             'this is no COCO annotation file: a JSON object with the lists "images", "annotations" and '
             '"categories" was expected (detection results lack them: pass boxes, or add them)'
         )
+    if file_name is not None and not isinstance(file_name, str):
+        raise MaskError(f"file_name is a string, not {name_of(file_name)}")
     image = _choose_image(data["images"], image_id, file_name)
     width, height = size
     stated = (image.get("width", width), image.get("height", height))
@@ -152,7 +155,10 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
         MaskError: unreadable, a JPEG, or in a mode that does not hold labels.
     """
     if not isinstance(source, (str, os.PathLike, Image.Image)):
-        return np.asarray(source)
+        try:
+            return np.asarray(source)
+        except ValueError as error:  # rows of different lengths
+            raise MaskError(f"the label map is no array [rows, columns]: {error}") from error
     shown = "the label map" if isinstance(source, Image.Image) else f"the label map {source}"
     try:
         image = source if isinstance(source, Image.Image) else Image.open(Path(source))
