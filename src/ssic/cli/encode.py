@@ -120,7 +120,7 @@ def encode(
             _check_sealed_targets(groups, secret, group_targets)
         stage("loading the model")
         rate: dict[str, Any] = {
-            "quality": 60 if quality is None else quality,
+            "quality": quality,
             "group_quality": exceptions,
             "order": wanted,
             "progress": stage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ def open_source(
     if prefix is not None and not (is_whole(prefix) and prefix >= 1):
         raise InvalidInput(f"a prefix of {prefix!r} bytes: an integer, at least 1, is needed")
     if hasattr(place, "read"):
-        data = place.read() if prefix is None else place.read(int(prefix))
+        data = place.read() if prefix is None else place.read(min(int(prefix), sys.maxsize))
         return as_bytes(data, "the file must be open in binary mode")
     if not isinstance(place, (str, os.PathLike)) or not isinstance(os.fspath(place), str):
         raise InvalidInput(
