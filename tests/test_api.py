@@ -19,6 +19,7 @@ from PIL import Image
 
 import ssic
 from conftest import Run, blob_mask, natural_picture
+from loopback import serving
 from ssic.image import compose, load_picture
 from ssic.model.weights import find_weights
 from ssic.segment import find_segmenter, segment
@@ -283,6 +284,7 @@ def test_an_opened_file_is_a_collection_of_its_groups(files: Files) -> None:
 def test_what_is_printed_is_short(files: Files) -> None:
     assert repr(files.opened) == "<SsicFile 60x40 pixels, 3 groups: background, face, person 2>"
     assert repr(MASK) == "<GroupMask 4x3 blocks, 3 groups: background, face, person 2>"
+    assert repr(ssic.GroupMask.single((16, 16))) == "<GroupMask 1x1 blocks, 1 group: image>"
     many = ssic.GroupMask.grid((320, 320), 10, 10)
     assert repr(many).endswith("r1c7, r1c8 and 92 more>")
     shown = repr(files.opened.decode_pixels("face"))
@@ -317,6 +319,12 @@ def test_opened_files_are_pickled(files: Files, tmp_path: Path) -> None:
     assert files.data[-20:] not in pickle.dumps(ssic.open(tmp_path / "a.ssic"))
     trusting = ssic.SsicFile(files.signed, trust=SIGNER.verify_key)
     assert pickle.loads(pickle.dumps(trusting)).damaged() == []
+
+
+def test_what_lies_at_a_url_is_pickled_as_the_url(files: Files) -> None:
+    with serving({"a.ssic": files.data}) as server:
+        again = pickle.loads(pickle.dumps(ssic.open(server.url("a.ssic"))))
+        np.testing.assert_array_equal(again.decode("face"), files.opened.decode("face"))
 
 
 def test_keys_are_not_pickled_with_a_file(files: Files) -> None:

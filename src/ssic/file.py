@@ -31,9 +31,9 @@ from ssic.errors import (
 )
 from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined, open_source
 from ssic.format.source import FIRST_BYTES
-from ssic.given import as_mapping, name_of, some
+from ssic.given import as_mapping, counted, name_of, some
 from ssic.image import Fill, compose
-from ssic.mask import GroupMask
+from ssic.mask import GroupMask, group_mask
 from ssic.model.weights import find_by_id, find_weights
 
 if TYPE_CHECKING:
@@ -46,16 +46,6 @@ if TYPE_CHECKING:
     Trust = VerifyKey | Iterable[VerifyKey]
 
 GroupNames = Iterable[str | int] | str | int
-
-
-def group_mask(head: Head) -> GroupMask:
-    """The groups that a head lists, with their blocks."""
-    return GroupMask(
-        head.mask,
-        {g.id: g.name for g in head.groups},
-        {g.id: g.class_name for g in head.groups if g.class_name is not None},
-        {g.id: g.score for g in head.groups if g.score is not None},
-    )
 
 
 class SsicFile:
@@ -163,7 +153,7 @@ class SsicFile:
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<SsicFile {width}x{height} pixels, {len(self)} groups: {some(self.names, 8)}>"
+        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {some(self.names, 8)}>"
 
     def __iter__(self) -> Iterator[GroupEntry]:
         return iter(self.groups)

@@ -37,6 +37,14 @@ def name_of(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 
+def counted(number: int, thing: str) -> str:
+    """
+    >>> counted(1, "group"), counted(2, "group")
+    ('1 group', '2 groups')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def some(listed: Sequence[str], most: int = 20) -> str:
     """The first of a list, for messages, and how many more there are."""
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

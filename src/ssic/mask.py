@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from PIL import Image
 
 from ssic.errors import MaskError, UnknownGroup
 from ssic.format.layout import text_fault
-from ssic.given import as_mapping, is_whole, name_of
+from ssic.given import as_mapping, counted, is_whole, name_of
 from ssic.given import some as _some
 from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
 
@@ -31,6 +31,9 @@ BLOCK = 16
 ABSENT = 255
 """In a mask: the block belongs to no group that is here (in extracted files)."""
 MAX_GROUPS = 255
+
+if TYPE_CHECKING:
+    from ssic.format.types import Head
 
 Size = tuple[int, int]
 Rule = Literal["most", "any"]
@@ -107,7 +110,8 @@ class GroupMask:
 
     def __repr__(self) -> str:
         rows, columns = self.ids.shape
-        return f"<GroupMask {columns}x{rows} blocks, {len(self.names)} groups: {_some([*self.names.values()], 8)}>"
+        names = _some([*self.names.values()], 8)
+        return f"<GroupMask {columns}x{rows} blocks, {counted(len(self.names), 'group')}: {names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:  # read-only views of dicts can't be pickled
         return GroupMask, (self.ids, dict(self.names), dict(self.classes), dict(self.scores))
@@ -290,6 +294,16 @@ class GroupMask:
         """
         block_grid(size)
         return from_objects(read_boxes(source, size), rule, drop_empty)
+
+
+def group_mask(head: Head) -> GroupMask:
+    """The groups that a head lists, with their blocks."""
+    return GroupMask(
+        head.mask,
+        {g.id: g.name for g in head.groups},
+        {g.id: g.class_name for g in head.groups if g.class_name is not None},
+        {g.id: g.score for g in head.groups if g.score is not None},
+    )
 
 
 def block_grid(size: Size) -> tuple[int, int]:

@@ -21,9 +21,10 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
-from ssic.file import GroupNames, SsicFile, bytes_of, group_mask
+from ssic.file import GroupNames, SsicFile, bytes_of
 from ssic.format import Bytes, DecodeLimits, Head
 from ssic.given import name_of
+from ssic.mask import group_mask
 
 
 def encrypt(

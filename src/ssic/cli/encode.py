@@ -65,7 +65,9 @@ def encode(
             metavar="NAME,...", help="Groups that shall lie first in the file.", rich_help_panel=_RATE
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Installed model, or path of a weights file.")] = "small",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")
+    ] = "small",
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
     encrypt: Annotated[
         list[str] | None,
