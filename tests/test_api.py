@@ -221,17 +221,29 @@ def test_opened_files_go_where_bytes_go(files: Files, tmp_path: Path) -> None:
     assert ssic.decrypt(ssic.rewrap(sealed, ME, other.recipient), other) == files.data
 
 
-def test_what_was_opened_with_trust_is_not_read_without(files: Files) -> None:
-    """A segment that was exchanged, with the checksum right: only the signature tells."""
-    head = ssic.SsicFile(files.signed).head
-    entry = head.groups[1]
-    segment = bytearray(files.signed[entry.offset : entry.offset + entry.length])
-    segment[0] ^= 1
-    changed = bytearray(files.signed)
-    changed[entry.offset : entry.offset + entry.length] = segment
-    opened = ssic.SsicFile(bytes(changed), trust=SIGNER.verify_key)
-    with pytest.raises(ssic.SignatureError, match="not as they were signed: face"):
-        ssic.encrypt(opened, "background", ME.recipient)
+def test_what_was_opened_with_trust_is_copied_as_it_was_signed(files: Files) -> None:
+    """A segment that was exchanged behind its checksum: only the signature tells, and only where it is copied."""
+    entry = ssic.SsicFile(files.signed)["face"]
+    forged = bytearray(files.signed)
+    for i, byte in enumerate((0x1DB710641).to_bytes(5, "little"), entry.offset):
+        forged[i] ^= byte  # the polynomial of CRC-32, which CRC-32 can't see
+    assert ssic.SsicFile(bytes(forged)).damaged() == []
+    opened = ssic.SsicFile(bytes(forged), trust=SIGNER.verify_key)
+    others = ["background", "person 2"]
+    calls: list[Callable[[], bytes]] = [
+        lambda: opened.extract("face"),
+        lambda: opened.drop("background"),
+        lambda: opened.reorder("person 2"),
+        lambda: opened.replace("background", PIXELS),
+        lambda: opened.set_quality({"background": 20}),
+        lambda: ssic.encrypt(opened, "background", ME.recipient),
+        lambda: ssic.merge([opened]),
+    ]
+    for call in calls:
+        with pytest.raises(ssic.SignatureError, match='"face" is not the one that was signed'):
+            call()
+    assert opened.extract(others) == opened.drop("face") == ssic.SsicFile(files.data).extract(others)
+    assert opened.replace("face", PIXELS) == files.data
 
 
 @pytest.mark.parametrize("signing", [False, True])

@@ -30,6 +30,7 @@ from ssic.errors import (
     UnknownGroup,
 )
 from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined, open_source
+from ssic.format.container import whole_segments
 from ssic.format.source import FIRST_BYTES
 from ssic.given import as_mapping, counted, name_of, some
 from ssic.image import Fill, compose
@@ -345,6 +346,21 @@ class SsicFile:
             )
         return ids
 
+    def _others(self, ids: Iterable[int]) -> list[int]:
+        return [g for g in self.head.order if g not in set(ids)]
+
+    def _copied(self, ids: Iterable[int]) -> Bytes:
+        """What the segments `ids` are copied from; with `trust`, once it is seen that they were signed so."""
+        if self._signature is None:
+            return self._data
+        data = bytearray(self.head.file_bytes)  # holds what was checked, and nothing else
+        segments = whole_segments(self._data, self.head, ids)
+        for entry in self.head.groups:
+            if entry.id in segments:
+                segment = self._signed(entry, segments[entry.id].payload)
+                data[entry.offset : entry.offset + entry.length] = segment
+        return bytes(data)
+
     def extract(self, groups: GroupNames) -> bytes:
         """A file with these groups only, their bytes unchanged; sealed ones stay sealed. Runs no model.
 
@@ -352,7 +368,8 @@ class SsicFile:
             UnknownGroup: there is no such group; or it is one that only the identity shows, whose bytes can't be
                 told apart within the file (`ssic.decrypt` it first).
         """
-        return container.extract(self._data, self._in_file(groups), head=self.head)
+        ids = self._in_file(groups)
+        return container.extract(self._copied(ids), ids, head=self.head)
 
     def drop(self, groups: GroupNames) -> bytes:
         """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
@@ -361,12 +378,13 @@ class SsicFile:
             InvalidInput: no group would be left.
             UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
         """
-        return container.drop(self._data, self._in_file(groups), head=self.head)
+        ids = self._in_file(groups)
+        return container.drop(self._copied(self._others(ids)), ids, head=self.head)
 
     def reorder(self, first: GroupNames) -> bytes:
         """The same file with the segments of these groups first, in this order; the others follow, smallest first,
         background last. Runs no model."""
-        return container.reorder(self._data, self._in_file(first), head=self.head)
+        return container.reorder(self._copied(self.head.order), self._in_file(first), head=self.head)
 
     def replace(
         self,
@@ -396,7 +414,8 @@ class SsicFile:
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
         recoded = new_pixels(self, ids, image, quality, device, as_progress(progress))
-        return container.replace(self._data, recoded, head=self.head, metadata=False)
+        data = self._copied(self._others(recoded))
+        return container.replace(data, recoded, head=self.head, metadata=False)
 
     def set_quality(
         self,
@@ -425,7 +444,7 @@ class SsicFile:
         group_quality = as_mapping(group_quality, "group_quality")
         qualities = {g: q for name, q in group_quality.items() for g in self._in_file(name)}
         recoded = new_quality(self, qualities, original, device, as_progress(progress))
-        return container.replace(self._data, recoded, head=self.head)
+        return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing, or, with `trust`, not those that were signed.
@@ -437,42 +456,21 @@ class SsicFile:
         """What the file was opened from, for functions that read it without `trust`.
 
         Raises:
-            SignatureError: it was opened with `trust`, and a segment is not as it was signed.
+            SignatureError: it was opened with `trust`, and is not as it was signed.
         """
-        if self._signature is not None and (bad := self.damaged()):
-            raise SignatureError(f"not as they were signed: {some(bad)}")
-        return self._data
+        if self._signature is None:
+            return self._data
+        from ssic.crypto.signature import verify
+
+        data = bytes(self._data[: self.head.file_bytes])  # read once: what is checked is what is used
+        verify(data, [self._signature.key])
+        return data
 
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
-        return {
-            "format": self.head.version,
-            "model": self.head.model_id.hex(),
-            "width": self.head.width,
-            "height": self.head.height,
-            "file_bytes": self.head.file_bytes,
-            "head_bytes": self.head.head_bytes,
-            "mask_bytes": self.head.mask_bytes,
-            "groups": [
-                {
-                    "id": g.id,
-                    "name": g.name,
-                    "class": g.class_name,
-                    "score": g.score,
-                    "quality": g.quality,
-                    "blocks": g.blocks,
-                    "offset": g.offset,
-                    "bytes": g.length,
-                    "encrypted": g.encrypted,
-                }
-                for g in self.groups
-            ],
-            "transfer": {
-                "head": self._opening_bytes(),
-                "groups": {g.name: self.transfer([g.id]) for g in self.groups},
-                "all": self.transfer([g.id for g in self.groups]),
-            },
-        }
+        from ssic.describe import describe
+
+        return describe(self)
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
@@ -488,7 +486,9 @@ class SsicFile:
     def _read_when_opened(self) -> list[GroupEntry]:
         return [g for g in self.head.groups if g.hidden and self._keyring is not None]
 
-    def _opening_bytes(self) -> int:
+    @property
+    def opening_bytes(self) -> int:
+        """Bytes that opening it from a URL takes."""
         return self._first_bytes() + self._read_bytes(self._read_when_opened())
 
     def _first_bytes(self) -> int:
