@@ -28,7 +28,8 @@ from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.entropy_model import EntropyModel
 from ssic.model.network import Network, PlanTensors
 from ssic.plan import make_plan
-from ssic.train.trainer import Trainer, TrainOptions
+from ssic.train.options import TrainOptions
+from ssic.train.trainer import Trainer
 
 SMALL = PRESETS["small"]
 
@@ -112,9 +113,13 @@ VARIANTS = {
     "crop-512": Variant(options={"crop": 512}, crops=1 / 4),
     "half-batch": Variant(crops=1 / 2),
     "local": _config(local=True),
+    # Widths and depths at about equal kMAC per pixel: 12 w^2 + 128 w per token and block, four fine tokens to a coarse.
+    "more-coarse": _config(depths=(1, 3)),
+    "more-fine": _config(depths=(3, 1)),
+    "wide-coarse": _config(widths=(96, 320)),
     "wide-fine": _config(widths=(160, 192), depths=(2, 1)),
-    "deep-coarse": _config(widths=(128, 256), depths=(1, 5)),
-    "deep-fine": _config(widths=(96, 256), depths=(3, 3)),
+    "narrow-deep": _config(widths=(96, 192), depths=(3, 4)),
+    "twice-coarse": _config(depths=(1, 5)),
     "slices-3": _config(slices=(32, 96, 192)),
     "slices-8": _config(slices=(8, 8, 16, 24, 32, 56, 72, 104)),
     "no-neighbours": Variant(change=no_neighbours),
@@ -124,7 +129,10 @@ VARIANTS = {
 
 def complexity(config: ModelConfig) -> float:
     """kMAC per pixel of both transforms."""
-    network, side = Network(config).eval(), 16
+    network, side = (
+        Network(config).eval(),
+        32,
+    )  # as many tokens as fill whole pieces: inference pads the last one
     plan = make_plan(torch.zeros(side, side, dtype=torch.uint8).numpy())
     blocks, pairs = torch.full((side**2,), 50), torch.full((len(plan.pair_group),), 50)
     tensors = PlanTensors.of(plan, blocks, pairs, local=config.local)

@@ -258,7 +258,7 @@ def test_nothing_is_written_if_no_group_is_intact(run: Run, inputs: Path, tmp_pa
 @pytest.mark.parametrize(
     ("target", "options", "said"),
     [
-        ("p.jpg", "--fill transparent", "p.jpg can't be written: cannot write mode RGBA as JPEG"),
+        ("p.jpg", "--fill transparent", "p.jpg: JPEG can't hold transparency: use .png"),
         ("p.xyz", "", 'p.xyz: pictures can\'t be written as ".xyz"'),
         ("p.png", "--fill blue", 'the fill is "blue"'),
         ("p.png", "--groups cat", 'there is no group "cat"'),
@@ -326,7 +326,7 @@ def test_merge_names_the_bad_file(run: Run, inputs: Path, tmp_path: Path) -> Non
     assert 'broken.ssic: the segment of "dog"' in err
     code, _, err = run("merge", inputs / "photo.ssic", inputs / "photo.ssic", "-o", tmp_path / "c")
     assert code == 2
-    assert f"(file 1 is {inputs / 'photo.ssic'})" in err
+    assert f"(file 1 is {inputs / 'photo.ssic'}, file 2 is {inputs / 'photo.ssic'})" in err
     code, _, err = run("merge", "-", "-", "-o", tmp_path / "c")
     assert code == 2
     assert "stdin can be read once" in err
@@ -683,3 +683,13 @@ def test_documentation_runs(run: Run, inputs: Path, tmp_path: Path, monkeypatch:
         assert name == "ssic"
         result = run(*args)
         assert result.code == 0, (line, result.err)
+
+
+def test_a_group_is_given_one_quality_and_one_target(run: Run, inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.ssic"
+    start = ("encode", inputs / "photo.png", "--mask", inputs / "labels.png", "-o", out)
+    code, _, err = run(*start, "--group-quality", "group 1=20,group 1=80")
+    assert (code, "group 1 is given two qualities, 20 and 80" in err) == (2, True)
+    code, _, err = run(*start, "--group-target", "group 1=psnr:30", "--group-target", "group 1=psnr:31")
+    assert (code, "group 1 is given two targets, psnr:30 and psnr:31" in err) == (2, True)
+    assert not out.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -69,6 +70,40 @@ def test_each_group_has_its_own_quality(picture):
     sizes = {g.name: (g.length, h.length) for g, h in zip(opened.groups, low.groups, strict=True)}
     assert sizes["background"][0] == sizes["background"][1]
     assert sizes["person 1"][0] > 2 * sizes["person 1"][1]
+
+
+def test_a_name_or_id_goes_before_a_class_in_any_order(picture):
+    named = ssic.GroupMask(
+        blob_mask(1, 6, 9, 4),
+        {0: "background", 1: "person", 2: "person 1", 3: "person 2"},
+        dict.fromkeys((1, 2, 3), "person"),
+    )
+    entries = {"person": 20, "person 1": 80, 3: 50}
+    expected = {0: 30, 1: 20, 2: 80, 3: 50}  # "person" is a name as well, and as such exact
+    for order in itertools.permutations(entries):
+        given = {name: entries[name] for name in order}
+        data = ssic.encode(picture, named, quality=30, group_quality=given)
+        assert {g.id: g.quality for g in ssic.SsicFile(data).groups} == expected
+        lowered = ssic.SsicFile(data).set_quality({name: entries[name] // 2 for name in order})
+        assert {g.id: g.quality for g in ssic.SsicFile(lowered).groups} == {0: 30, 1: 10, 2: 40, 3: 25}
+    assert ssic.encode(picture, named, group_quality={"person 1": 80, 2: 80}) == ssic.encode(
+        picture, named, group_quality={2: 80}
+    )
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_qualities_for_one_group_are_refused(picture, order):
+    named = ssic.GroupMask(blob_mask(1, 6, 9, 2), {0: "background", 1: "dog 1"}, {1: "dog"})
+    for pair in ([("dog 1", 20), (1, 80)], [("1", 20), (1, 80)], [("dog", 20), (" dog", 80)]):
+        with pytest.raises(InvalidInput, match='group_quality gives group 1 "dog 1" both'):
+            ssic.encode(picture, named, group_quality=dict(pair[::order]))
+    settled = [("dog", 20), (" dog", 80), ("dog 1", 50)][::order]
+    data = ssic.encode(picture, named, group_quality=dict(settled))
+    assert ssic.SsicFile(data).groups[1].quality == 50
+    with pytest.raises(InvalidInput, match="group_targets gives group 1"):
+        ssic.encode(picture, named, group_targets={"dog 1": "psnr:30", 1: "psnr:31"})
+    with pytest.raises(InvalidInput, match="group_quality gives group 1"):
+        ssic.SsicFile(data).set_quality(dict([("dog 1", 5), (1, 6)][::order]))
 
 
 def test_groups_go_by_name_class_and_id_and_come_back_cropped_and_filled(picture):

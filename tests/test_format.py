@@ -248,12 +248,12 @@ def test_encrypted_groups_keep_id_name_and_seal_in_a_merge() -> None:
     head = fmt.read_head(fmt.merge([sealed, clear]))
     assert [(g.id, g.name, g.encrypted) for g in head.groups] == [(1, "x", True), (2, "x 2", False)]
     assert head.seal == SEAL
-    with pytest.raises(errors.InvalidInput, match='file 1 has the encrypted group 1 "x"'):
+    with pytest.raises(errors.InvalidInput, match='file 2 has the encrypted group 1 "x"'):
         fmt.merge([clear, sealed])
     with pytest.raises(errors.InvalidInput, match="taken"):
         fmt.merge([clear, part([2, no, no], SEAL)])
     other = part([no, no, 3], b"\1" + bytes(12), "y")
-    with pytest.raises(errors.InvalidInput, match="file 0 and file 2 were sealed apart"):
+    with pytest.raises(errors.InvalidInput, match="file 1 and file 3 were sealed apart"):
         fmt.merge([sealed, clear, other])
 
 
@@ -268,7 +268,9 @@ def test_a_signature_goes_with_the_whole_only() -> None:
 def test_merge_refuses_what_does_not_fit() -> None:
     mask = np.array([[0, 1, ABSENT]], np.uint8)
     data = simple_file(mask)
-    with pytest.raises(errors.MaskError, match=r"'background', 'group 1'"):
+    with pytest.raises(
+        errors.MaskError, match='"background", "group 1" of file 2 and "background", "group 1" of file 1 own'
+    ):
         fmt.merge([data, data])
     with pytest.raises(errors.InvalidInput, match="model"):
         fmt.merge([data, simple_file(mask, model_id=b"another.")])

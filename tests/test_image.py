@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,17 @@ from PIL import Image, ImageCms, features
 
 import ssic
 from ssic.errors import ImageError
-from ssic.image import compose, crop_box, from_blocks, load_picture, pad_to_blocks, save_picture, to_blocks
+from ssic.image import (
+    KINDS,
+    DroppedProfile,
+    compose,
+    crop_box,
+    from_blocks,
+    load_picture,
+    pad_to_blocks,
+    save_picture,
+    to_blocks,
+)
 
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
 sides = st.integers(1, 50)
@@ -327,6 +338,43 @@ def test_pictures_are_saved_in_the_format_of_their_name(tmp_path: Path) -> None:
     save_picture(noise(9, 7, 4), tmp_path / "alpha.png")
     with Image.open(tmp_path / "alpha.png") as image:
         assert np.array_equal(np.array(image), noise(9, 7, 4))
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_formats_hold_what_they_say(tmp_path: Path, suffix: str) -> None:
+    kind, path = KINDS[suffix], tmp_path / f"p{suffix}"
+    Image.init()
+    if kind.name not in Image.SAVE:
+        pytest.skip(f"Pillow without {kind.name}")
+    for height, width in ((1, 1), (9, 7), (40, 300)):
+        save_picture(noise(height, width), path)
+        with Image.open(path) as image:
+            assert image.size == (width, height)
+            if kind.name not in ("JPEG", "AVIF"):
+                assert np.array_equal(np.array(image), noise(height, width))
+    pixels = noise(9, 7, 4)
+    pixels[:, :, 3] = np.where(pixels[:, :, 3] > 99, 255, 0)
+    if not kind.alpha:
+        with pytest.raises(ImageError, match=r"can't hold transparency: use \.png, "):
+            save_picture(pixels, path)
+    else:
+        save_picture(pixels, path)
+        with Image.open(path) as image:
+            assert image.mode == "RGBA"
+            off = np.abs(np.array(image)[:, :, 3].astype(int) - pixels[:, :, 3])
+            assert off.max() <= (3 if kind.name == "AVIF" else 0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        save_picture(noise(9, 7), path, icc=srgb())
+    assert load_picture(path).icc == (srgb() if kind.icc else None)
+    assert [w.category for w in caught] == ([] if kind.icc else [DroppedProfile])
+
+
+@pytest.mark.parametrize("suffix", [".ico", ".gif", ".pdf", ".pgm", ".icns", ".eps", ".tga"])
+def test_other_formats_of_pillow_are_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ImageError, match=rf'as "{suffix}"; use \.png, .*\.avif.* or \.bmp'):
+        save_picture(noise(9, 7), tmp_path / f"p{suffix}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fresh_process_saves_without_a_suffix(tmp_path: Path) -> None:

@@ -137,8 +137,13 @@ def test_a_mask_does_not_change_and_survives_copies() -> None:
     ("ids", "names", "more", "message"),
     [
         ([[0, 1]], {0: "a"}, {}, r"without a name: ids \[1\]"),
-        ([[0, 0]], {0: "a", 5: "tiny dog"}, {}, r"own no block: 5 \(tiny dog\).*drop_empty"),
-        ([[0, 0]], {0: "a"}, {"classes": {3: "dog"}}, "own no block: 3"),
+        (
+            [[0, 0]],
+            {0: "a", 5: "tiny dog"},
+            {},
+            r"names are given .* own no block: 5 \(tiny dog\); leave them out",
+        ),
+        ([[0, 0]], {0: "a"}, {"classes": {3: "dog"}}, "classes are given .* own no block: 3"),
         ([[0, 1]], {0: "a", 1: "a"}, {}, 'groups 0 and 1 are both called "a"'),
         ([[255, 255]], {}, {}, "no block"),
         ([[0, 0]], {0: ""}, {}, "not empty"),
@@ -328,6 +333,7 @@ def test_boxes_lie_on_each_other_in_order(tmp_path: Path) -> None:
     assert GroupMask.from_boxes([[0.9, 0.9, 1.1, 1.1]], (90, 9), rule="any").blocks(1) == 1
     assert GroupMask.from_boxes([[15.9, 0, 16.1, 9]], (48, 9), rule="any").ids.tolist() == [[1, 1, 0]]
     assert GroupMask.from_boxes([], (9, 9)).names == {0: "background"}
+    assert GroupMask.from_boxes([{"box": [0, 0, 9, 9], "name": "background"}], (9, 9)).groups == [1]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +342,13 @@ def test_boxes_lie_on_each_other_in_order(tmp_path: Path) -> None:
         ([[64, 0, 80, 16]], "box 1 of 1.*covers nothing of the 64x40"),
         ([[5, 5, 5, 9]], "covers nothing"),
         ([[0, 0, 16, 16], [1, 2, 3]], "box 2 of 2 is"),
-        ([{"name": "a"}], "None"),
+        ([{"name": "a"}], 'box 1 of 1 has no "box"'),
+        (
+            [{"bbox": [0, 0, 16, 16]}],
+            'box 1 of 1 has "bbox"; what is known is "box", "name", "class", "score"',
+        ),
+        ([{"box": [0, 0, 16, 16], "label": "dog"}], 'has "label"; what is known'),
+        ([{"box": [0, 0, 16, 16], "name": "background"}], 'group 1 is called "background".*another name'),
         ([[0, 0, float("nan"), 1]], "expected"),
         ([[0, 0, "9", 1]], "expected"),
         ({"box": [0, 0, 1, 1]}, "list"),

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 import ssic
 import ssic.pillow
-from ssic.errors import DamagedSegment, ImageError, MaskError, UnknownGroup, UnknownModel
+from ssic.errors import DamagedSegment, ImageError, InvalidInput, MaskError, UnknownGroup, UnknownModel
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LABELS = np.zeros((40, 60), np.uint8)
@@ -128,7 +128,9 @@ def test_damaged_groups_are_an_oserror_or_left_out(data: bytes, monkeypatch: pyt
     broken = damaged(data, 1)
     image = opened(broken)
     for _ in range(2):
-        with pytest.raises(OSError, match="left out: group 1") as caught:
+        with pytest.raises(
+            OSError, match=r"^could not be decoded: group 1 \(PIL.*LOAD_TRUNCATED_IMAGES"
+        ) as caught:
             image.load()
         assert isinstance(caught.value.__cause__, DamagedSegment)
     assert np.array_equal(opened(broken).select([0, 2]), ssic.decode(data, [0, 2]))
@@ -173,6 +175,28 @@ def test_save_is_encode(data: bytes, tmp_path: Path) -> None:
     assert stream.getvalue() == ssic.encode(picture(), **options)
 
 
+def test_save_takes_targets_and_names(tmp_path: Path) -> None:
+    names = {0: "sky", 1: "dog", 2: "cat"}
+    options = {"target": "bytes:900", "group_targets": {"dog": "psnr:25"}}
+    picture().save(tmp_path / "p.ssic", mask=LABELS, names=names, **options)
+    assert (tmp_path / "p.ssic").stat().st_size <= 900
+    mask = ssic.GroupMask.from_label_map(LABELS, (60, 40), names)
+    assert (tmp_path / "p.ssic").read_bytes() == ssic.encode(picture(), mask, **options)
+
+
+def test_save_ignores_options_of_others(tmp_path: Path) -> None:
+    everywhere = {
+        "optimize": True,
+        "progressive": True,
+        "exif": b"",
+        "dpi": (72, 72),
+        "lossless": True,
+        "qtables": "web_low",
+    }
+    picture().save(tmp_path / "p.ssic", subsampling=0, compress_level=9, method=6, comment="", **everywhere)
+    assert (tmp_path / "p.ssic").read_bytes() == ssic.encode(picture())
+
+
 def test_save_profiles(tmp_path: Path) -> None:
     image = picture()
     image.save(tmp_path / "p.ssic", icc_profile=PROFILE)
@@ -202,6 +226,17 @@ def test_save_refuses(tmp_path: Path) -> None:
         Image.new("RGBA", (20, 20)).save(tmp_path / "p.ssic")
     with pytest.raises(MaskError, match="label map has"):
         picture().save(tmp_path / "p.ssic", mask=LABELS[:30])
+    for slip, meant in (
+        ("qualty", "quality"),
+        ("masks", "mask"),
+        ("targets", "target"),
+        ("group_qualities", "group_quality"),
+    ):
+        with pytest.raises(InvalidInput, match=f"{slip}=...; did you mean {meant}="):
+            picture().save(tmp_path / "p.ssic", **{slip: 30})
+    for options in ({"names": ["a"]}, {"names": ["a"], "mask": ssic.GroupMask.single((60, 40))}):
+        with pytest.raises(InvalidInput, match="names are those of a label map"):
+            picture().save(tmp_path / "p.ssic", **options)
     assert list(tmp_path.iterdir()) == []  # Pillow removes what it began
 
 

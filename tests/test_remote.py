@@ -343,6 +343,15 @@ def test_protocols_that_nothing_reads() -> None:
     assert without_secrets("s3://bucket/a.ssic") == "s3://bucket/a.ssic"
 
 
+def test_file_systems_that_connect_at_once_name_the_url() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ftp://me:secret@127.0.0.1:{silent.getsockname()[1]}/a.ssic"
+        with pytest.raises(OSError, match="timed out") as caught:
+            ssic.open(url, storage_options={"timeout": 0.2})
+    assert caught.value.filename == url.replace("me:secret@", "")
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
 def test_secrets_stay_out_of_messages(server: Loopback) -> None:
     url = server.url("nothing.ssic?token=hidden").replace("http://", "http://me:hidden@")
     with pytest.raises(FileNotFoundError) as caught:

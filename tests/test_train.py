@@ -23,12 +23,13 @@ from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
 from ssic.format.rangecoder import TOTAL
 from ssic.model.weights import find_weights, load_weights
-from ssic.train.data import HELD_OUT, Pictures, find_pictures
+from ssic.train.data import HELD_OUT, Pictures, Unusable, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities
 from ssic.train.muon import Muon, orthogonalise
+from ssic.train.options import TrainOptions
 from ssic.train.tables import QUALITIES, Counting
-from ssic.train.trainer import Trainer, TrainOptions, split_parameters
+from ssic.train.trainer import Trainer, split_parameters
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,41 @@ def test_every_fiftieth_file_is_held_out(tmp_path):
     assert not set(train) & set(held_out)
     with pytest.raises(InvalidInput, match="no pictures"):
         find_pictures([tmp_path / "nothing"])
+
+
+def test_what_is_no_picture_or_too_small_is_left_out_with_a_warning(folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    Image.fromarray(natural_picture(0, 40, 200)).save(tmp_path / "flat.png")
+    files = [*sorted(folder.iterdir()), *sorted(tmp_path.iterdir())]
+    with pytest.warns(Unusable) as caught:
+        pictures = Pictures(files, 64)
+    assert len(pictures.pictures) == 3
+    assert [str(w.message).split(":")[0] for w in caught] == ["1 of 5 pictures are left out"] * 2
+    assert "broken.png" in str(caught[1].message)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch", 0),
+        ("seed", -1),
+        ("threads", -1),
+        ("crop", 0),
+        ("crop", 50),
+        ("decay", 2.0),
+        ("minutes", 0.0),
+        ("matrix_rate", float("nan")),
+        ("preset", "huge"),
+    ],
+)
+def test_options_out_of_range_are_refused(folder, tmp_path, option, value):
+    with pytest.raises(InvalidInput):
+        dataclasses.replace(options(folder, tmp_path, steps=1), **{option: value})
+
+
+def test_a_decay_needs_a_budget(folder, tmp_path):
+    with pytest.raises(InvalidInput, match="minutes or steps"):
+        options(folder, tmp_path, decay=0.5)
 
 
 def test_batches_follow_from_seed_and_step(folder):
@@ -161,6 +197,40 @@ def test_training_goes_on_from_shipped_weights(folder, tmp_path):
     assert 0 < (reached[name] - average[name]).norm() < 0.2 * moved
 
 
+def test_steps_that_the_weights_have_had_are_no_budget(folder, tmp_path):
+    had = load_weights(find_weights("small")).card["step"]
+    trainer = Trainer(options(folder, tmp_path, weights=Path("small"), steps=had))
+    with pytest.raises(InvalidInput, match=f"{had:,} steps"):
+        trainer.run()
+
+
+def test_checkpoints_from_before_a_field_was_added_go_on(folder, tmp_path):
+    Trainer(options(folder, tmp_path, steps=1)).run()
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    config = json.loads(state["config"])
+    del config["local"]
+    torch.save(state | {"config": json.dumps(config)}, path)
+    assert Trainer(options(folder, tmp_path, steps=2)).step == 1
+    torch.save(state | {"config": json.dumps(config | {"later": 1})}, path)
+    with pytest.raises(ModelError, match="doesn't know"):
+        Trainer(options(folder, tmp_path, steps=2))
+
+
+def test_the_time_left_is_that_of_this_start(folder, tmp_path, monkeypatch):
+    """Of 60 steps 20 are done when the run is resumed. With a clock on which every step takes a minute, 20 are left
+    after the next 20."""
+    Trainer(options(folder, tmp_path, steps=20)).run()
+    lines = []
+    resumed = Trainer(options(folder, tmp_path, steps=60), lines.append)
+    clock = iter(range(0, 10_000_000, 60))
+    monkeypatch.setattr("ssic.train.trainer.time.monotonic", lambda: next(clock))
+    resumed.options = dataclasses.replace(resumed.options, checkpoint_minutes=1e9)
+    resumed.run()
+    assert [line.step for line in lines] == [40, 60]
+    assert [line.minutes_left for line in lines] == pytest.approx([20, 0], abs=1)
+
+
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):
     for content in (b"", b"junk" * 100):
         (tmp_path / "junk.pt").write_bytes(content)
@@ -177,6 +247,17 @@ def test_the_log_says_how_it_goes(folder, tmp_path):
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert logged[0]["samples"] == 40
     assert logged[0]["bpp"] > 0
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+
+
+def test_a_finished_run_ends_with_a_validation_of_its_weights(tmp_path):
+    for i in range(HELD_OUT):
+        picture = natural_picture(i, 512, 512) if i == 0 else natural_picture(i, 64, 64)
+        Image.fromarray(picture).save(tmp_path / f"{i:02}.png")
+    trainer = Trainer(options(tmp_path, tmp_path / "run", steps=1))
+    trainer.run()
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last == {"step": 1, "validation": trainer.validate()}
 
 
 def test_every_parameter_has_one_optimiser(folder, tmp_path):

@@ -263,12 +263,13 @@ def encode(
         mask: a `GroupMask`; or a label map (path, Pillow image, integer array), one label per pixel or per
             16x16 block; None makes one group of the whole picture.
         quality: 1 to 100, higher is better; 60 by default. Not together with `target`.
-        group_quality: exceptions, by group name, class or id.
+        group_quality: exceptions, by group name, class or id, in any order: a name or id goes before a class.
         order: groups whose segments shall lie first, in this order; the others follow as by default, smallest
             first, background last.
         target: what the file shall come to, instead of `quality`: "bytes:20000" or "bpp:0.5" at most, or "psnr:35"
             at least (`ssic.Target`). Groups in `group_quality` or `group_targets` are left as those say.
-        group_targets: the same for single groups: bytes and bits of the segment, PSNR of the group's pixels.
+        group_targets: the same for single groups, named as in `group_quality`: bytes and bits of the segment, PSNR
+            of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
         device: of the float networks, as torch names it ("cpu", "cuda").
         progress: called with the name of each stage as it begins.
@@ -280,7 +281,8 @@ def encode(
         ImageError: the picture can't be coded as it is.
         MaskError: the mask is unusable; among others, groups without a block.
         UnknownGroup: `group_quality` or `order` names a group that the mask doesn't have.
-        InvalidInput: a quality is not an integer from 1 to 100, a target is none, or both are given for the file.
+        InvalidInput: a quality is not an integer from 1 to 100, a target is none, both are given for the file, or a
+            group is given two different ones, by name and by id, say.
         UnreachableTarget: no quality meets a target; the message says what is reachable.
         ModelError: there is no such model.
     """
@@ -340,9 +342,8 @@ def _as_mask(mask: MaskSource | None, size: tuple[int, int]) -> GroupMask:
 
 def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int] | None) -> dict[int, int]:
     result = {g: check_quality(quality) for g in mask.groups}
-    for name, value in (exceptions or {}).items():
-        for g in mask.resolve(name):
-            result[g] = check_quality(value)
+    for g, value in mask.assign(exceptions or {}, "group_quality").items():
+        result[g] = check_quality(value)
     return result
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def describe(opened: SsicFile) -> dict[str, Any]:
     """Size, model, groups and bytes, as docs/cli.md lists them."""
     head = opened.head
+    outside = {g.id for g in head.groups}  # others are hidden, and only keys show them
     return {
         "format": head.version,
         "model": head.model_id.hex(),
@@ -29,7 +30,7 @@ def describe(opened: SsicFile) -> dict[str, Any]:
                 "blocks": g.blocks,
                 "offset": g.offset,
                 "bytes": g.length,
-                "encrypted": g.encrypted,
+                "encrypted": g.encrypted or g.id not in outside,
             }
             for g in opened.groups
         ],

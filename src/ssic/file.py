@@ -428,21 +428,21 @@ class SsicFile:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
         Args:
-            group_quality: by group name, class or id.
+            group_quality: by group name, class or id; a name or id goes before a class.
             original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
                 that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
                 can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
 
         Raises:
-            InvalidInput: a quality is not in 1 to 100, or higher than now without `original`.
+            InvalidInput: a quality is not in 1 to 100, higher than now without `original`, or one of two for a group.
             ImageError: the original can't be coded, or has another size.
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
         """
         from ssic.edit import new_quality
 
-        group_quality = as_mapping(group_quality, "group_quality")
-        qualities = {g: q for name, q in group_quality.items() for g in self._in_file(name)}
+        qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
+        self._in_file(list(qualities))
         recoded = new_quality(self, qualities, original, device, as_progress(progress))
         return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -25,6 +26,39 @@ from ssic.mask import BLOCK
 PATCH = 8
 """Pixels on a side of a patch; a block is 2x2 patches."""
 
+
+@dataclass(frozen=True)
+class Kind:
+    """A format that pictures are written in.
+
+    Attributes:
+        name: Pillow's name of it.
+        alpha: it can hold transparency.
+        icc: it can hold a colour profile.
+        side: most pixels on a side, where decoded pictures may well have more.
+    """
+
+    name: str
+    alpha: bool = True
+    icc: bool = True
+    side: int | None = None
+
+
+_JPEG, _TIFF = Kind("JPEG", alpha=False, side=65500), Kind("TIFF")
+KINDS = {
+    ".png": Kind("PNG"),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": Kind("WEBP", side=16383),
+    ".avif": Kind("AVIF"),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".jp2": Kind("JPEG2000", icc=False),
+    ".ppm": Kind("PPM", alpha=False, icc=False),
+    ".bmp": Kind("BMP", alpha=False, icc=False),
+}
+"""By suffix. Pillow writes others too, but not every picture as it is: icons are shrunk, GIF has 256 colours."""
+
 _PATCHES = BLOCK // PATCH
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
 _FILLS = "black, mean, transparent or a colour like #20a0ff"
@@ -36,6 +70,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 95, "subsampling": "4:4:4"},
     "WEBP": {"lossless": True, "exact": True},
 }
+
+
+class DroppedProfile(UserWarning):
+    """A picture was written in a format that holds no colour profile, and its own was left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,40 +153,63 @@ def save_picture(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: b
 
 
 def picture_bytes(pixels: NDArray[np.uint8], path: str | os.PathLike[str], icc: bytes | None = None) -> bytes:
-    """What `save_picture` writes to `path`.
+    """What `save_picture` writes to `path`. Where its format holds no colour profile, a `DroppedProfile` warning tells.
 
     Raises:
-        ImageError: an extension that Pillow can't write, or a format that can't hold alpha.
+        ImageError: as `picture_kind`, or a picture that Pillow can't write for another reason.
     """
     _check_pixels(pixels, (3, 4))
-    kind = picture_kind(path)
-    options = dict(_OPTIONS.get(kind, {}))
-    if icc is not None:
+    kind = picture_kind(path, alpha=pixels.shape[2] == 4, size=pixels.shape[1::-1])
+    options = dict(_OPTIONS.get(kind.name, {}))
+    if icc is not None and kind.icc:
         options["icc_profile"] = icc
     file = io.BytesIO()
     try:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind, **options)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind.name, **options)
     except Exception as error:
-        alpha = pixels.shape[2] == 4 and "RGBA" in str(error)
-        advice = f"; {kind} can't hold transparency: use .png, or another fill" if alpha else ""
-        raise ImageError(f"{path} can't be written: {_reason(error)}{advice}") from error
+        raise ImageError(f"{path} can't be written: {_reason(error)}") from error
+    if icc is not None and not kind.icc:
+        text = f"{path}: {kind.name} holds no colour profile, and that of the picture is left out"
+        warnings.warn(text, DroppedProfile, stacklevel=2)
     return file.getvalue()
 
 
-def picture_kind(path: str | os.PathLike[str]) -> str:
-    """Pillow's name of the format that the extension of `path` stands for; "PNG" if it has none.
+def picture_kind(
+    path: str | os.PathLike[str], *, alpha: bool = False, size: tuple[int, int] | None = None
+) -> Kind:
+    """The format that the extension of `path` stands for; PNG if it has none.
+
+    Args:
+        alpha: the picture is transparent in places.
+        size: its (width, height) in pixels, if that is known.
 
     Raises:
-        ImageError: an extension that Pillow can't write.
+        ImageError: no picture is written with that extension, or none that is transparent or so large; or this Pillow
+            lacks the format.
     """
-    Image.init()  # before it, Pillow knows no format at all
-    suffix = Path(path).suffix.lower()
-    kind = Image.EXTENSION.get(suffix) if suffix else "PNG"
-    if kind is None or kind not in Image.SAVE:
+    suffix = Path(path).suffix.lower() or ".png"
+    kind = KINDS.get(suffix)
+    if kind is None:
+        raise ImageError(f'{path}: pictures can\'t be written as "{suffix}"; use {_listed(KINDS)}')
+    if alpha and not kind.alpha:
+        fit = [s for s, other in KINDS.items() if other.alpha]
+        raise ImageError(f"{path}: {kind.name} can't hold transparency: use {_listed(fit)}, or another fill")
+    if kind.side is not None and size is not None and max(size) > kind.side:
         raise ImageError(
-            f'{path}: pictures can\'t be written as "{suffix}"; use .png, .jpg, .webp, .tiff or .ppm'
+            f"{path}: {kind.name} holds at most {kind.side} pixels a side, and the picture has {size[0]}x{size[1]}: "
+            "use .png"
+        )
+    Image.init()  # before it, Pillow knows no format at all
+    if kind.name not in Image.SAVE:
+        raise ImageError(
+            f"{path}: the Pillow that is installed can't write {kind.name}; use .png, or another Pillow"
         )
     return kind
+
+
+def _listed(suffixes: Iterable[str]) -> str:
+    *others, last = suffixes
+    return f"{', '.join(others)} or {last}"
 
 
 def pad_to_blocks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -231,6 +292,12 @@ def _colour(fill: object) -> list[int]:
     if len(values) != 3 or not whole or not all(0 <= v <= 255 for v in values):
         raise ImageError(f"the fill is {fill!r:.80}; it can be {_FILLS}, also as integers (32, 160, 255)")
     return [int(v) for v in values]
+
+
+def check_fill(fill: Fill) -> bool:
+    """Whether a fill makes pictures with alpha; `ImageError` if there is no such fill."""
+    pixel = compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
+    return pixel.shape[2] == 4
 
 
 def crop_box(present: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssic.errors import MaskError, UnknownGroup
+from ssic.errors import InvalidInput, MaskError, UnknownGroup
 from ssic.format.layout import text_fault
 from ssic.given import as_mapping, counted, is_whole, name_of
 from ssic.given import some as _some
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 Rule = Literal["most", "any"]
+T = TypeVar("T")
 
 
 class DroppedGroups(UserWarning):
@@ -81,7 +82,8 @@ class GroupMask:
             if about == "names" and present - set(entries):
                 raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
             if empty := sorted(set(entries) - present):
-                raise _empty_groups([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+                listed = _some([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+                raise MaskError(f"{about} are given for groups that own no block: {listed}; leave them out")
             object.__setattr__(self, about, MappingProxyType(dict(sorted(entries.items()))))
         owner: dict[str, int] = {}
         for n, name in self.names.items():
@@ -148,6 +150,40 @@ class GroupMask:
                 raise self._unknown(str(item))
             found |= dict.fromkeys(fitting)
         return list(found)
+
+    def assign(self, wanted: Mapping[str | int, T], what: str) -> dict[int, T]:
+        """A value for each group that is named, by id. Keys as for `resolve`, whose order says nothing: what a group
+        is given by its name or id goes before what its class is given.
+
+        Args:
+            what: `wanted` is called in messages.
+
+        Raises:
+            UnknownGroup: as `resolve`.
+            InvalidInput: two keys that name a group equally exactly give it different values.
+        """
+        given: dict[int, list[tuple[bool, str | int, T]]] = {}
+        for item, value in wanted.items():
+            for group in self.resolve(item):
+                given.setdefault(group, []).append((self._is_meant(group, item), item, value))
+        found: dict[int, T] = {}
+        for group, entries in given.items():
+            exact = max(entry[0] for entry in entries)
+            (_, first, found[group]), *others = (entry for entry in entries if entry[0] == exact)
+            for _, item, value in others:
+                if value != found[group]:
+                    raise InvalidInput(
+                        f'{what} gives group {group} "{self.names[group]}" both {found[group]} (as {first!r}) and '
+                        f"{value} (as {item!r}): leave one of them out"
+                    )
+        return found
+
+    def _is_meant(self, group: int, item: str | int) -> bool:
+        """Whether it is this group, rather than its class, that `item` names."""
+        if not isinstance(item, str):
+            return True
+        spellings = (item, item.strip())
+        return self.names[group] in spellings or self.classes.get(group) not in spellings
 
     def _is_called(self, group: int, text: str) -> bool:
         spellings = (text, text.strip())
@@ -387,6 +423,11 @@ def _from_owners(
     ids = np.array(list(id_of.values()), np.uint8)[np.searchsorted(np.array(left), owners)]
     # A group without a name is called after its id, which costs the file nothing.
     names = {n: names[n] or f"group {id_of[n]}" for n in left}
+    if names.get(0) == BACKGROUND and (others := [n for n in left if n and names[n] == BACKGROUND]):
+        raise MaskError(
+            f'group {id_of[others[0]]} is called "{BACKGROUND}", which is the name of group 0, all that no other group '
+            "owns: give it another name"
+        )
     about: Any = ({id_of[n]: table[n] for n in left if n in table} for table in (names, classes, scores))
     return GroupMask(ids, *about)
 

@@ -9,10 +9,20 @@
     im.ssic.groups                                        # the file, as `ssic.open` returns it
     im.select("person", fill="transparent").save("person.png")
     photo.save("photo.ssic", mask=labels, quality=60, group_quality={"person": 85})
+
+`save` takes what `ssic.encode` takes: `mask`, `quality`, `group_quality`, `target`, `group_targets`, `order`, `model`
+and `device`; `names` of the labels, where `mask` is a label map; and `icc_profile`. What looks like a slip of one of
+these is refused. Other options, such as `optimize` or `exif`, are Pillow's or of other formats, and mean nothing
+here, as with all plugins.
+
+Pillow opens the file that it writes to, and so empties one that was there, before this plugin is asked: if encoding
+then fails (transparent pixels, a mask of another size), what was there is lost. Encode first where that matters:
+``Path("photo.ssic").write_bytes(ssic.encode(photo, mask))``.
 """
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from typing import IO, Any
 
@@ -20,12 +30,19 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from ssic.codec import encode
-from ssic.errors import DamagedSegment, FormatError, ModelError
+from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
 from ssic.format.layout import MAGIC
 from ssic.image import Fill, compose
+from ssic.mask import GroupMask
 
 FORMAT = "SSIC"
+
+_OPTIONS = ("mask", "quality", "group_quality", "target", "group_targets", "order", "model", "device")
+"""Options of `save` that are those of `ssic.encode`."""
+
+_FOREIGN = {"qtables", "mode", "modes", "format", "encoder", "encoding"}
+"""Options of other plugins that look like some of these."""
 
 
 class SsicImageFile(ImageFile.ImageFile):
@@ -91,9 +108,11 @@ class SsicImageFile(ImageFile.ImageFile):
             try:
                 decoded = self.ssic.decode_pixels(self._groups)
                 if decoded.damaged:
-                    text = f"could not be decoded and is left out: {', '.join(decoded.damaged)}"
+                    names = ", ".join(decoded.damaged)
                     if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                        text = f"could not be decoded: {names} (PIL.ImageFile.LOAD_TRUNCATED_IMAGES = True fills it)"
                         raise DamagedSegment(text, decoded.damaged)
+                    text = f"could not be decoded and is left out: {names}"
                     warnings.warn(text, DamagedGroups, stacklevel=2)
                 if decoded.sealed:
                     text = f"sealed and left out, for want of a key: {', '.join(decoded.sealed)}"
@@ -121,11 +140,15 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    options = {
-        key: image.encoderinfo[key]
-        for key in ("mask", "quality", "group_quality", "order", "model", "device")
-        if key in image.encoderinfo
-    }
+    given = image.encoderinfo
+    for key in given.keys() - {*_OPTIONS, "names", *_FOREIGN}:
+        if meant := difflib.get_close_matches(key, [*_OPTIONS, "names"], n=1, cutoff=0.75):
+            raise InvalidInput(f"an ssic file is not saved with {key}=...; did you mean {meant[0]}=...?")
+    options = {key: given[key] for key in _OPTIONS if key in given}
+    if "names" in given:
+        if options.get("mask") is None or isinstance(options["mask"], GroupMask):
+            raise InvalidInput("names are those of a label map: give it as mask=...")
+        options["mask"] = GroupMask.from_label_map(options["mask"], image.size, given["names"])
     if "icc_profile" in image.encoderinfo:
         profile = image.encoderinfo["icc_profile"]
         image = image.copy()

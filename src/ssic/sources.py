@@ -6,12 +6,13 @@ optional dependency (`pip install "ssic[coco]"`) and is imported only when a COC
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssic.errors import MaskError
 from ssic.format.layout import as_text
 from ssic.given import name_of
 
 BACKGROUND = "background"
+_BOX_KEYS = ("box", "name", "class", "score")
 
 Names = Mapping[Any, str] | Sequence[str] | str | os.PathLike[str]
 
@@ -49,14 +51,20 @@ def read_json(source: object, what: str) -> Any:
     if not isinstance(source, (str, os.PathLike)):
         return source
     try:
-        text = Path(source).read_text(encoding="utf-8-sig")
-        if not text:
-            raise MaskError(f"the file of the {what}, {source}, is empty")
-        return json.loads(text)
-    except OSError as error:
-        raise MaskError(f"can't read the {what} in {source}: {error.strerror or error}") from error
-    except MaskError:
-        raise
+        return parse_json(Path(source).read_bytes(), what, source)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if isinstance(error, MaskError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise MaskError(f"can't read the {what} in {source}: {reason}") from error
+
+
+def parse_json(data: bytes, what: str, source: object) -> Any:
+    """Content of JSON in UTF-8; errors as of `read_json`."""
+    if not data:
+        raise MaskError(f"the file of the {what}, {source}, is empty")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise MaskError(f"the {what} in {source} is not valid JSON: {error}") from error
 
@@ -154,14 +162,29 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
     Raises:
         MaskError: unreadable, a JPEG, or in a mode that does not hold labels.
     """
-    if not isinstance(source, (str, os.PathLike, Image.Image)):
+    if isinstance(source, Image.Image):
+        return _labels(lambda: source, "the label map")
+    if not isinstance(source, (str, os.PathLike)):
         try:
             return np.asarray(source)
         except ValueError as error:  # rows of different lengths
             raise MaskError(f"the label map is no array [rows, columns]: {error}") from error
-    shown = "the label map" if isinstance(source, Image.Image) else f"the label map {source}"
+    shown = f"the label map {source}"
+    if os.path.isfile(source) and not os.path.getsize(source):
+        raise MaskError(f"{shown} is empty")
+    return _labels(lambda: Image.open(Path(source)), shown)
+
+
+def parse_labels(data: bytes, source: object) -> NDArray[Any]:
+    """The labels in the bytes of a picture's file; errors as of `read_labels`."""
+    if not data:
+        raise MaskError(f"the label map {source} is empty")
+    return _labels(lambda: Image.open(io.BytesIO(data)), f"the label map {source}")
+
+
+def _labels(opened: Callable[[], Image.Image], shown: str) -> NDArray[Any]:
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(Path(source))
+        image = opened()
         if image.format in ("JPEG", "MPO"):
             raise MaskError(f"{shown} is a JPEG, which does not keep labels exact: use PNG")
         if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
@@ -175,9 +198,10 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
         )
     except MaskError:
         raise
+    except UnidentifiedImageError as error:
+        raise MaskError(f"can't read {shown}: it is no picture that Pillow knows") from error
     except Exception as error:  # Pillow raises almost anything on a broken file
-        empty = not isinstance(source, Image.Image) and os.path.isfile(source) and not os.path.getsize(source)
-        raise MaskError(f"{shown} is empty" if empty else f"can't read {shown}: {error}") from error
+        raise MaskError(f"can't read {shown}: {error}") from error
 
 
 def read_names(names: Names | None) -> dict[int, str]:
@@ -201,7 +225,7 @@ def read_boxes(source: str | os.PathLike[str] | Sequence[Any], size: tuple[int, 
     """Boxes (path of a JSON file, or a list), painted in order at full resolution; labels are 1, 2, ...
 
     Raises:
-        MaskError: not a list of boxes, or a box that covers nothing of the picture.
+        MaskError: not a list of boxes, an object with other keys, or a box that covers nothing of the picture.
     """
     items = read_json(source, "boxes")
     items = items.tolist() if isinstance(items, np.ndarray) else items
@@ -210,7 +234,12 @@ def read_boxes(source: str | os.PathLike[str] | Sequence[Any], size: tuple[int, 
     entries = dict(enumerate((item if isinstance(item, Mapping) else {"box": item} for item in items), 1))
     labels = np.zeros((size[1], size[0]), np.int32)
     for n, entry in entries.items():
-        x0, y0, x1, y1 = _read_box(entry.get("box"), size, f"box {n} of {len(entries)}")
+        where = f"box {n} of {len(entries)}"
+        if unknown := [key for key in entry if key not in _BOX_KEYS]:
+            raise MaskError(f"{where} has {_quoted(unknown)}; what is known is {_quoted(_BOX_KEYS)}")
+        if "box" not in entry:
+            raise MaskError(f'{where} has no "box": [x0, y0, x1, y1] in pixels')
+        x0, y0, x1, y1 = _read_box(entry["box"], size, where)
         labels[y0:y1, x0:x1] = n
     names, classes, scores = (
         {n: entry[key] for n, entry in entries.items() if entry.get(key) is not None}
@@ -219,6 +248,10 @@ def read_boxes(source: str | os.PathLike[str] | Sequence[Any], size: tuple[int, 
     rest = [n for n in entries if n not in names]
     automatic = numbered([str(classes.get(n, "box")) for n in rest], {BACKGROUND, *map(str, names.values())})
     return Objects(labels, names | dict(zip(rest, automatic, strict=True)), classes, scores)
+
+
+def _quoted(keys: Iterable[object]) -> str:
+    return ", ".join(f'"{key}"' for key in keys)
 
 
 def _read_box(box: object, size: tuple[int, int], where: str) -> tuple[int, int, int, int]:

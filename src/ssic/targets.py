@@ -173,10 +173,10 @@ def encode_to(
         order: of the segments, all ids.
 
     Raises:
-        InvalidInput: a target is none, or no group is left for that of the file.
+        InvalidInput: a target is none, a group has two, or no group is left for that of the file.
         UnreachableTarget: no quality meets a target.
     """
-    wanted = {g: Target.of(t) for name, t in group_targets.items() for g in groups.resolve(name)}
+    wanted = groups.assign({name: Target.of(t) for name, t in group_targets.items()}, "group_targets")
     whole = None if target is None else Target.of(target)
     trials = _Trials(codec, picture, groups, progress)
     qualities = {g: q for g, q in fixed.items() if g not in wanted} | _of_groups(trials, groups, wanted)

@@ -20,7 +20,7 @@ from ssic.cli.evaluate_task import task
 from ssic.cli.inspect import drop, extract, info, merge, reorder
 from ssic.cli.preview import preview
 from ssic.cli.protect import decrypt, encrypt, keygen, rewrap, sign, verify
-from ssic.cli.terminal import EXIT_CODES, Reporting
+from ssic.cli.terminal import EXIT_CODES, Reporting, ending
 from ssic.cli.train import export_weights, train
 
 _CODES = "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
@@ -64,4 +64,5 @@ def _options(
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command line, by default that of the process; ends in `SystemExit`."""
-    app(args=args, prog_name="ssic")
+    with ending():
+        app(args=args, prog_name="ssic")

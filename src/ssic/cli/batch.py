@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ssic.cli.encode import group_qualities
+from ssic.cli.encode import group_qualities, target_of_file, targets_of_groups
 from ssic.cli.files import split
+from ssic.cli.keys import Recipients, locks
 from ssic.cli.masks import MaskOptions
-from ssic.cli.terminal import FAILED_SOME, console, say, warn
+from ssic.cli.protect import HideNames, HideOutline, hiding
+from ssic.cli.terminal import FAILED_SOME, console, notice, say, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ssic.batch import Record
+    from ssic.crypto.files import Hide
 
 batch = typer.Typer(no_args_is_help=True)
 
-_MASK = "Mask (one of --masks, --coco, --segment; none of them makes one group)"
-_RATE = "Rate"
+_MASK = "Mask (one of --masks, --boxes, --coco, --grid, --segment; none of them makes one group)"
+_RATE = "Rate and order"
 _RUN = "How it runs"
 LISTED = 20
 """Failures that the summary shows; all are in the file of records."""
@@ -45,6 +50,16 @@ def encode(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the files; made if need be.")
     ],
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Files lie as the pictures lie below it. By default what all have in common, or that of earlier runs.",
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("-r", "--recursive", help="Search the subfolders of folders, too.")
+    ] = False,
     masks: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Label maps, PNG, named like the pictures.", rich_help_panel=_MASK),
@@ -53,8 +68,15 @@ def encode(
         Path | None,
         typer.Option(help='JSON with names of their labels: {"1": "dog"}.', rich_help_panel=_MASK),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Boxes, JSON, named like the pictures.", rich_help_panel=_MASK),
+    ] = None,
     coco: Annotated[
         Path | None, typer.Option(help="COCO annotations of all pictures.", rich_help_panel=_MASK)
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Equal cells.", rich_help_panel=_MASK)
     ] = None,
     segment: Annotated[
         str | None,
@@ -83,13 +105,46 @@ def encode(
             rich_help_panel=_MASK,
         ),
     ] = None,
-    quality: Annotated[int, typer.Option(help="1 to 100, higher is better.", rich_help_panel=_RATE)] = 60,
+    quality: Annotated[
+        int | None, typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_RATE)
+    ] = None,
     group_quality: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=QUALITY,...", help="Exceptions, where there is such a group.", rich_help_panel=_RATE
         ),
     ] = None,
+    target_bytes: Annotated[
+        int | None,
+        typer.Option(help="Choose qualities: files of at most so many bytes.", rich_help_panel=_RATE),
+    ] = None,
+    target_bpp: Annotated[
+        float | None, typer.Option(help="The same in bits per pixel.", rich_help_panel=_RATE)
+    ] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(help="Choose qualities: at least so many dB.", rich_help_panel=_RATE)
+    ] = None,
+    group_target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND:VALUE,...",
+            help="Targets of groups, where there is such a group.",
+            rich_help_panel=_RATE,
+        ),
+    ] = None,
+    order: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,...", help="Groups that shall lie first in their files.", rich_help_panel=_RATE
+        ),
+    ] = None,
+    encrypt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Seal these groups; a picture without one of them fails."),
+    ] = None,
+    recipient: Recipients = None,
+    hide_names: HideNames = False,
+    hide_outline: HideOutline = False,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Pictures at a time. By default one per two cores.", rich_help_panel=_RUN),
@@ -105,31 +160,50 @@ def encode(
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
     begun = time.perf_counter()
-    sources = {"--masks": masks, "--coco": coco, "--segment": segment}
+    sources = {"--masks": masks, "--boxes": boxes, "--coco": coco, "--grid": grid, "--segment": segment}
     if len(chosen := [option for option, value in sources.items() if value is not None]) > 1:
         raise InvalidInput(f"{' and '.join(chosen)} exclude each other: each makes the whole mask")
     if names is not None and masks is None:
         raise InvalidInput("--names is of use with --masks only")
-    if masks is not None and not masks.is_dir():
-        raise InvalidInput(f"--masks {masks}: there is no such folder")
+    for option, folder in (("--masks", masks), ("--boxes", boxes)):
+        if folder is not None and not folder.is_dir():
+            raise InvalidInput(f"{option} {folder}: there is no such folder")
     if group_by is not None and coco is None and segment is None:
         raise InvalidInput("--group-by is of use with --coco or --segment only")
-    if block_rule is not None and not chosen:
-        raise InvalidInput("--block-rule is of use with --masks or --coco or --segment only")
+    if block_rule is not None and (not chosen or grid is not None):
+        raise InvalidInput("--block-rule is of use with --masks, --boxes, --coco or --segment only")
     # What is wrong with these would else be told once per picture.
-    MaskOptions(segment=segment, keep=keep, min_score=min_score, max_groups=max_groups).check()
+    about = MaskOptions(segment=segment, keep=keep, min_score=min_score, max_groups=max_groups, grid=grid)
+    about.check()
     if engine not in ("local", "ray"):
         raise InvalidInput(f"--engine {engine}: local or ray was expected")
     if group_by not in (None, "instance", "class") or block_rule not in (None, "most", "any"):
         raise InvalidInput("--group-by is instance or class, --block-rule most or any")
+
+    target = target_of_file({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
+    targets = {str(name): aim for name, aim in targets_of_groups(group_target).items()}
+    secret = split(encrypt)
+    if secret is None and (recipient or hide_names or hide_outline):
+        raise InvalidInput("recipients and hiding are of use with --encrypt only")
+    if secret is not None:
+        if not recipient:
+            raise InvalidInput("--encrypt: for whom? --recipient KEY|FILE must say it")
+        if any(aim is not None and not aim.strip().startswith("psnr") for aim in (target, *targets.values())):
+            raise InvalidInput(
+                "with --encrypt, targets can be of PSNR only: bytes and bits would be counted before groups are "
+                "sealed, which adds some 82 bytes each"
+            )
 
     from ssic import batch as work
     from ssic.codec import check_quality
     from ssic.sources import read_names
 
     recipe = work.Recipe(
-        quality=check_quality(quality),  # here, rather than once per picture
+        quality=60 if quality is None else check_quality(quality),  # here, rather than once per picture
         group_quality={str(name): q for name, q in group_qualities(group_quality).items()},
+        target=_checked(target),
+        group_targets=targets,
+        order=split(order),
         rule=block_rule or ("any" if segment else "most"),  # type: ignore[arg-type]
         group_by=group_by or "instance",  # type: ignore[arg-type]
         names=None if names is None else read_names(names),
@@ -137,47 +211,109 @@ def encode(
         keep=split(keep),
         min_score=min_score,
         max_groups=max_groups,
+        grid=about.cells(),
+        encrypt=secret,
+        recipients=tuple(map(str, locks(recipient, False, None))) if secret is not None else (),
+        hide=cast("Hide", hiding(hide_names, hide_outline)),
         model=model,
         device=device,
     )
-    found = work.find_pictures(pictures)
+    known = work.read_records(output)
+    earlier = work.earlier_root(output, known) if root is None else None
+    found = work.find_pictures(pictures, root=root, earlier=earlier, recursive=recursive)
     if segment is not None:
         from ssic.segment import check_classes, find_segmenter
 
         check_classes(find_segmenter(segment), recipe.keep)
     encoder = work.Encoder(recipe, recipe.identity(), output)
     output.mkdir(parents=True, exist_ok=True)
-    jobs = work.find_jobs(found, work.read_records(output), masks=masks, coco=coco)
-    if engine == "ray":
-        records = work.run_on_ray(jobs, encoder, workers)
-    else:
-        records = work.run_here(jobs, encoder, workers or work.default_workers())
+    if root is not None and (old := work.elsewhere(found, known, output)):
+        picture, file = old[0]
+        warn(
+            f"{len(old):,} pictures have files of earlier runs, with another root, at other places, too: {file} is of "
+            f"{picture}, for one. They are left there"
+        )
+    jobs = work.find_jobs(found, known, masks=masks, boxes=boxes, coco=coco)
     done: list[Record] = []
     try:
-        with _advance(len(found)) as advance, work.appending(output) as append:
-            for record in records:
-                if record.status != "kept":
-                    append(record)
-                advance(record)
-                done.append(record)
+        with _finishing(engine == "local") as stopped:
+            if engine == "ray":
+                records = work.run_on_ray(jobs, encoder, workers)
+            else:
+                records = work.run_here(jobs, encoder, workers or work.default_workers(), stopped)
+            with _advance(len(found)) as advance, work.appending(output) as append:
+                for record in records:
+                    if record.status != "kept" or record.picture != known[record.output].picture:
+                        append(record)
+                    advance(record)
+                    done.append(record)
+        if stopped() and len(done) < len(found):
+            raise KeyboardInterrupt
     except KeyboardInterrupt:
         warn(
             f"interrupted: {len(done):,} of {len(found):,} pictures are done; the same command goes on from there"
         )
         raise
-    summary = _summary(done, recipe.group_quality, time.perf_counter() - begun)
+    wanted = {
+        "--group-quality": recipe.group_quality,
+        "--group-target": recipe.group_targets,
+        "--order": recipe.order or (),
+    }
+    named = {name for names in wanted.values() for name in names}
+    summary = _summary(done, named, time.perf_counter() - begun)
     if as_json:
         say(json.dumps(summary))
     else:
         _show(output, summary)
-    for name in summary["unmatched"]:
-        warn(f'--group-quality: no picture has a group "{name}"')
+    for option, names_in in wanted.items():
+        for name in sorted(set(names_in).intersection(summary["unmatched"])):
+            warn(f'{option}: no picture has a group "{name}"')
     if summary["failed"]:
         if not as_json:
             warn(
                 f"{summary['failed']:,} of {len(found):,} pictures failed; all are in {output / work.RECORDS}"
             )
         raise typer.Exit(FAILED_SOME)
+
+
+def _checked(target: str | None) -> str | None:
+    """The target as it is, if it is one."""
+    if target is not None:
+        from ssic.targets import Target
+
+        Target.of(target)
+    return target
+
+
+@contextmanager
+def _finishing(works: bool) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is noted, rather than raised where it strikes; a second one is raised. Yields what says whether there was
+    one. Not so where signals can't be had, or are ignored, nor if it `works` not."""
+    asked = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        with suppress(
+            RuntimeError
+        ):  # it struck where stderr was being written to; a notice is not worth more
+            notice("Ctrl-C: the pictures at hand are finished and recorded")
+
+    before = signal.getsignal(signal.SIGINT)
+    if (
+        not works
+        or threading.current_thread() is not threading.main_thread()
+        or before in (None, signal.SIG_IGN)
+    ):
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -199,7 +335,7 @@ def _advance(total: int) -> Iterator[Callable[[Record], None]]:
         yield advance
 
 
-def _summary(done: Iterable[Record], group_quality: Mapping[str, int], seconds: float) -> dict[str, Any]:
+def _summary(done: Iterable[Record], named: Collection[str], seconds: float) -> dict[str, Any]:
     records = list(done)
     count = Counter(r.status for r in records)
     good = [r for r in records if r.status != "failed"]
@@ -214,9 +350,13 @@ def _summary(done: Iterable[Record], group_quality: Mapping[str, int], seconds: 
         "groups": sum(r.groups for r in good),
         "seconds": round(seconds, 3),
         "pictures_per_second": round(count["encoded"] / seconds, 3),
-        "unmatched": sorted(set(group_quality) - matched) if good else [],
+        "unmatched": sorted(set(named) - matched) if good else [],
         "warnings": [{"picture": r.picture, "warning": note} for r in good for note in r.notes],
-        "failures": [{"picture": r.picture, "error": r.error} for r in records if r.status == "failed"],
+        "failures": [
+            {"picture": r.picture, "error": r.error, "stale": r.output if r.stale else None}
+            for r in records
+            if r.status == "failed"
+        ],
     }
 
 
@@ -242,6 +382,7 @@ def _show(output: Path, summary: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     for failure in summary["failures"][:LISTED]:
-        out.print(f"failed: {failure['picture']}: {failure['error']}", soft_wrap=True)
+        left = "" if failure["stale"] is None else f" ({output / failure['stale']} is of an earlier run)"
+        out.print(f"failed: {failure['picture']}: {failure['error']}{left}", soft_wrap=True)
     if len(summary["failures"]) > LISTED:
         out.print(f"and {len(summary['failures']) - LISTED:,} more")

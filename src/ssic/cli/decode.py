@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ssic.cli.files import check_output, check_stdin, is_pipe, naming, open_ssic, split, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, naming, open_ssic, split, write
 from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
 from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
@@ -53,16 +53,21 @@ def decode(
     """Decode a file, or some of its groups, to a picture."""
     begun = time.perf_counter()
     inputs = [file, *(identity or ()), passphrase_file, *(trust or ())]
-    check_output(output, inputs, as_json=as_json)
+    check_local([*inputs[1:], model])
+    check_output(output, [*inputs, model], as_json=as_json)
     check_stdin(inputs)
     wanted = split(groups)
     keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
     partial = partial or prefix is not None
     with progress("loading the model") as stage:
-        from ssic.image import compose, picture_bytes, picture_kind
+        from ssic.image import check_fill, compose, picture_bytes, picture_kind
 
-        picture_kind(output)  # refuses a suffix before the work, not after it
+        # What can't be is refused before the work, not after it.
+        alpha = check_fill(fill)
+        picture_kind(output, alpha=alpha)
         opened, _ = open_ssic(file, model, prefix, identity=keys, trust=trusted)
+        if not crop:
+            picture_kind(output, alpha=alpha, size=opened.size)
         with naming(file):
             decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, device=device, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
@@ -81,7 +86,9 @@ def decode(
     elif not is_pipe(output):
         say(f"{output}: {width}x{height}, {', '.join(shown)}")
     if decoded.sealed:
-        how = "give an --identity that opens them" if keys is None else "none of the keys given opens them"
+        how = (
+            "give an --identity that opens them" if keys is None else "no key or passphrase given opens them"
+        )
         notice(f"sealed and left out: {', '.join(decoded.sealed)} ({how})")
     if decoded.damaged:
         warn(f"damaged and left out: {', '.join(decoded.damaged)}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.encode import group_qualities
+from ssic.cli.encode import check_quality, group_qualities
 from ssic.cli.files import (
+    check_local,
     check_output,
     check_stdin,
     is_pipe,
@@ -53,6 +54,8 @@ def replace(
 ) -> None:
     """Put pixels of another picture in the place of some groups; the bytes of the others are unchanged."""
     wanted = named("--group", group)
+    if quality is not None:
+        check_quality(quality)
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
         assert loaded is not None
@@ -95,7 +98,8 @@ def _recode(
     change: Callable[[SsicFile, Picture | None, Callable[[str], None]], bytes],
 ) -> None:
     check_stdin([file, picture])
-    check_output(output, (picture,), as_json=False)
+    check_local([picture, model])
+    check_output(output, [picture, model], as_json=False)
     with progress("reading the file") as stage:
         from ssic.file import SsicFile
         from ssic.image import load_picture

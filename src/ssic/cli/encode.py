@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ssic.cli.files import check_output, check_stdin, is_pipe, read, split, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
@@ -83,9 +84,11 @@ def encode(
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
     groups_from.check()
+    if quality is not None:
+        check_quality(quality)
     exceptions = group_qualities(group_quality)
-    target = _target({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
-    group_targets = _group_targets(group_target)
+    target = target_of_file({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
+    group_targets = targets_of_groups(group_target)
     secret = split(encrypt)
     if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
@@ -99,7 +102,8 @@ def encode(
             raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
         output = picture.with_suffix(".ssic")
     inputs = (picture, *groups_from.files, *(recipient or ()), passphrase_file)
-    check_output(output, inputs, as_json=as_json)
+    check_local((picture, *groups_from.local, *(recipient or ()), passphrase_file, model))
+    check_output(output, (*inputs, model), as_json=as_json)
     check_stdin(inputs)
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
 
@@ -151,7 +155,7 @@ def encode(
     if as_json:
         say(json.dumps(info | ({"reached": reached} if reached else {}) | {"seconds": seconds}))
     else:
-        show_file(str(output), info, stderr=is_pipe(output))
+        show_file("stdout" if is_pipe(output) else str(output), info, stderr=is_pipe(output))
         if reached and not is_pipe(output):
             say(_reached(reached, target, group_targets))
 
@@ -162,13 +166,17 @@ def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[st
     return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
 
 
-def _target(given: dict[str, float | None], quality: int | None) -> str | None:
+def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
+    """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
     asked = {kind: value for kind, value in given.items() if value is not None}
     options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
     if asked and len(options) > 1:
         raise InvalidInput(
             f"{' and '.join(options)} exclude each other: each settles the quality of the file"
         )
+    for kind, value in asked.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InvalidInput(f"--target-{kind} {value}: a number above 0 was expected")
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
@@ -217,13 +225,26 @@ def group_qualities(given: list[str] | None) -> dict[str | int, int]:
             raise InvalidInput(
                 f"--group-quality {item}: a group and its quality were expected, as in person=85"
             )
-        if not 1 <= int(value) <= 100:
-            raise InvalidInput(f"--group-quality {item}: quality is an integer from 1 to 100")
-        exceptions[name] = int(value)
+        check_quality(int(value), f"--group-quality {item}")
+        if exceptions.setdefault(name, int(value)) != int(value):
+            raise InvalidInput(
+                f"--group-quality: {name} is given two qualities, {exceptions[name]} and {value}"
+            )
     return exceptions
 
 
-def _group_targets(given: list[str] | None) -> dict[str | int, str]:
+def check_quality(quality: int, option: str | None = None) -> None:
+    """Refuses a quality that there isn't (`InvalidInput`), before a model or a segmenter is loaded.
+
+    Args:
+        option: what was given, for the message.
+    """
+    if not 1 <= quality <= 100:
+        raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
+
+
+def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
+    """Targets of groups, from the values of `--group-target`; checked."""
     targets: dict[str | int, str] = {}
     if given is None:
         return targets
@@ -235,6 +256,6 @@ def _group_targets(given: list[str] | None) -> dict[str | int, str]:
             raise InvalidInput(
                 f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
             )
-        Target.of(target)
-        targets[name] = target
+        if Target.of(targets.setdefault(name, target)) != Target.of(target):
+            raise InvalidInput(f"--group-target: {name} is given two targets, {targets[name]} and {target}")
     return targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 def is_pipe(path: str | Path) -> bool:
     """Whether the path stands for stdin or stdout."""
     return str(path) == "-"
+
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+"""What a URL starts with, also one that went through a `Path`, which leaves one slash. (`C:/` is none.)"""
 
 
 def read(path: Path) -> bytes:
@@ -101,6 +106,8 @@ def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: 
         InvalidInput: file and JSON would both go to stdout, or the output is one of the inputs.
         OSError: the folder of the output does not exist, or the output is a folder itself.
     """
+    if (url := _as_url(output)) is not None:
+        raise InvalidInput(f"{url}: files are written to this machine only, not to URLs")
     if is_pipe(output):
         if as_json:
             raise InvalidInput("--json and -o - both want stdout: write the file to a path")
@@ -117,6 +124,26 @@ def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: 
 def _is_same(output: Path, path: Path) -> bool:
     # isfile: what was given for a path may be a key, and too long for one.
     return os.path.isfile(output) and os.path.isfile(path) and output.samefile(path)
+
+
+def check_local(places: Iterable[str | Path | None]) -> None:
+    """Refuses, before the work, URLs where only files of this machine are read (`InvalidInput`)."""
+    for place in places:
+        if place is not None and (url := _as_url(place)) is not None:
+            raise InvalidInput(
+                f"{url}: only ssic files are read from URLs; pictures, masks, keys and models are files of this "
+                "machine: download it first"
+            )
+
+
+def _as_url(place: str | Path) -> str | None:
+    """What was given for a path, if it is a URL: for messages, with both slashes, and without its secrets."""
+    match = _URL.match(str(place))
+    return (
+        None
+        if match is None or os.path.lexists(place)
+        else shown(f"{match[1]}://{str(place)[match.end() :]}")
+    )
 
 
 def check_stdin(places: Iterable[str | Path | None]) -> None:

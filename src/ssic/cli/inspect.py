@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.files import check_output, check_stdin, named, naming, open_ssic, say_file, shown, split, write
-from ssic.cli.keys import Trust, verify_keys
-from ssic.cli.terminal import DAMAGED, progress, say, show_file, warn
+from ssic.cli.files import (
+    check_local,
+    check_output,
+    check_stdin,
+    named,
+    naming,
+    open_ssic,
+    say_file,
+    shown,
+    split,
+    write,
+)
+from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
+from ssic.cli.terminal import DAMAGED, notice, progress, say, show_file, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -42,18 +53,34 @@ def info(
         Path | None,
         typer.Option(help="Decode the file, and write the picture with its groups outlined and labelled."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="For --preview: weights file; by default the installed model that the file names."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="For --preview: where the networks run, as torch names it; cpu by default."),
+    ] = None,
+    identity: Identities = None,
+    passphrase: AskPassphrase = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Show what is in a file, and check that it is whole, and as it was signed if it was."""
     from ssic.format import SIGNATURE, is_url
     from ssic.format import check as check_segments
 
+    key_files = [*(identity or ()), passphrase_file, *(trust or ())]
     if preview is not None:
+        check_output(preview, [file, *key_files, model], as_json=as_json)
         from ssic.image import picture_kind
 
-        check_output(preview, [file], as_json=as_json)
         picture_kind(preview)  # refuses a suffix before the work, not after it
-    trusted = verify_keys(trust)
-    opened, data = open_ssic(file, trust=trusted)
+    elif model is not None or device is not None:
+        raise InvalidInput("--model and --device are of use with --preview only")
+    check_local([*key_files, model])
+    check_stdin([file, *key_files])
+    keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
+    opened, data = open_ssic(file, model, identity=keys, trust=trusted)
     facts = opened.info()
     chosen = split(groups)
     if chosen is not None:
@@ -75,18 +102,15 @@ def info(
     if as_json:
         say(json.dumps(facts))
     else:
-        show_file(shown(file) if is_url(file) else file, facts)
+        show_file(shown(file), facts)
         transfer = facts["transfer"]
         if chosen is not None:
             say(
                 f"{', '.join(chosen)}: {transfer['asked']:,} bytes after the {transfer['head']:,} that opening takes."
             )
-    if preview is not None:
-        _preview(opened, file, preview)
     if damaged:
         warn(f"damaged: {', '.join(damaged)}")
-        raise typer.Exit(DAMAGED)
-    if not as_json:
+    elif not as_json:
         say(
             "All segments are intact."
             if checked
@@ -94,18 +118,27 @@ def info(
         )
         if "signed_by" in facts:
             say(f"Signed by {facts['signed_by']}.")
+    if keys is not None and (hidden := [group.name for group in opened.groups if group.hidden]):
+        notice(
+            f"still sealed, names and all: {', '.join(hidden)} (no key or passphrase given opens all of it)"
+        )
+    if preview is not None:  # last: where it fails, all else has been said
+        _preview(opened, file, preview, device or "cpu")
+    if damaged:
+        raise typer.Exit(DAMAGED)
 
 
-def _preview(opened: SsicFile, file: str, output: Path) -> None:
+def _preview(opened: SsicFile, file: str, output: Path, device: str) -> None:
     with progress("loading the model") as stage:
         from ssic.image import compose, picture_bytes
         from ssic.preview import captions, draw
 
         with naming(file):
-            decoded = opened.decode_pixels(progress=stage)
+            decoded = opened.decode_pixels(device=device, progress=stage)
         texts = captions(opened.mask)
         for group in opened.groups:
             lost = "  damaged" if group.name in decoded.damaged else ""
+            lost += "  sealed" if group.name in decoded.sealed else ""
             texts[group.id] += f"  {group.length:,} B{lost}"
         pixels = compose(decoded.pixels, decoded.present)
         write(output, picture_bytes(draw(pixels, opened.mask, texts), output, opened.icc))
@@ -192,6 +225,6 @@ def _numbering(files: Sequence[str]) -> Iterator[None]:
         yield
     except InvalidInput as error:
         numbers = sorted({int(n) for n in re.findall(r"\bfile ([0-9]{1,5})\b", str(error))})
-        legend = ", ".join(f"file {n} is {shown(files[n])}" for n in numbers if n < len(files))
+        legend = ", ".join(f"file {n} is {shown(files[n - 1])}" for n in numbers if 1 <= n <= len(files))
         error.args = (f"{error} ({legend})" if legend else str(error),)
         raise

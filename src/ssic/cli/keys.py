@@ -137,11 +137,12 @@ def _check_not_secret(word: str) -> None:
 
 def _secrets(path: Path, kind: type[K]) -> list[K]:
     _check_not_secret(str(path))
+    keys = kind.read_all(read(path), str(path))  # first: a public key, given by mistake, is for everybody
     if not is_pipe(path) and os.name == "posix":
         state = path.stat()
         if stat.S_ISREG(state.st_mode) and state.st_mode & 0o077:
             warn(f"{path}: others may read this private key (chmod 600 {path})")
-    return kind.read_all(read(path), str(path))
+    return keys
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> Passphrase:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ssic.cli.files import split
-from ssic.errors import InvalidInput
+from ssic.cli.files import is_pipe, read, shown, split
+from ssic.errors import InvalidInput, MaskError
 
 if TYPE_CHECKING:
     from ssic.image import Picture
@@ -60,7 +60,12 @@ class MaskOptions:
     def files(self) -> tuple[Path | None, ...]:
         """Files that will be read; what stands after a segmenter's colon may be one."""
         argument = (self.segment or "").partition(":")[2]
-        return self.mask, self.names, self.coco, self.boxes, Path(argument) if argument else None
+        return *self.local, Path(argument) if argument else None
+
+    @property
+    def local(self) -> tuple[Path | None, ...]:
+        """Those of the files that can't be URLs; what a segmenter takes, it knows itself."""
+        return self.mask, self.names, self.coco, self.boxes
 
     def check(self) -> None:
         """Refuses, before the work, what contradicts itself.
@@ -74,7 +79,7 @@ class MaskOptions:
         for option, value in self._given():
             if option in _NEEDS and value not in (None, False) and not set(sources) & set(_NEEDS[option]):
                 raise InvalidInput(f"{option} is of use with {' or '.join(_NEEDS[option])} only")
-        self._cells()
+        self.cells()
         split(self.keep)
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise InvalidInput(f"--min-score {self.min_score}: scores are from 0 to 1")
@@ -89,22 +94,36 @@ class MaskOptions:
             SegmenterError: there is no such segmenter, or it can't be made.
         """
         from ssic.mask import GroupMask
+        from ssic.sources import parse_labels
 
         rule: Any = {"rule": self.block_rule or ("any" if self.segment else "most")}
         by: Any = {"group_by": self.group_by or "instance"}
-        if (mask := self.mask) is not None:
-            return lambda picture, _: GroupMask.from_label_map(
-                mask, picture.size, self.names, drop_empty=self.drop_empty, **rule
+        if self.mask is not None:
+            labels = parse_labels(read(self.mask), "stdin") if is_pipe(self.mask) else self.mask
+            names = None if self.names is None else _json(self.names, "names")
+            return _about(
+                self.mask,
+                lambda picture, _: GroupMask.from_label_map(
+                    labels, picture.size, names, drop_empty=self.drop_empty, **rule
+                ),
             )
-        if (coco := self.coco) is not None:
-            return lambda picture, name: GroupMask.from_coco(
-                coco, picture.size, image_id=self.image_id, file_name=name, **rule, **by
+        if self.coco is not None:
+            coco = _json(self.coco, "COCO annotations")
+            return _about(
+                self.coco,
+                lambda picture, name: GroupMask.from_coco(
+                    coco, picture.size, image_id=self.image_id, file_name=name, **rule, **by
+                ),
             )
-        if (boxes := self.boxes) is not None:
-            return lambda picture, _: GroupMask.from_boxes(
-                boxes, picture.size, drop_empty=self.drop_empty, **rule
+        if self.boxes is not None:
+            boxes = _json(self.boxes, "boxes")
+            return _about(
+                self.boxes,
+                lambda picture, _: GroupMask.from_boxes(
+                    boxes, picture.size, drop_empty=self.drop_empty, **rule
+                ),
             )
-        if (cells := self._cells()) is not None:
+        if (cells := self.cells()) is not None:
             return lambda picture, _: GroupMask.grid(picture.size, *cells)
         if self.segment is not None:
             return self._segmenting(rule | by)
@@ -122,12 +141,36 @@ class MaskOptions:
     def _given(self) -> Iterator[tuple[str, Any]]:
         return ((f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self))
 
-    def _cells(self) -> tuple[int, int] | None:
+    def cells(self) -> tuple[int, int] | None:
+        """Rows and columns of `--grid` (`InvalidInput` if it is none)."""
         if self.grid is None:
             return None
         if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", self.grid):
             return int(match[1]), int(match[2])
         raise InvalidInput(f"--grid {self.grid}: rows and columns were expected, as in 4x6")
+
+
+def _json(path: Path, what: str) -> Any:
+    """What `ssic.sources` takes: a path, or the content of stdin."""
+    if not is_pipe(path):
+        return path
+    from ssic.sources import parse_json
+
+    return parse_json(read(path), what, "stdin")
+
+
+def _about(path: Path, make: Callable[[Picture, str], GroupMask]) -> Callable[[Picture, str], GroupMask]:
+    """The same, but errors name the file that the mask is made from."""
+
+    def naming(picture: Picture, name: str) -> GroupMask:
+        try:
+            return make(picture, name)
+        except MaskError as error:
+            if shown(str(path)) not in str(error):
+                error.args = (f"{shown(str(path))}: {error}",)
+            raise
+
+    return naming
 
 
 NOTHING_SAID = MaskOptions()

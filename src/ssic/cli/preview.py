@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ssic.cli.files import check_output, is_pipe, read, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, write
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.terminal import progress, say
 
@@ -23,7 +23,10 @@ def preview(
 ) -> None:
     """Write the picture with its groups outlined and labelled, to look at before it is encoded."""
     groups_from.check()
-    check_output(output, (picture, *groups_from.files), as_json=False)
+    inputs = (picture, *groups_from.files)
+    check_local((picture, *groups_from.local))
+    check_output(output, inputs, as_json=False)
+    check_stdin(inputs)
     with progress("reading the picture") as stage:
         from ssic.image import load_picture, picture_bytes, picture_kind
         from ssic.preview import captions, draw

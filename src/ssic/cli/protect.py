@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ssic.cli.files import (
+    check_local,
     check_output,
     check_stdin,
     is_pipe,
@@ -205,6 +206,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Check the signature of a file, each segment included."""
+    check_local(trust or ())
     check_stdin([file, *(trust or ())])
     trusted = verify_keys(trust)
     _, data = open_ssic(file)
@@ -225,5 +227,6 @@ def verify(
 def _check(output: Path, file: str, *keys: str | Path | None) -> None:
     """Refuses, before the work, an output that is one of the files of keys: what they open would be lost.
     (The file that is changed may be written over.)"""
+    check_local(keys)
     check_output(output, keys, as_json=False)
     check_stdin([file, *keys])

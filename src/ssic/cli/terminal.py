@@ -25,8 +25,11 @@ EXIT_CODES = {
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
     7: "sealed, and no key given opens it; or not signed as asked for",
+    130: "ended by Ctrl-C",
+    141: "whoever read stdout, or a pipe, has gone, as head does",
 }
 DAMAGED = FAILED_SOME = 3
+NO_READER = 141  # what a shell tells of programs that such a write ends (128 + SIGPIPE)
 
 
 def exit_code(error: SsicError | OSError) -> int:
@@ -59,13 +62,24 @@ class Reporting(TyperGroup):
                 return result
             except (SsicError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                    raise  # typer knows how to end quietly when the reader of a pipe is gone
+                    raise  # typer ends quietly then, and `ending` tells how
                 if isinstance(error, OSError):
                     _give_up_stdout()
                 if ctx.params["debug"]:
                     traceback.print_exc()
                 _print_line("error", _describe(error))
                 raise typer.Exit(exit_code(error)) from None
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Where a reader of stdout is gone, typer and rich end the process quietly, but with the code of a bug."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise SystemExit(NO_READER) from None
+        raise
 
 
 def warn(message: object) -> None:

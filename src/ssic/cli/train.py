@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssic.cli.terminal import progress
+from ssic.cli.files import check_local, check_output, is_pipe
+from ssic.cli.terminal import progress, warn
+from ssic.errors import InvalidInput
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Start from a weights file, or another run's checkpoint."),
+        typer.Option(
+            metavar="NAME|FILE", help="Start from a model, a weights file or another run's checkpoint."
+        ),
     ] = None,
     compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
     precision: Annotated[
@@ -67,12 +71,15 @@ def train(
         "precision": precision,
     }
     with progress("reading the pictures", log=True) as show:
-        from ssic.train.trainer import Trainer, TrainOptions
+        from ssic.train.options import TrainOptions
+        from ssic.train.trainer import Trainer
 
         options = TrainOptions(
             data=tuple(data), run=run, **{key: value for key, value in given.items() if value is not None}
         )
         trainer = Trainer(options, report=lambda reached: show(_line(reached)))
+        if not trainer.held_out:
+            warn("fewer than 50 pictures: none is held out, so the log will have no validation")
         show(f"training from step {trainer.step:,}")
         checkpoint = trainer.run()
     print(f"{checkpoint}: step {trainer.step:,}")
@@ -93,14 +100,22 @@ def export_weights(
         list[Path] | None,
         typer.Option(help="Folder of training pictures to fit the coding tables to; repeatable."),
     ] = None,
-    pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.")] = 48,
+    pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.", min=1)] = 48,
 ) -> None:
     """Write the weights file of a checkpoint: what encode and decode take as --model."""
+    if is_pipe(output):
+        raise InvalidInput("weights are not written to stdout: give them a file")
+    check_local([checkpoint])
+    check_output(output, [checkpoint], as_json=False)
     with progress("freezing the entropy model"):
         from ssic.train.data import find_pictures
         from ssic.train.export import export
 
         files = find_pictures(data)[0] if data else []
+        check_output(output, files, as_json=False)
+        some = (
+            [files[i * len(files) // pictures] for i in range(pictures)] if len(files) > pictures else files
+        )
         with replacing(output) as temporary:
-            identity = export(checkpoint, temporary, pictures=files[:: max(1, len(files) // pictures)])
+            identity = export(checkpoint, temporary, pictures=some)
     print(f"{output}: model {identity.hex()}")

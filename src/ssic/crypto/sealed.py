@@ -204,7 +204,7 @@ def open_group(head: Head, entry: GroupEntry, segment: bytes, keyring: Keyring) 
 
 
 def wrong_key(name: str) -> WrongKey:
-    return WrongKey(f'"{name}" is sealed for others: none of the keys given opens it')
+    return WrongKey(f'"{name}" is sealed for others: no key or passphrase that was given opens it')
 
 
 @dataclass(frozen=True)

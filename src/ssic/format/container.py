@@ -337,7 +337,8 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     Raises:
         InvalidInput: no files, other size or other model than the first; encrypted groups of different file ids,
             or one that would have to get another id or name.
-        MaskError: two groups own the same block (the message names them), or there are more than 255 groups.
+        MaskError: two groups own the same block (the message names them, and counts the files from 1), or there are
+            more than 255 groups.
         FormatError: as `read_head` and `read_segment` raise it.
     """
     heads = [read_head(data, limits) for data in files]
@@ -346,26 +347,32 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     first = heads[0]
     mask = np.full(first.mask.shape, ABSENT, np.uint8)
     segments: dict[int, Segment] = {}
+    source: dict[int, int] = {}  # the file that each comes from
     chunks: dict[str, bytes] = {}
     used = {entry.id for head in heads for entry in head.groups}
     seals = {head.seal: number for number, head in enumerate(heads) if head.seal is not None}
     if len(seals) > 1:
         raise InvalidInput(
-            f"the encrypted groups of {' and '.join(f'file {n}' for n in seals.values())} were sealed apart and are "
+            f"the encrypted groups of {' and '.join(map(_nth, seals.values()))} were sealed apart and are "
             "bound to their own files: decrypt all but one first"
         )
     free_ids = (i for i in range(1, ABSENT) if i not in used)
     for number, (data, head) in enumerate(zip(files, heads, strict=True)):
         if (head.width, head.height, head.model_id) != (first.width, first.height, first.model_id):
             raise InvalidInput(
-                f"file {number} is {head.width}x{head.height} with model {head.model_id.hex()}, file 0 is "
+                f"{_nth(number)} is {head.width}x{head.height} with model {head.model_id.hex()}, {_nth(0)} is "
                 f"{first.width}x{first.height} with model {first.model_id.hex()}"
             )
         both = (mask != ABSENT) & (head.mask != ABSENT)
         if both.any():
-            mine = [segments[i].name for i in np.unique(mask[both]).tolist()]
+            held = np.unique(mask[both]).tolist()
+            mine = [segments[i].name for i in held]
+            owners = " and ".join(_nth(n) for n in sorted({source[i] for i in held}))
             theirs = [_entry(head, i).name for i in np.unique(head.mask[both]).tolist()]
-            raise MaskError(f"{theirs} of file {number} and {mine} own {both.sum()} of the same blocks")
+            raise MaskError(
+                f"{_named(theirs)} of {_nth(number)} and {_named(mine)} of {owners} own {both.sum():,} of the "
+                "same blocks: leave them out of one of the files (extract or drop)"
+            )
         names = {segment.name for segment in segments.values()}
         taken = names | {entry.name for entry in head.groups}
         own = whole_segments(data, head, head.order)
@@ -382,13 +389,14 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
                 name = _free_name(name, taken)
             if entry.encrypted and (group_id, name) != (entry.id, entry.name):
                 raise InvalidInput(
-                    f'file {number} has the encrypted group {entry.id} "{entry.name}", whose id or name is taken by an '
-                    f"earlier file: name file {number} first, so that others give way, or decrypt it"
+                    f'{_nth(number)} has the encrypted group {entry.id} "{entry.name}", whose id or name is taken by '
+                    f"an earlier file: name {_nth(number)} first, so that others give way, or decrypt it"
                 )
             names.add(name)
             taken.add(name)
             mask[head.mask == entry.id] = group_id
             segments[group_id] = dataclasses.replace(segment, id=group_id, name=name)
+            source[group_id] = number
         for tag, body in head.stored_chunks.items():
             if tag != SIGNATURE or len(heads) == 1:
                 chunks.setdefault(tag, body)
@@ -396,6 +404,15 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
     return _write(
         first.width, first.height, first.model_id, mask, parts, chunks, None, next(iter(seals), None)
     )
+
+
+def _nth(index: int) -> str:
+    return f"file {index + 1}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 9} more" if len(names) > 9 else ""
+    return ", ".join(f'"{name}"' for name in names[:9]) + more
 
 
 def _free_name(name: str, taken: set[str]) -> str:

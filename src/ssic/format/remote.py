@@ -80,6 +80,10 @@ def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FI
         raise InvalidInput(f"{shown} can't be read: {_reason(error)}{advice}") from error
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{shown} can't be read: {_reason(error)}") from error
+    except Exception as error:  # some connect at once, and raise whatever their libraries do
+        unnumbered = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
+        number = (error.errno if isinstance(error, OSError) else None) or unnumbered
+        raise OSError(number, _reason(error) or type(error).__name__, shown) from error
     if isinstance(system, LocalFileSystem):
         return FileBytes(path)
     if "http" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):

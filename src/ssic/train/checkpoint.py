@@ -12,6 +12,15 @@ import torch
 from ssic.errors import ModelError
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether the file begins as one does: with a zip archive, which a weights file is not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\3\4"
+    except OSError:
+        return False  # then it may be the name of a model
+
+
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """What `Trainer.save` wrote.
 
@@ -22,7 +31,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (EOFError, RuntimeError, ValueError, KeyError, struct.error, pickle.UnpicklingError) as e:
-        raise ModelError(f"{path} is no checkpoint of ssic train: {e}") from e
+        raise ModelError(f"{path} is no checkpoint of ssic train") from e
     if not isinstance(state, dict) or not {"config", "network", "average", "step"} <= set(state):
         raise ModelError(f"{path} is no checkpoint of ssic train")
     return state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ssic.errors import InvalidInput
+from ssic.errors import ImageError, InvalidInput
 from ssic.image import load_picture, to_blocks
 from ssic.plan import Plan, make_plan
 from ssic.train.masks import random_mask, random_qualities
@@ -20,7 +21,11 @@ from ssic.train.masks import random_mask, random_qualities
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff"}
 
 HELD_OUT = 50
-"""Every 50th file, in the order of sorted paths, is never trained on."""
+"""Every 50th file, in the order of sorted paths, is never trained on. Where there are fewer, none is held out."""
+
+
+class Unusable(UserWarning):
+    """Pictures that training leaves out."""
 
 
 def find_pictures(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -44,6 +49,28 @@ def decode(path: Path, smallest: int) -> NDArray[np.uint8] | None:
     return pixels if min(pixels.shape[:2]) >= smallest else None
 
 
+def usable(files: Sequence[Path], smallest: int) -> Iterator[NDArray[np.uint8]]:
+    """Pixels of the pictures that can be used, one after another; at the end an `Unusable` warning for the others."""
+    too_small, refused = 0, []
+    for path in files:
+        try:
+            pixels = decode(path, smallest)
+        except (ImageError, OSError) as error:
+            refused.append(str(error))
+            continue
+        if pixels is None:
+            too_small += 1
+        else:
+            yield pixels
+    if too_small:
+        text = f"{too_small} of {len(files)} pictures are left out: a side is below {smallest} pixels"
+        warnings.warn(text, Unusable, stacklevel=2)
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        text = f"{len(refused)} of {len(files)} pictures are left out: {refused[0]}{more}"
+        warnings.warn(text, Unusable, stacklevel=2)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Crops as one token list; `quality` is per block, `pair_quality` per (cell, group) pair."""
@@ -58,11 +85,10 @@ class Pictures:
     """All pictures in memory, and random batches of crops from them."""
 
     def __init__(self, files: Sequence[Path], crop: int) -> None:
-        if crop % 16:
+        if crop < 16 or crop % 16:
             raise InvalidInput(f"crops are made of 16x16 blocks: {crop} is no multiple of 16")
         self.crop = crop
-        decoded = (decode(f, crop) for f in files)
-        self.pictures = [p for p in decoded if p is not None]
+        self.pictures = list(usable(files, crop))
         if not self.pictures:
             raise InvalidInput(f"none of {len(files)} pictures has {crop} pixels on its shorter side")
         # Every pixel is met equally often.

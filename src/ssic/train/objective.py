@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from ssic.image import to_blocks
 from ssic.model.network import Estimate, Network, PlanTensors
 from ssic.plan import make_plan
-from ssic.train.data import decode
+from ssic.train.data import Unusable, usable
 
 VALIDATION_QUALITIES = (10, 30, 50, 70, 90)
 
@@ -61,7 +62,9 @@ def validate(
     """Estimated rate, PSNR and objective on the centres of pictures, without groups. Empty without pictures."""
     network.eval()
     result: dict[str, float] = {}
-    pictures = [p for p in (decode(f, crop) for f in held_out) if p is not None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Unusable)  # each validation would say it again
+        pictures = list(usable(held_out, crop))
     if not pictures:
         return result
     device = network.entropy.spread.device

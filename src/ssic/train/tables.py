@@ -18,7 +18,7 @@ from ssic.entropy.coder import LatentCoder
 from ssic.entropy.tables import CLASSES, Tables, gaussian
 from ssic.errors import InvalidInput
 from ssic.model.weights import Weights
-from ssic.train.data import decode
+from ssic.train.data import usable
 
 QUALITIES = tuple(range(4, 101, 12))
 
@@ -59,10 +59,7 @@ def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
     counting = Counting(codec.coder)
     codec.coder = counting
     used = 0
-    for path in pictures:
-        picture = decode(path, CROP)
-        if picture is None:
-            continue
+    for picture in usable(pictures, CROP):
         used += 1
         top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
         for quality in QUALITIES:

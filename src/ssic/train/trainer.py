@@ -7,7 +7,7 @@ optimisers and the step number are everything.
 from __future__ import annotations
 
 import json
-import os
+import math
 import signal
 import threading
 import time
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -25,62 +25,16 @@ from torch import Tensor, nn
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.network import Network, PlanTensors
-from ssic.model.runtime import Precision, find_precision, usable_device
-from ssic.model.weights import load_weights
-from ssic.train.checkpoint import read_checkpoint
+from ssic.model.runtime import find_precision, usable_device
+from ssic.model.weights import find_weights, load_weights
+from ssic.outfile import replacing
+from ssic.train.checkpoint import is_checkpoint, read_checkpoint
 from ssic.train.data import Pictures, find_pictures
 from ssic.train.initialise import block_covariance, start_as_klt
 from ssic.train.muon import Muon
 from ssic.train.objective import Judged, validate
+from ssic.train.options import TrainOptions
 from ssic.train.ranks import Ranks
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a run is told.
-
-    Attributes:
-        data: folders of pictures; every 50th file is held out.
-        run: folder for checkpoint and log; a checkpoint in it is resumed.
-        preset: model configuration, see `ssic.model.config.PRESETS`.
-        minutes: stop this start after so long, the decay of the learning rate included; None: only `steps` counts.
-        steps: stop at this step; with `decay`, the schedule that resumes exactly.
-        decay: share of the budget at its end in which the learning rate falls to zero; 0 keeps it constant, for
-            runs that will be resumed.
-        batch: crops per step.
-        crop: side of a crop in pixels.
-        matrix_rate: learning rate of Muon, for the hidden matrices.
-        other_rate: learning rate of AdamW, for everything else.
-        warm_up: steps of linear warm-up after a start or resumption without optimiser state.
-        seed: of everything random.
-        device: "cpu", "cuda"...
-        threads: CPU threads; None leaves torch's default.
-        checkpoint_minutes: how often a checkpoint is written.
-        weights: start from this weights file, or from the averages of this checkpoint of another run, instead of
-            from a KLT.
-        compile: use `torch.compile`.
-        precision: of the matrix products; "auto" is bfloat16 where the processor multiplies it natively, which may
-            be five times as fast as float32, and six times as slow elsewhere.
-    """
-
-    data: tuple[Path, ...]
-    run: Path
-    preset: str = "small"
-    minutes: float | None = None
-    steps: int | None = None
-    decay: float = 0.0
-    batch: int = 8
-    crop: int = 256
-    matrix_rate: float = 8e-4
-    other_rate: float = 1e-3
-    warm_up: int = 50
-    seed: int = 1
-    device: str = "cpu"
-    threads: int | None = None
-    checkpoint_minutes: float = 5.0
-    weights: Path | None = None
-    compile: bool = False
-    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -120,12 +74,19 @@ def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Para
 
 @contextmanager
 def _stopping(event: threading.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set the event instead of breaking a step in two."""
+    """Let SIGINT and SIGTERM set the event instead of breaking a step in two. A second one does what it always did."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.signal(s, lambda *_: event.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number in before:
+            signal.signal(number, stop)
         yield
     finally:
         for number, handler in before.items():
@@ -136,8 +97,6 @@ class Trainer:
     """A run: network, averages, optimisers, and where they stand."""
 
     def __init__(self, options: TrainOptions, report: Callable[[Progress], None] | None = None) -> None:
-        if options.preset not in PRESETS:
-            raise InvalidInput(f"no preset {options.preset!r}; there are {', '.join(PRESETS)}")
         self.options = options
         self.report = report
         self.config: ModelConfig = PRESETS[options.preset]
@@ -204,13 +163,17 @@ class Trainer:
             "decaying": self.decaying,
             "options": {k: str(v) for k, v in asdict(self.options).items()},
         }
-        torch.save(state, path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
         return path
 
     def _read(self, path: Path) -> dict[str, Any]:
         state = read_checkpoint(path, self.device)
-        if state["config"] != self.config.to_json():
+        try:
+            config = ModelConfig.from_json(state["config"])
+        except (TypeError, ValueError) as e:
+            raise ModelError(f"{path} has a configuration that this version of ssic doesn't know: {e}") from e
+        if config != self.config:
             raise ModelError(
                 f"{path} was trained with another configuration than preset {self.options.preset!r}"
             )
@@ -218,8 +181,8 @@ class Trainer:
 
     def _start_from(self, path: Path) -> None:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
-        if path.suffix == ".safetensors":
-            weights = load_weights(path)
+        if not is_checkpoint(path):
+            weights = load_weights(find_weights(path))
             average = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
             card = weights.card
             counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
@@ -324,12 +287,22 @@ class Trainer:
 
     def run(self) -> Path:
         """Train until the budget is spent or the process is told to stop: on SIGINT (Ctrl-C) and SIGTERM the
-        step in progress is finished and the checkpoint written. -> the checkpoint."""
+        step in progress is finished and the checkpoint written. -> the checkpoint.
+
+        Raises:
+            InvalidInput: the weights that were started from are past `steps` already.
+        """
         options = self.options
+        if options.steps is not None and 0 < self.first == self.step >= options.steps:
+            raise InvalidInput(
+                f"{options.weights} had {self.step:,} steps of training: to go on, stop at a later step than "
+                f"{options.steps:,}"
+            )
         stop = threading.Event()
         with _stopping(stop), (options.run / "log.jsonl").open("a", buffering=1) as log:
             begun = last_saved = last_logged = time.monotonic()
             before, last_step = self.seconds, self.step
+            used_before = self._used(begun)
             sums: dict[str, float] = {}
             for x, plan in self._batches():
                 used = self.ranks.agreed(1.0 if stop.is_set() else self._used(begun))
@@ -346,8 +319,9 @@ class Trainer:
                     sums[key] = sums.get(key, 0.0) + value
                 if self.step % 20 == 0:
                     n = self.step - last_step
-                    spent = min(1.0, self._used(begun))
-                    left = (now - begun) / spent * (1 - spent) / 60 if spent > 0 else None
+                    reached = min(1.0, self._used(begun))
+                    spent = reached - used_before  # of the budget, by this start
+                    left = (now - begun) / spent * (1 - reached) / 60 if spent > 0 else None
                     progress = Progress(
                         step=self.step,
                         samples=self.samples,
@@ -360,19 +334,36 @@ class Trainer:
                         **{k: round(v / n, 5) for k, v in sums.items()},
                     )
                     if self.ranks.rank == 0:
-                        log.write(json.dumps(asdict(progress)) + "\n")
+                        _write(log, asdict(progress))
                         if self.report:
                             self.report(progress)
                     sums, last_step, last_logged = {}, self.step, now
                 if now - last_saved > 60 * options.checkpoint_minutes:
                     self.save()
-                    if self.ranks.rank == 0:
-                        log.write(json.dumps({"step": self.step, "validation": self.validate()}) + "\n")
-                    last_saved = now
-        path = self.save()
+                    self._log_validation(log)
+                    last_saved = time.monotonic()
+                    last_logged += last_saved - now  # samples per second are those of training
+            path = self.save()
+            if not stop.is_set():  # whoever stopped it isn't kept waiting
+                self._log_validation(log)
         self.ranks.wait()
         return path
+
+    def _log_validation(self, log: TextIO) -> None:
+        if self.ranks.rank == 0 and (facts := self.validate()):
+            _write(log, {"step": self.step, "validation": facts})
 
     def validate(self) -> dict[str, float]:
         """The averaged weights on the held-out pictures; see `ssic.train.objective.validate`."""
         return validate(self.average, self.held_out, self.precision)
+
+
+def _write(log: TextIO, facts: dict[str, Any]) -> None:
+    """One line of JSON, which knows no NaN: a loss that is none is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    log.write(json.dumps(plain(facts), allow_nan=False) + "\n")

@@ -1,0 +1,85 @@
+"""What a training run is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssic.errors import InvalidInput
+from ssic.mask import BLOCK
+from ssic.model.config import PRESETS
+from ssic.model.runtime import Precision
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run is told.
+
+    Attributes:
+        data: folders of pictures; every 50th file is held out.
+        run: folder for checkpoint and log; a checkpoint in it is resumed.
+        preset: model configuration, see `ssic.model.config.PRESETS`.
+        minutes: stop this start after so long, the decay of the learning rate included; None: only `steps` counts.
+        steps: stop at this step, counted from the very first of the weights, also of those that were started from;
+            with `decay`, the schedule that resumes exactly.
+        decay: share of the budget at its end in which the learning rate falls to zero, 0 to 1; 0 keeps it constant,
+            for runs that will be resumed.
+        batch: crops per step.
+        crop: side of a crop in pixels.
+        matrix_rate: learning rate of Muon, for the hidden matrices.
+        other_rate: learning rate of AdamW, for everything else.
+        warm_up: steps of linear warm-up after a start or resumption without optimiser state.
+        seed: of everything random.
+        device: "cpu", "cuda"...
+        threads: CPU threads; None leaves torch's default.
+        checkpoint_minutes: how often a checkpoint is written.
+        weights: start from this installed model or weights file, or from the averages of this checkpoint of
+            another run, instead of from a KLT.
+        compile: use `torch.compile`.
+        precision: of the matrix products; "auto" is bfloat16 where the processor multiplies it natively, which may
+            be five times as fast as float32, and six times as slow elsewhere.
+
+    Raises:
+        InvalidInput: a value is out of its range, or `decay` has no budget to be a share of.
+    """
+
+    data: tuple[Path, ...]
+    run: Path
+    preset: str = "small"
+    minutes: float | None = None
+    steps: int | None = None
+    decay: float = 0.0
+    batch: int = 8
+    crop: int = 256
+    matrix_rate: float = 8e-4
+    other_rate: float = 1e-3
+    warm_up: int = 50
+    seed: int = 1
+    device: str = "cpu"
+    threads: int | None = None
+    checkpoint_minutes: float = 5.0
+    weights: Path | None = None
+    compile: bool = False
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InvalidInput(f"no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+        for name, least in (("batch", 1), ("threads", 1), ("steps", 1), ("seed", 0), ("warm_up", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InvalidInput(f"{_option(name)} is at least {least}, not {value}")
+        for name in ("minutes", "matrix_rate", "other_rate", "checkpoint_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidInput(f"{_option(name)} is above 0, not {value}")
+        if self.crop < BLOCK or self.crop % BLOCK:
+            raise InvalidInput(f"a crop is made of 16x16 blocks: {self.crop} is no multiple of 16")
+        if not 0 <= self.decay <= 1:
+            raise InvalidInput(f"{_option('decay')} is a share, 0 to 1, not {self.decay}")
+        if self.decay and self.minutes is None and self.steps is None:
+            raise InvalidInput(f"{_option('decay')} is a share of the budget: give minutes or steps, too")
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
