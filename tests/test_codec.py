@@ -289,9 +289,14 @@ def test_info_says_what_the_file_holds(picture):
 
 
 def test_the_public_names_are_these():
-    assert sorted(ssic.__all__) == [
-        "Codec", "DamagedGroups", "DecodeLimits", "GroupMask", "Identity", "Passphrase", "Recipient", "SealedGroups",
-        "SigningKey", "SsicError", "SsicFile", "Target", "VerifyKey",
+    kinds = [
+        kind for kind in vars(ssic.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    ]
+    assert sorted(ssic.__all__) == sorted([
+        "Codec", "DamagedGroups", "DecodeLimits", "Decoded", "GroupMask", "Identity", "Passphrase", "Recipient",
+        "SealedGroups", "SigningKey", "SsicFile", "Target", "VerifyKey",
         "decode", "decrypt", "encode", "encrypt", "merge", "open", "rewrap", "sign", "verify",
-    ]  # fmt: skip
+        *(kind.__name__ for kind in kinds),
+    ])  # fmt: skip
     assert all(hasattr(ssic, name) for name in ssic.__all__)
+    assert {name for name in dir(ssic) if not name.startswith("__")} == {*ssic.__all__}

@@ -203,7 +203,7 @@ def test_more_than_8_bits_are_refused() -> None:
         (np.zeros((0, 4, 3), np.uint8), r"expected uint8 pixels \[H, W, 3\], met uint8 \[0, 4, 3\]"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
         (np.zeros(4, np.uint8), r"met uint8 \[4\]"),
-        (None, "NoneType"),
+        (None, "not None"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(array: Any, message: str) -> None:

@@ -13,12 +13,35 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ssic.errors import SsicError
+from ssic.errors import (
+    BadKey,
+    CorruptHead,
+    DamagedSegment,
+    EncryptedSegment,
+    FormatError,
+    ImageError,
+    InvalidInput,
+    LimitExceeded,
+    MaskError,
+    ModelError,
+    NotAnSsicFile,
+    SegmenterError,
+    SignatureError,
+    SsicError,
+    TamperedSegment,
+    TruncatedFile,
+    UnknownGroup,
+    UnknownModel,
+    UnreachableTarget,
+    UnsupportedVersion,
+    WrongKey,
+)
 
 if TYPE_CHECKING:
     from ssic.codec import Codec, encode
     from ssic.crypto import Identity, Passphrase, Recipient, SigningKey, VerifyKey
-    from ssic.file import DamagedGroups, SealedGroups, SsicFile, decode, merge, open
+    from ssic.decoded import DamagedGroups, Decoded, SealedGroups
+    from ssic.file import SsicFile, decode, merge, open
     from ssic.format import DecodeLimits
     from ssic.mask import GroupMask
     from ssic.protect import decrypt, encrypt, rewrap, sign, verify
@@ -27,19 +50,40 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BadKey",
     "Codec",
+    "CorruptHead",
     "DamagedGroups",
+    "DamagedSegment",
     "DecodeLimits",
+    "Decoded",
+    "EncryptedSegment",
+    "FormatError",
     "GroupMask",
     "Identity",
+    "ImageError",
+    "InvalidInput",
+    "LimitExceeded",
+    "MaskError",
+    "ModelError",
+    "NotAnSsicFile",
     "Passphrase",
     "Recipient",
     "SealedGroups",
+    "SegmenterError",
+    "SignatureError",
     "SigningKey",
     "SsicError",
     "SsicFile",
+    "TamperedSegment",
     "Target",
+    "TruncatedFile",
+    "UnknownGroup",
+    "UnknownModel",
+    "UnreachableTarget",
+    "UnsupportedVersion",
     "VerifyKey",
+    "WrongKey",
     "decode",
     "decrypt",
     "encode",
@@ -54,13 +98,14 @@ __all__ = [
 # Imported when first used (PEP 562), so that `import ssic` and `ssic --help` take no time.
 _HOMES = {
     "Codec": "ssic.codec",
-    "DamagedGroups": "ssic.file",
+    "DamagedGroups": "ssic.decoded",
     "DecodeLimits": "ssic.format",
+    "Decoded": "ssic.decoded",
     "GroupMask": "ssic.mask",
     "Identity": "ssic.crypto",
     "Passphrase": "ssic.crypto",
     "Recipient": "ssic.crypto",
-    "SealedGroups": "ssic.file",
+    "SealedGroups": "ssic.decoded",
     "SigningKey": "ssic.crypto",
     "SsicFile": "ssic.file",
     "Target": "ssic.targets",
@@ -85,4 +130,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(
+        [*__all__, *(name for name in globals() if name.startswith("__"))]
+    )  # not what is imported here

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from ssic.errors import (
 )
 from ssic.format import DecodeLimits, Segment
 from ssic.format.layout import whole_order
+from ssic.given import as_mapping, name_of
 from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
 from ssic.mask import BLOCK, GroupMask, block_grid
 from ssic.model.config import QUALITIES
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     from ssic.model.runtime import Precision
     from ssic.targets import Target, Targeted
 
-Source = Picture | str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+Source = Picture | str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
 MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
+DEFAULT_MODEL = "small"
+DEFAULT_QUALITY = 60
+
 Progress = Callable[[str], None]
 """Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"."""
 
@@ -47,7 +51,14 @@ def silent(stage: str) -> None:
     pass
 
 
-@dataclass(frozen=True)
+def as_progress(given: Progress | None) -> Progress:
+    """What to call; nothing for None (`InvalidInput` if it can't be called)."""
+    if given is not None and not callable(given):
+        raise InvalidInput(f"progress is a function of a stage's name, not {name_of(given)}")
+    return given or silent
+
+
+@dataclass(frozen=True, eq=False)
 class Encoding:
     """A file, and what is known about how it came to be.
 
@@ -59,11 +70,11 @@ class Encoding:
         hyper_latents: [P, Z], likewise.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     hyper_bytes: Mapping[int, int]
     ideal_bits: float
-    latents: Fixed
-    hyper_latents: Fixed
+    latents: Fixed = field(repr=False)
+    hyper_latents: Fixed = field(repr=False)
 
 
 class Codec:
@@ -90,22 +101,24 @@ class Codec:
 
     @classmethod
     def load(
-        cls, model: str | Path = "small", *, device: str = "cpu", precision: Precision = "auto"
+        cls, model: str | Path | None = None, *, device: str = "cpu", precision: Precision = "auto"
     ) -> Codec:
-        """The codec of an installed model or of a weights file; the last few are kept in memory."""
-        return load_current(find_weights(model), device, precision)
+        """The codec of an installed model ("small") or of a weights file; the last few are kept in memory."""
+        return load_current(find_weights(DEFAULT_MODEL if model is None else model), device, precision)
 
     def encode(
         self,
         image: Source,
         mask: MaskSource | None = None,
         *,
-        quality: int = 60,
+        quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`."""
+        progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
+        group_quality = as_mapping(group_quality, "group_quality")
         picture, groups = _prepared(image, mask)
         qualities = _qualities(groups, quality, group_quality)
         blocks = to_blocks(pad_to_blocks(picture.pixels))
@@ -120,22 +133,30 @@ class Codec:
         *,
         target: Target | str | None = None,
         group_targets: Mapping[str | int, Target | str] | None = None,
-        quality: int = 60,
+        quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> Targeted:
         """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
         `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
-        from ssic.targets import encode_to
+        from ssic.targets import Target, encode_to
 
+        if target is not None and quality is not None:
+            raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
+        progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
+        group_quality = as_mapping(group_quality, "group_quality")
+        target = None if target is None else Target.of(target)
+        group_targets = {
+            name: Target.of(value) for name, value in as_mapping(group_targets, "group_targets").items()
+        }
         picture, groups = _prepared(image, mask)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
             named = [g for name in (group_quality or {}) for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
         whole_order = _whole_order(groups, order)
-        return encode_to(self, picture, groups, fixed, target, group_targets or {}, whole_order, progress)
+        return encode_to(self, picture, groups, fixed, target, group_targets, whole_order, progress)
 
     def code(
         self,
@@ -209,6 +230,9 @@ class Codec:
 
 
 def load_current(path: Path, device: str, precision: Precision) -> Codec:
+    for what, given in (("device", device), ("precision", precision)):
+        if not isinstance(given, str):
+            raise InvalidInput(f"{what} is a string, not {name_of(given)}")
     state = path.stat()  # weights that are trained anew at the same place are other weights
     return _load(path.resolve(), device, precision, (state.st_mtime_ns, state.st_size))
 
@@ -222,22 +246,23 @@ def encode(
     image: Source,
     mask: MaskSource | None = None,
     *,
-    quality: int = 60,
+    quality: int | None = None,
     group_quality: Mapping[str | int, int] | None = None,
     order: Sequence[str | int] | None = None,
     target: Target | str | None = None,
     group_targets: Mapping[str | int, Target | str] | None = None,
-    model: str | Path = "small",
+    model: str | Path | None = None,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> bytes:
     """Encode a picture as a file of independent groups.
 
     Args:
-        image: path, encoded bytes, Pillow image, `ssic.image.Picture`, or array [H, W, 3] or [H, W] uint8.
+        image: path, encoded bytes, open binary file, Pillow image, `ssic.image.Picture`, or array [H, W, 3] or [H, W]
+            uint8.
         mask: a `GroupMask`; or a label map (path, Pillow image, integer array), one label per pixel or per
             16x16 block; None makes one group of the whole picture.
-        quality: 1 to 100, higher is better.
+        quality: 1 to 100, higher is better; 60 by default. Not together with `target`.
         group_quality: exceptions, by group name, class or id, in any order: a name or id goes before a class.
         order: groups whose segments shall lie first, in this order; the others follow as by default, smallest
             first, background last.
@@ -245,7 +270,7 @@ def encode(
             at least (`ssic.Target`). Groups in `group_quality` or `group_targets` are left as those say.
         group_targets: the same for single groups, named as in `group_quality`: bytes and bits of the segment, PSNR
             of the group's pixels.
-        model: preset that comes with the package, or path of a weights file.
+        model: preset that comes with the package, "small" by default, or path of a weights file.
         device: of the float networks, as torch names it ("cpu", "cuda").
         progress: called with the name of each stage as it begins.
 
@@ -256,12 +281,13 @@ def encode(
         ImageError: the picture can't be coded as it is.
         MaskError: the mask is unusable; among others, groups without a block.
         UnknownGroup: `group_quality` or `order` names a group that the mask doesn't have.
-        InvalidInput: a quality is not an integer from 1 to 100, a target is none, or a group is given two
-            different ones, by name and by id, say.
+        InvalidInput: a quality is not an integer from 1 to 100, a target is none, both are given for the file, or a
+            group is given two different ones, by name and by id, say.
         UnreachableTarget: no quality meets a target; the message says what is reachable.
         ModelError: there is no such model.
     """
     codec = Codec.load(model, device=device)
+    group_targets = as_mapping(group_targets, "group_targets")
     if target is not None or group_targets:
         return codec.encode_to(
             image,
@@ -323,7 +349,7 @@ def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int
 
 def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int]:
     """All ids: those asked for, then the others as they would lie anyway."""
-    return whole_order({g: mask.blocks(g) for g in mask.groups}, mask.resolve(first or ()))
+    return whole_order({g: mask.blocks(g) for g in mask.groups}, mask.resolve(() if first is None else first))
 
 
 def check_quality(quality: int) -> int:

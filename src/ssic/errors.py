@@ -24,7 +24,8 @@
     └── ModelError              weights: unreadable, or not those that the file was made with
         └── UnknownModel        the file names a model that is not installed
 
-Catch `SsicError` for all of them. Anything else that escapes from ssic is a bug.
+Catch `SsicError` for all of them. Files and networks raise `OSError`s besides; pickling a key, or arguments that a
+function does not have, a `TypeError`. Anything else that escapes from ssic is a bug.
 """
 
 from __future__ import annotations

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssic import format as container
-from ssic.codec import Codec, Progress, load_current, silent
+from ssic.codec import Codec, Progress, as_progress, load_current
 from ssic.codec import Source as Image
+from ssic.decoded import SEALED, all_of, placed
+from ssic.decoded import DamagedGroups as DamagedGroups
+from ssic.decoded import Decoded as Decoded
+from ssic.decoded import SealedGroups as SealedGroups
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
     FormatError,
     InvalidInput,
-    LimitExceeded,
     ModelError,
     SignatureError,
     TruncatedFile,
     UnknownGroup,
 )
-from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, Source, joined, open_source
+from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined, open_source
+from ssic.format.container import whole_segments
 from ssic.format.source import FIRST_BYTES
-from ssic.image import compose, crop_box, from_blocks
-from ssic.mask import BLOCK, GroupMask
+from ssic.given import as_mapping, counted, name_of, some
+from ssic.image import Fill, compose
+from ssic.mask import GroupMask, group_mask
 from ssic.model.weights import find_by_id, find_weights
 
 if TYPE_CHECKING:
@@ -45,62 +49,12 @@ if TYPE_CHECKING:
 GroupNames = Iterable[str | int] | str | int
 
 
-class DamagedGroups(UserWarning):
-    """Some groups could not be decoded and were left out; the others are whole."""
-
-
-class SealedGroups(UserWarning):
-    """Some groups are sealed and were left out, for want of a key; the file is as it should be."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Pixels of the groups asked for.
-
-    Attributes:
-        pixels: [H, W, 3] uint8 of the whole picture, or of the box around the groups if it was cropped;
-            meaningless where `present` is false.
-        present: [H, W] bool.
-        box: (left, top, right, bottom) of these pixels in the picture.
-        damaged: names of groups that were asked for and could not be decoded.
-        sealed: names of groups that were asked for and are sealed: no key was given, or none that opens them.
-        missing: of a partial file, names of groups that were asked for and lie behind its end.
-    """
-
-    pixels: NDArray[np.uint8]
-    present: NDArray[np.bool_]
-    box: tuple[int, int, int, int]
-    damaged: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
-
-
-_SEALED = EncryptedSegment, LimitExceeded
-"""Errors of groups that may well be intact."""
-
-
-def _all_of(broken: Mapping[int, FormatError]) -> FormatError:
-    """One error for several groups."""
-    errors = list(broken.values())
-    if len(errors) == 1:
-        return errors[0]
-    names = [name for e in errors if isinstance(e, DamagedSegment) for name in e.groups]
-    text = f"{len(errors)} groups can't be decoded: {'; '.join(map(str, errors))}"
-    return DamagedSegment(text, names) if names else type(errors[0])(text)
-
-
-def group_mask(head: Head) -> GroupMask:
-    """The groups that a head lists, with their blocks."""
-    return GroupMask(
-        head.mask,
-        {g.id: g.name for g in head.groups},
-        {g.id: g.class_name for g in head.groups if g.class_name is not None},
-        {g.id: g.score for g in head.groups if g.score is not None},
-    )
-
-
 class SsicFile:
     """An opened file. The head is read and checked at once, segments when they are needed; immutable.
+
+    It holds no file open: `with` is allowed, and closes nothing. Iterating gives the groups; `file["face"]` is the one
+    of that name, or id. It can be pickled, for other processes, unless it was opened with keys; of a file on a disk the
+    path is pickled, not the bytes.
 
     Attributes:
         head: everything that the head says (`ssic.format.Head`).
@@ -120,7 +74,8 @@ class SsicFile:
         """
         Args:
             data: the file's bytes, or a `ssic.format.Source`, of which only what is needed is read.
-            model: weights file to decode with; by default the installed model that the file names.
+            model: to decode with, a preset that comes with the package or the path of a weights file; by default the
+                installed model that the file names.
             limits: bounds on what the head may ask for.
             identity: keys and passphrases that sealed groups are opened with, as they are needed. Groups whose
                 names and outlines are sealed are opened at once: `groups` and `mask` show those that the keys open.
@@ -132,8 +87,9 @@ class SsicFile:
             FormatError: not an intact ssic file; see `ssic.errors`.
             SignatureError: it is not signed by one of the keys in `trust`, or was changed since.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview, Source)):
-            raise InvalidInput(f"an ssic file is bytes, not {type(data).__name__}; ssic.open takes a path")
+        if isinstance(data, SsicFile):
+            raise InvalidInput("this file is open already: call its own methods, such as .decode(...)")
+        data = as_bytes(data)
         self.head: Head = container.read_head(data, limits)
         self._data = data
         self._model = model
@@ -143,11 +99,10 @@ class SsicFile:
         self._keyring: Keyring | None = None
         self._signature: Signature | None = None
         if trust is not None:
-            from ssic.crypto.keys import VerifyKey
+            from ssic.crypto.keys import trusted
             from ssic.crypto.signature import check_head
 
-            trusted = (trust,) if isinstance(trust, VerifyKey) else tuple(trust)
-            self._signature = check_head(data, self.head, trusted)
+            self._signature = check_head(data, self.head, trusted(trust))
         if identity is not None:
             from ssic.crypto import Keyring
 
@@ -166,7 +121,7 @@ class SsicFile:
             try:
                 parts = open_parts(self.head, entry, self._signed(entry, segment), keyring)
                 self._shown = reveal(self._shown, {entry.id: parts})
-            except (DamagedSegment, SignatureError, *_SEALED) as e:
+            except (DamagedSegment, SignatureError, *SEALED) as e:
                 self._faults[entry.id] = e
                 continue
             inners = [inner.segment for _, inner in parts if inner is not None]
@@ -183,6 +138,11 @@ class SsicFile:
         return self._shown.groups
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of `groups`."""
+        return tuple(entry.name for entry in self.groups)
+
+    @property
     def icc(self) -> bytes | None:
         """ICC profile of the pixels."""
         return self.head.chunks.get(container.ICC)
@@ -192,6 +152,43 @@ class SsicFile:
         """Which group owns each block, with names, classes and scores."""
         return group_mask(self._shown)
 
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {some(self.names, 8)}>"
+
+    def __iter__(self) -> Iterator[GroupEntry]:
+        return iter(self.groups)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __contains__(self, group: object) -> bool:
+        """Whether a group is called so: by name, class or id."""
+        try:
+            return bool(self.mask.resolve([group]))  # type: ignore[list-item]
+        except UnknownGroup:
+            return False
+
+    def __getitem__(self, group: str | int) -> GroupEntry:
+        """The one group of this name, class or id (`UnknownGroup`, if it is not exactly one)."""
+        entries = {entry.id: entry for entry in self.groups}
+        named = [g for g, entry in entries.items() if isinstance(group, str) and entry.name == group]
+        ids = named or self.mask.resolve([group])
+        if len(ids) > 1:
+            names = some([entries[g].name for g in ids])
+            raise UnknownGroup(f'"{group}" is more than one group: {names}; name one of them')
+        return entries[ids[0]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getstate__(self) -> dict[str, Any]:
+        data = bytes(self._data) if isinstance(self._data, memoryview) else self._data
+        return vars(self) | {"_data": data}
+
     def codec(self, *, device: str = "cpu", precision: Precision = "auto") -> Codec:
         """The codec that decodes this file.
 
@@ -199,7 +196,7 @@ class SsicFile:
             UnknownModel: the model that the file names is not installed.
             ModelError: the model given when opening is not the one that the file was made with.
         """
-        path = find_weights(self._model) if self._model else find_by_id(self.head.model_id)
+        path = find_by_id(self.head.model_id) if self._model is None else find_weights(self._model)
         codec = load_current(path, device, precision)
         if codec.model_id != self.head.model_id:
             raise ModelError(
@@ -254,7 +251,7 @@ class SsicFile:
         for g, segment in found.items():
             try:
                 intact[g] = self._opened(entries[g], segment)
-            except (DamagedSegment, SignatureError, *_SEALED) as e:
+            except (DamagedSegment, SignatureError, *SEALED) as e:
                 broken[g] = e
         return intact, broken
 
@@ -267,7 +264,7 @@ class SsicFile:
         partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> Decoded:
         """Decode some groups, all by default, and say where their pixels are; arguments as in `ssic.decode`.
 
@@ -282,51 +279,42 @@ class SsicFile:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
         segments, broken = self._segments(wanted)
         if not segments:
-            raise _all_of(broken)
+            raise all_of(broken)
         quality = {g.id: g.quality for g in self.groups}
         codec = self.codec(device=device, precision=precision)
-        plan, pixels, damaged = codec.decode_blocks(self._shown.mask, quality, segments, progress)
+        plan, pixels, damaged = codec.decode_blocks(
+            self._shown.mask, quality, segments, as_progress(progress)
+        )
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
         missing = [g for g, e in broken.items() if partial and isinstance(e, TruncatedFile)]
         if len(broken) == len(wanted) or (strict and len(broken) > len(missing)):
-            raise _all_of(broken)
+            raise all_of(broken)
 
         shown = np.isin(self._shown.mask, [g for g in segments if g not in damaged])
-        left, top, right, bottom = crop_box(shown) if crop else (0, 0, *shown.shape[::-1])
-        rows, columns = bottom - top, right - left
-        row, column = np.divmod(plan.block, shown.shape[1])
-        inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
-        blocks = np.zeros((rows * columns, *pixels.shape[1:]), np.uint8)
-        blocks[((row - top) * columns + column - left)[inside]] = pixels[inside]
-        width, height = (min(BLOCK * end, size) for end, size in zip((right, bottom), self.size, strict=True))
-        cut = slice(height - BLOCK * top), slice(width - BLOCK * left)
-        present = shown[top:bottom, left:right].repeat(BLOCK, 0).repeat(BLOCK, 1)
         return Decoded(
-            pixels=from_blocks(blocks, rows, columns)[cut],
-            present=present[cut],
-            box=(BLOCK * left, BLOCK * top, width, height),
+            *placed(plan.block, pixels, shown, self.size, crop),
             damaged=tuple(
                 self.mask.names[g]
                 for g in sorted(broken)
-                if g not in missing and not isinstance(broken[g], _SEALED)
+                if g not in missing and not isinstance(broken[g], SEALED)
             ),
             missing=tuple(self.mask.names[g] for g in sorted(missing)),
-            sealed=tuple(self.mask.names[g] for g in sorted(broken) if isinstance(broken[g], _SEALED)),
+            sealed=tuple(self.mask.names[g] for g in sorted(broken) if isinstance(broken[g], SEALED)),
         )
 
     def decode(
         self,
         groups: GroupNames | None = None,
         *,
-        fill: str = "black",
+        fill: Fill = "black",
         crop: bool = False,
         strict: bool = False,
         partial: bool = False,
         device: str = "cpu",
         precision: Precision = "auto",
-        progress: Progress = silent,
+        progress: Progress | None = None,
         _stacklevel: int = 2,
     ) -> NDArray[np.uint8]:
         """Decode some groups, all by default, into a picture; arguments and result as in `ssic.decode`."""
@@ -358,6 +346,21 @@ class SsicFile:
             )
         return ids
 
+    def _others(self, ids: Iterable[int]) -> list[int]:
+        return [g for g in self.head.order if g not in set(ids)]
+
+    def _copied(self, ids: Iterable[int]) -> Bytes:
+        """What the segments `ids` are copied from; with `trust`, once it is seen that they were signed so."""
+        if self._signature is None:
+            return self._data
+        data = bytearray(self.head.file_bytes)  # holds what was checked, and nothing else
+        segments = whole_segments(self._data, self.head, ids)
+        for entry in self.head.groups:
+            if entry.id in segments:
+                segment = self._signed(entry, segments[entry.id].payload)
+                data[entry.offset : entry.offset + entry.length] = segment
+        return bytes(data)
+
     def extract(self, groups: GroupNames) -> bytes:
         """A file with these groups only, their bytes unchanged; sealed ones stay sealed. Runs no model.
 
@@ -365,7 +368,8 @@ class SsicFile:
             UnknownGroup: there is no such group; or it is one that only the identity shows, whose bytes can't be
                 told apart within the file (`ssic.decrypt` it first).
         """
-        return container.extract(self._data, self._in_file(groups), head=self.head)
+        ids = self._in_file(groups)
+        return container.extract(self._copied(ids), ids, head=self.head)
 
     def drop(self, groups: GroupNames) -> bytes:
         """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
@@ -374,12 +378,13 @@ class SsicFile:
             InvalidInput: no group would be left.
             UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
         """
-        return container.drop(self._data, self._in_file(groups), head=self.head)
+        ids = self._in_file(groups)
+        return container.drop(self._copied(self._others(ids)), ids, head=self.head)
 
     def reorder(self, first: GroupNames) -> bytes:
         """The same file with the segments of these groups first, in this order; the others follow, smallest first,
         background last. Runs no model."""
-        return container.reorder(self._data, self._in_file(first), head=self.head)
+        return container.reorder(self._copied(self.head.order), self._in_file(first), head=self.head)
 
     def replace(
         self,
@@ -388,7 +393,7 @@ class SsicFile:
         *,
         quality: int | None = None,
         device: str = "cpu",
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> bytes:
         """A file in which these groups show what another picture has in their place. The mask and the bytes of all
         other groups stay. EXIF and XMP, which may show what was replaced, do not.
@@ -406,8 +411,11 @@ class SsicFile:
         from ssic.edit import new_pixels
 
         ids = self._in_file(groups)
-        recoded = new_pixels(self, ids, image, quality, device, progress)
-        return container.replace(self._data, recoded, head=self.head, metadata=False)
+        if not ids:
+            raise InvalidInput("no group is to be replaced: name one")
+        recoded = new_pixels(self, ids, image, quality, device, as_progress(progress))
+        data = self._copied(self._others(recoded))
+        return container.replace(data, recoded, head=self.head, metadata=False)
 
     def set_quality(
         self,
@@ -415,7 +423,7 @@ class SsicFile:
         original: Image | None = None,
         *,
         device: str = "cpu",
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> bytes:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
@@ -433,10 +441,10 @@ class SsicFile:
         """
         from ssic.edit import new_quality
 
-        qualities = self.mask.assign(group_quality, "group_quality")
+        qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
         self._in_file(list(qualities))
-        recoded = new_quality(self, qualities, original, device, progress)
-        return container.replace(self._data, recoded, head=self.head)
+        recoded = new_quality(self, qualities, original, device, as_progress(progress))
+        return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing, or, with `trust`, not those that were signed.
@@ -444,36 +452,25 @@ class SsicFile:
         good = None if self._signature is None else self._signature.covers
         return [g.name for g in container.check(self._data, self.head, good)]
 
+    def signed_bytes(self) -> Bytes:
+        """What the file was opened from, for functions that read it without `trust`.
+
+        Raises:
+            SignatureError: it was opened with `trust`, and is not as it was signed.
+        """
+        if self._signature is None:
+            return self._data
+        from ssic.crypto.signature import verify
+
+        data = bytes(self._data[: self.head.file_bytes])  # read once: what is checked is what is used
+        verify(data, [self._signature.key])
+        return data
+
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
-        return {
-            "format": self.head.version,
-            "model": self.head.model_id.hex(),
-            "width": self.head.width,
-            "height": self.head.height,
-            "file_bytes": self.head.file_bytes,
-            "head_bytes": self.head.head_bytes,
-            "mask_bytes": self.head.mask_bytes,
-            "groups": [
-                {
-                    "id": g.id,
-                    "name": g.name,
-                    "class": g.class_name,
-                    "score": g.score,
-                    "quality": g.quality,
-                    "blocks": g.blocks,
-                    "offset": g.offset,
-                    "bytes": g.length,
-                    "encrypted": g.encrypted or g.id in self._inner,
-                }
-                for g in self.groups
-            ],
-            "transfer": {
-                "head": self._opening_bytes(),
-                "groups": {g.name: self.transfer([g.id]) for g in self.groups},
-                "all": self.transfer([g.id for g in self.groups]),
-            },
-        }
+        from ssic.describe import describe
+
+        return describe(self)
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
@@ -489,7 +486,9 @@ class SsicFile:
     def _read_when_opened(self) -> list[GroupEntry]:
         return [g for g in self.head.groups if g.hidden and self._keyring is not None]
 
-    def _opening_bytes(self) -> int:
+    @property
+    def opening_bytes(self) -> int:
+        """Bytes that opening it from a URL takes."""
         return self._first_bytes() + self._read_bytes(self._read_when_opened())
 
     def _first_bytes(self) -> int:
@@ -497,7 +496,7 @@ class SsicFile:
 
 
 def open(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | IO[bytes],
     *,
     model: str | Path | None = None,
     limits: DecodeLimits | None = None,
@@ -511,19 +510,20 @@ def open(
 
     Args:
         path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
-            the file systems installed for it take.
-        model: weights file to decode with; by default the installed model that the file names.
+            the file systems installed for it take. Or an open binary file, such as `io.BytesIO`, which is read to its
+            end at once. (The bytes of a file go to `SsicFile`.)
+        model: preset or weights file to decode with; by default the installed model that the file names.
         limits: bounds on what the head may ask for.
         storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
         prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
 
     Raises:
         OSError: the file can't be read; its `filename` is the URL, without user, password and query.
-        InvalidInput: nothing here reads such URLs.
+        InvalidInput: nothing here reads such URLs, or another argument can't be used.
         FormatError: it is not an intact ssic file.
     """
     return SsicFile(
-        open_source(path, storage_options, prefix=prefix),
+        open_source(path, as_mapping(storage_options, "storage_options"), prefix=prefix),
         model=model,
         limits=limits,
         identity=identity,
@@ -533,17 +533,17 @@ def open(
 
 
 def decode(
-    data: bytes,
+    data: Bytes,
     groups: GroupNames | None = None,
     *,
-    fill: str = "black",
+    fill: Fill = "black",
     crop: bool = False,
     strict: bool = False,
     partial: bool = False,
     model: str | Path | None = None,
     device: str = "cpu",
     limits: DecodeLimits | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     identity: Keys | None = None,
     trust: Trust | None = None,
 ) -> NDArray[np.uint8]:
@@ -554,12 +554,13 @@ def decode(
     Args:
         data: the file's bytes.
         groups: names, classes or ids; all by default.
-        fill: what stands where no decoded group is: "black", "mean", "transparent" or "#rrggbb".
+        fill: what stands where no decoded group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue).
         crop: cut the result to the box around the decoded groups.
         strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
         partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
             left out without a warning (`SsicFile.decode_pixels` lists them).
-        model: weights file; by default the installed model that the file names.
+        model: preset that comes with the package, or path of a weights file; by default the installed model that the
+            file names.
         device: of the float networks, as torch names it.
         limits: bounds on what a hostile head may ask for.
         progress: called with the name of each stage as it begins.
@@ -573,8 +574,8 @@ def decode(
         FormatError: not an intact ssic file; `DamagedSegment`, `EncryptedSegment` or `TruncatedFile` if no group
             could be decoded. If some could, the others are filled, and a `DamagedGroups` warning names them, a
             `SealedGroups` warning those that are sealed (programs ask `SsicFile.decode_pixels` or `SsicFile.damaged`).
-        ImageError: there is no such fill.
-        UnknownGroup: the file has no such group.
+        InvalidInput: an argument can't be used: `ImageError` for the fill, `UnknownGroup` for groups.
+        SignatureError: the file is not signed by one of the keys in `trust`, or was changed since.
         UnknownModel: the file was made with a model that is not installed.
         ModelError: `model` is not the one that the file was made with.
     """
@@ -591,7 +592,22 @@ def decode(
     )
 
 
-def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
+def merge(files: Iterable[Bytes | SsicFile], limits: DecodeLimits | None = None) -> bytes:
     """One file with the groups of several, of the same picture size and model. Runs no model; see
     `ssic.format.merge`."""
-    return container.merge(files, limits)
+    if isinstance(files, (str, bytes, bytearray, memoryview, SsicFile)) or not isinstance(files, Iterable):
+        raise InvalidInput(f"merge takes a list of files, [one, another], not {name_of(files)} alone")
+    return container.merge([bytes_of(file) for file in files], limits)
+
+
+def bytes_of(file: Bytes | SsicFile) -> Bytes:
+    """The bytes that a function which makes another file of one is given; of an opened file, all that it was opened
+    from.
+
+    Raises:
+        InvalidInput: it is no file.
+        SignatureError: it was opened with `trust`, and a segment is not as it was signed.
+    """
+    if not isinstance(file, SsicFile):
+        return as_bytes(file, "its bytes, or what ssic.open returns, were expected")
+    return file.signed_bytes()

@@ -10,16 +10,17 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ssic.errors import ImageError
+from ssic.given import is_whole, name_of
 from ssic.mask import BLOCK
 
 PATCH = 8
@@ -60,6 +61,7 @@ KINDS = {
 
 _PATCHES = BLOCK // PATCH
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
+_FILLS = "black, mean, transparent or a colour like #20a0ff"
 _T = TypeVar("_T", bound=np.generic)
 
 # Pillow's defaults are made for small files; here the loss has already been paid for once.
@@ -83,8 +85,8 @@ class Picture:
         icc: the ICC profile of these RGB values, or None (sRGB is assumed by everybody).
     """
 
-    pixels: NDArray[np.uint8]
-    icc: bytes | None = None
+    pixels: NDArray[np.uint8] = field(repr=False)
+    icc: bytes | None = field(default=None, repr=False)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,9 +95,10 @@ class Picture:
 
 
 def load_picture(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any],
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | NDArray[Any],
 ) -> Picture:
-    """The picture in a file, in the bytes of one, in a Pillow image or in an array.
+    """The picture in a file, given by its path or open in binary mode, in the bytes of one, in a Pillow image or in an
+    array.
 
     EXIF orientation is applied. Bilevel, gray, palette, YCbCr and CMYK pictures become RGB; an alpha channel
     is accepted if it is opaque throughout. Of an animation the first frame is taken. Arrays are uint8, RGB as
@@ -112,13 +115,17 @@ def load_picture(
         return Picture(_read_only(_from_array(source)))
     if isinstance(source, Image.Image):
         return _from_pillow(source, "the picture")
+    if hasattr(source, "read"):
+        source = source.read()
+        if not isinstance(source, bytes):
+            raise ImageError("the file of the picture must be open in binary mode")
     if isinstance(source, (bytes, bytearray, memoryview)):
         shown, file = "the picture", io.BytesIO(bytes(source))
     elif isinstance(source, (str, os.PathLike)):
         shown, file = str(source), _read_file(Path(source))
     else:
         raise ImageError(
-            f"a picture is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
+            f"a picture is a path, bytes, a binary file, a Pillow image or an array, not {name_of(source)}"
         )
     if not file.getbuffer().nbytes:
         raise ImageError(f"{shown} is empty")
@@ -242,14 +249,18 @@ def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> N
     return split.transpose(0, 2, 4, 1, 3, 5, 6).reshape(height_blocks * BLOCK, width_blocks * BLOCK, 3)
 
 
-def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: str = "black") -> NDArray[np.uint8]:
+Fill = str | Sequence[int]
+"""What stands where no group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue), 0 to 255."""
+
+
+def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: Fill = "black") -> NDArray[np.uint8]:
     """Fills the pixels that are not present.
 
     Args:
         pixels: [H, W, 3] uint8; what it holds where `present` is false does not matter.
         present: [H, W] bool.
-        fill: "black", "mean" (the mean colour of the present pixels, black if there are none), "#rrggbb", or
-            "transparent".
+        fill: "black", "mean" (the mean colour of the present pixels, black if there are none), "transparent",
+            "#rrggbb", or three integers from 0 to 255: red, green, blue.
 
     Returns:
         A new [H, W, 3], or [H, W, 4] for "transparent", where alpha is 0 or 255 and absent pixels are all 0.
@@ -260,19 +271,30 @@ def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: str = "
     _check_pixels(pixels, (3,))
     _check_present(present, pixels.shape[:2])
     colour: Any = 0
-    if fill == "mean":
+    if not isinstance(fill, str):
+        colour = _colour(fill)
+    elif fill == "mean":
         total = np.count_nonzero(present)
         sums = [int(pixels[:, :, c].sum(where=present, dtype=np.int64)) for c in range(3)]
         colour = [(2 * s + total) // (2 * total) for s in sums] if total else 0
     elif re.fullmatch("#[0-9a-fA-F]{6}", fill):
         colour = list(bytes.fromhex(fill[1:]))
     elif fill not in ("black", "transparent"):
-        raise ImageError(f'the fill is "{fill}"; it can be black, mean, transparent or a colour like #20a0ff')
+        raise ImageError(f'the fill is "{fill}"; it can be {_FILLS}')
     filled = np.where(present[:, :, None], pixels, np.array(colour, np.uint8))
-    return np.dstack([filled, present.astype(np.uint8) * 255]) if fill == "transparent" else filled
+    transparent = isinstance(fill, str) and fill == "transparent"
+    return np.dstack([filled, present.astype(np.uint8) * 255]) if transparent else filled
 
 
-def check_fill(fill: str) -> bool:
+def _colour(fill: object) -> list[int]:
+    values = list(fill) if isinstance(fill, (Sequence, np.ndarray)) and np.ndim(fill) == 1 else []
+    whole = all(map(is_whole, values))
+    if len(values) != 3 or not whole or not all(0 <= v <= 255 for v in values):
+        raise ImageError(f"the fill is {fill!r:.80}; it can be {_FILLS}, also as integers (32, 160, 255)")
+    return [int(v) for v in values]
+
+
+def check_fill(fill: Fill) -> bool:
     """Whether a fill makes pictures with alpha; `ImageError` if there is no such fill."""
     pixel = compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
     return pixel.shape[2] == 4

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from PIL import Image
 
 from ssic.errors import InvalidInput, MaskError, UnknownGroup
 from ssic.format.layout import text_fault
+from ssic.given import as_mapping, counted, is_whole, name_of
+from ssic.given import some as _some
 from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
 
 BLOCK = 16
@@ -29,6 +31,9 @@ BLOCK = 16
 ABSENT = 255
 """In a mask: the block belongs to no group that is here (in extracted files)."""
 MAX_GROUPS = 255
+
+if TYPE_CHECKING:
+    from ssic.format.types import Head
 
 Size = tuple[int, int]
 Rule = Literal["most", "any"]
@@ -41,7 +46,7 @@ class DroppedGroups(UserWarning):
 
 @dataclass(frozen=True, eq=False)
 class GroupMask:
-    """Which group owns each block, and what the groups are called. Immutable.
+    """Which group owns each block, and what the groups are called. Immutable and hashable.
 
     Attributes:
         ids: [ceil(H/16), ceil(W/16)] uint8: 0..254 is a group, 255 (`ABSENT`) no group. Read-only.
@@ -73,7 +78,7 @@ class GroupMask:
         if not present:
             raise MaskError("no block of the mask belongs to a group: at least one id must be 0..254")
         for about in ("names", "classes", "scores"):
-            entries = {int(key): value for key, value in getattr(self, about).items()}
+            entries = _by_id(getattr(self, about), about)
             if about == "names" and present - set(entries):
                 raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
             if empty := sorted(set(entries) - present):
@@ -101,6 +106,15 @@ class GroupMask:
         about = self.names == other.names and self.classes == other.classes and self.scores == other.scores
         return about and np.array_equal(self.ids, other.ids)
 
+    def __hash__(self) -> int:
+        about = (tuple(entries.items()) for entries in (self.names, self.classes, self.scores))
+        return hash((self.ids.shape, self.ids.tobytes(), *about))
+
+    def __repr__(self) -> str:
+        rows, columns = self.ids.shape
+        names = _some([*self.names.values()], 8)
+        return f"<GroupMask {columns}x{rows} blocks, {counted(len(self.names), 'group')}: {names}>"
+
     def __reduce__(self) -> tuple[Any, ...]:  # read-only views of dicts can't be pickled
         return GroupMask, (self.ids, dict(self.names), dict(self.classes), dict(self.scores))
 
@@ -111,6 +125,10 @@ class GroupMask:
 
     def blocks(self, group: int) -> int:
         """How many blocks the group with this id owns (`UnknownGroup` if there is none)."""
+        if not is_whole(group):
+            raise UnknownGroup(
+                f"blocks are counted by a group's id, not by {group!r:.80}; `resolve` finds ids"
+            )
         return int(np.count_nonzero(self.ids == self.resolve([int(group)])[0]))
 
     def resolve(self, wanted: Iterable[str | int] | str | int) -> list[int]:
@@ -200,6 +218,10 @@ class GroupMask:
             MaskError: more cells than blocks in a direction, or more than 255 cells.
         """
         height, width = block_grid(size)
+        if not is_whole(rows) or not is_whole(columns):
+            raise MaskError(
+                f"a grid has whole numbers of rows and columns, not {rows!r:.80} by {columns!r:.80}"
+            )
         if not (1 <= rows <= height and 1 <= columns <= width):
             raise MaskError(
                 f"a grid of {rows} rows by {columns} columns would leave cells empty: the picture has "
@@ -242,9 +264,9 @@ class GroupMask:
         Raises:
             MaskError: unreadable, in colour, of another size, more than 255 labels, or labels without blocks.
         """
-        labels = _check_labels(read_labels(source))
-        width, height = size
         grid = block_grid(size)
+        width, height = size
+        labels = _check_labels(read_labels(source))
         if labels.shape == (height, width):
             owners = blocks_from_pixels(labels, rule)
         elif labels.shape == grid:
@@ -310,9 +332,24 @@ class GroupMask:
         return from_objects(read_boxes(source, size), rule, drop_empty)
 
 
+def group_mask(head: Head) -> GroupMask:
+    """The groups that a head lists, with their blocks."""
+    return GroupMask(
+        head.mask,
+        {g.id: g.name for g in head.groups},
+        {g.id: g.class_name for g in head.groups if g.class_name is not None},
+        {g.id: g.score for g in head.groups if g.score is not None},
+    )
+
+
 def block_grid(size: Size) -> tuple[int, int]:
     """(rows, columns) of blocks of a picture of (width, height) pixels, rounded up."""
-    width, height = size
+    try:
+        width, height = size
+    except (TypeError, ValueError):
+        raise MaskError(f"a size is (width, height) in pixels, not {_shape_of(size)}") from None
+    if not is_whole(width) or not is_whole(height):
+        raise MaskError(f"a size is (width, height) in whole pixels, not {_shape_of(size)}")
     if width < 1 or height < 1:
         raise MaskError(
             f"a picture of {width}x{height} pixels has no blocks; size is (width, height), at least 1"
@@ -327,7 +364,7 @@ def blocks_from_pixels(labels: NDArray[Any], rule: Rule = "most") -> NDArray[np.
     the smaller label. "any": the same, but the background owns only blocks without any pixel of an object.
     Blocks at the edge count the pixels that are there.
     """
-    if rule not in ("most", "any"):
+    if not isinstance(rule, str) or rule not in ("most", "any"):
         raise MaskError(f'the block rule is {rule!r}; it can be "most" or "any"')
     labels = _check_labels(labels)
     rows, columns = block_grid((labels.shape[1], labels.shape[0]))
@@ -409,10 +446,6 @@ def _items(wanted: Any) -> Iterable[Any]:
         return [wanted]
 
 
-def _some(listed: list[str]) -> str:
-    return ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")
-
-
 def _distinct(labels: NDArray[Any]) -> list[int]:
     if labels.size and int(labels.max()) < 2**16:  # much faster than sorting megapixels
         return [int(n) for n in np.flatnonzero(np.bincount(labels.ravel(), minlength=1))]
@@ -426,7 +459,23 @@ def _check_text(text: object, what: str) -> None:
         raise MaskError(f"{what} is {text!r:.80}, which {fault}")
 
 
+def _shape_of(size: object) -> str:
+    shape = getattr(size, "shape", None)
+    return f"{size!r:.80}" if shape is None else f"an array of shape {list(shape)}"
+
+
+def _by_id(given: object, about: str) -> dict[int, Any]:
+    entries = as_mapping(given, about, MaskError)
+    try:
+        return {int(key): value for key, value in entries.items()}
+    except (TypeError, ValueError):
+        keys = _some([repr(key) for key in entries])
+        raise MaskError(f"the keys of {about} must be ids of groups, not {keys:.80}") from None
+
+
 def _check_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    if not isinstance(labels, np.ndarray):
+        raise MaskError(f"labels are an array [rows, columns], not {name_of(labels)}")
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "bui":
         hint = "; a map in colour must become indices first" if labels.ndim == 3 else ""
         raise MaskError(

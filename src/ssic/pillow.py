@@ -33,7 +33,7 @@ from ssic.codec import encode
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
 from ssic.format.layout import MAGIC
-from ssic.image import compose
+from ssic.image import Fill, compose
 from ssic.mask import GroupMask
 
 FORMAT = "SSIC"
@@ -62,7 +62,7 @@ class SsicImageFile(ImageFile.ImageFile):
 
     ssic: SsicFile
     _groups: GroupNames | None = None
-    _fill = "black"
+    _fill: Fill = "black"
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -81,13 +81,13 @@ class SsicImageFile(ImageFile.ImageFile):
         # Pillow takes an image with tiles for one that is not loaded. This one is never decoded by Pillow.
         self.tile = [("ssic", (0, 0, *self.size), 0, mode)]  # type: ignore[list-item]
 
-    def select(self, groups: GroupNames | None = None, *, fill: str = "black") -> SsicImageFile:
+    def select(self, groups: GroupNames | None = None, *, fill: Fill = "black") -> SsicImageFile:
         """Show these groups only, from the next `load` on. The rest of the file is not decoded.
 
         Args:
             groups: names, classes or ids; all by default.
-            fill: what stands elsewhere: "black", "mean", "#rrggbb", or "transparent", which makes the mode
-                RGBA. `im.crop(im.getbbox())` then cuts to the groups.
+            fill: what stands elsewhere: "black", "mean", "#rrggbb", (red, green, blue), or "transparent", which makes
+                the mode RGBA. `im.crop(im.getbbox())` then cuts to the groups.
 
         Returns:
             the image itself.

@@ -18,15 +18,17 @@ from typing import Any
 
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
-from ssic.crypto.keys import SigningKey, VerifyKey, described
+from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput
-from ssic.file import GroupNames, group_mask
+from ssic.file import GroupNames, SsicFile, bytes_of
 from ssic.format import Bytes, DecodeLimits, Head
+from ssic.given import name_of
+from ssic.mask import group_mask
 
 
 def encrypt(
-    data: Bytes,
+    data: Bytes | SsicFile,
     groups: GroupNames,
     recipients: Lock | Iterable[Lock],
     *,
@@ -41,7 +43,7 @@ def encrypt(
     The other groups keep their bytes and pixels. A signature is left out: sign what you send.
 
     Args:
-        data: the file.
+        data: the file's bytes, or the file as `ssic.open` gives it; so in all functions here.
         groups: names, classes or ids of those to seal.
         recipients: one or more of `ssic.Recipient` and `ssic.Passphrase`.
         hide: what else to seal. "names": name, class, score, quality and id of each group; "outline": these, and which
@@ -58,7 +60,7 @@ def encrypt(
     """
     wrapper = Wrapper(_list(recipients))
     return files.encrypt(
-        data,
+        bytes_of(data),
         _chooser(groups),
         wrapper,
         hide=hide,
@@ -70,7 +72,7 @@ def encrypt(
 
 
 def decrypt(
-    data: Bytes,
+    data: Bytes | SsicFile,
     identity: Key | Iterable[Key],
     groups: GroupNames | None = None,
     *,
@@ -97,11 +99,11 @@ def decrypt(
     """
     keyring = Keyring(identity, limits, min_version=min_version)
     choose = None if groups is None else _chooser(groups)
-    return files.decrypt(data, keyring, choose, limits=limits)
+    return files.decrypt(bytes_of(data), keyring, choose, limits=limits)
 
 
 def rewrap(
-    data: Bytes,
+    data: Bytes | SsicFile,
     identity: Key | Iterable[Key],
     recipients: Lock | Iterable[Lock],
     groups: GroupNames | None = None,
@@ -125,22 +127,27 @@ def rewrap(
     """
     choose = None if groups is None else _chooser(groups)
     wrapper, keyring = Wrapper(_list(recipients)), Keyring(identity, limits)
-    return files.rewrap(data, keyring, wrapper, choose, keep=keep, limits=limits)
+    return files.rewrap(bytes_of(data), keyring, wrapper, choose, keep=keep, limits=limits)
 
 
-def sign(data: Bytes, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
+def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
     """The same file with an Ed25519 signature over head and segments, in the place of an earlier one.
 
     Raises:
         FormatError: the file is damaged or not whole.
     """
     if not isinstance(key, SigningKey):
-        raise InvalidInput(f"files are signed with a SigningKey, not with {described(key)}")
-    return signature.sign(data, key, limits)
+        raise InvalidInput(
+            f"files are signed with a SigningKey, not with {name_of(key)} (SigningKey.load reads one)"
+        )
+    return signature.sign(bytes_of(data), key, limits)
 
 
 def verify(
-    data: Bytes, trust: VerifyKey | Iterable[VerifyKey] | None = None, *, limits: DecodeLimits | None = None
+    data: Bytes | SsicFile,
+    trust: VerifyKey | Iterable[VerifyKey] | None = None,
+    *,
+    limits: DecodeLimits | None = None,
 ) -> VerifyKey:
     """Check the signature of a whole file, each segment included.
 
@@ -154,7 +161,7 @@ def verify(
         SignatureError: not signed, not by one of these, or changed since: groups taken out, too.
         FormatError: the file is damaged or not whole.
     """
-    return signature.verify(data, None if trust is None else _list(trust), limits)
+    return signature.verify(bytes_of(data), None if trust is None else trusted(trust), limits)
 
 
 def _list(one_or_more: Any) -> list[Any]:

@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssic.errors import MaskError
 from ssic.format.layout import as_text
+from ssic.given import name_of
 
 BACKGROUND = "background"
 _BOX_KEYS = ("box", "name", "class", "score")
@@ -107,7 +108,7 @@ def read_objects(
         MaskError: pycocotools is missing, the file isn't COCO, no picture or more than one fits, the sizes
             differ, or a segmentation is malformed.
     """
-    if group_by not in ("instance", "class"):
+    if not isinstance(group_by, str) or group_by not in ("instance", "class"):
         raise MaskError(f'group_by is {group_by!r}; it can be "instance" or "class"')
     data = read_json(source, "COCO annotations")
     if not isinstance(data, Mapping) or not all(
@@ -118,6 +119,8 @@ def read_objects(
             'this is no COCO annotation file: a JSON object with the lists "images", "annotations" and '
             '"categories" was expected (detection results lack them: pass boxes, or add them)'
         )
+    if file_name is not None and not isinstance(file_name, str):
+        raise MaskError(f"file_name is a string, not {name_of(file_name)}")
     image = _choose_image(data["images"], image_id, file_name)
     width, height = size
     stated = (image.get("width", width), image.get("height", height))
@@ -162,7 +165,10 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
     if isinstance(source, Image.Image):
         return _labels(lambda: source, "the label map")
     if not isinstance(source, (str, os.PathLike)):
-        return np.asarray(source)
+        try:
+            return np.asarray(source)
+        except ValueError as error:  # rows of different lengths
+            raise MaskError(f"the label map is no array [rows, columns]: {error}") from error
     shown = f"the label map {source}"
     if os.path.isfile(source) and not os.path.getsize(source):
         raise MaskError(f"{shown} is empty")

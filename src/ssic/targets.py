@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ssic.entropy.fixedpoint import LATENT_BITS
 from ssic.errors import InvalidInput, UnreachableTarget
+from ssic.given import is_number
 from ssic.image import Picture, pad_to_blocks, to_blocks
 from ssic.mask import GroupMask
 from ssic.model.config import QUALITIES
@@ -54,23 +56,29 @@ class Target:
     value: float
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise InvalidInput(f"a target is one of {', '.join(KINDS)}, not {self.kind!r}")
-        if not (math.isfinite(self.value) and self.value > 0):
-            raise InvalidInput(f"a target of {self.value} {self.kind} can't be met")
+        if not is_number(self.value):
+            raise InvalidInput(f"the {self.kind} of a target are a number, not {self.value!r:.80}")
+        if not 0 < self.value <= sys.float_info.max:
+            raise InvalidInput(f"a target of {self.value!r:.80} {self.kind} can't be met")
 
     def __str__(self) -> str:
         return f"{self.value:g} dB" if self.kind == "psnr" else f"{self.value:.10g} {self.kind}"
 
     @classmethod
     def of(cls, target: Target | str) -> Target:
-        """The target that a text like "psnr:35" stands for.
+        """The target that a text like "psnr:35" stands for (`InvalidInput` if it is none).
 
         >>> Target.of("bytes:20000")
         Target(kind='bytes', value=20000.0)
         """
         if isinstance(target, Target):
             return target
+        if not isinstance(target, str):
+            raise InvalidInput(
+                f'a target is written like "bytes:20000" or "psnr:35", or is a Target, not {target!r:.80}'
+            )
         match = re.fullmatch(r" *(\w+) *: *([0-9]{0,15}\.?[0-9]{0,15}) *", target)
         if not match or not any(c.isdigit() for c in match[2]):
             raise InvalidInput(
@@ -92,7 +100,7 @@ class Targeted:
         encodes: the same in encodes of the whole picture, by the number of blocks coded.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     qualities: Mapping[int, int]
     reached: float | None
     groups_reached: Mapping[int, float]

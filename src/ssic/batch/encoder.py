@@ -140,7 +140,7 @@ class Encoder:
             _check_secret(mask, recipe.encrypt)
         codec = Codec.load(recipe.model, device=recipe.device)
         rate: dict[str, Any] = {
-            "quality": recipe.quality,
+            "quality": recipe.quality if recipe.target is None else None,
             "group_quality": {name: recipe.group_quality[name] for name in excepted},
             "order": first,
         }

@@ -152,7 +152,9 @@ def encode(
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="This machine, or a Ray cluster.", rich_help_panel=_RUN)
     ] = "local",
-    model: Annotated[str, typer.Option(help="Installed model, or path of a weights file.")] = "small",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")
+    ] = "small",
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

@@ -37,7 +37,11 @@ def decode(
         int | None, typer.Option(metavar="BYTES", help="Read no more than so many bytes; implies --partial.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Installed model, or path of a weights file; by default the installed one that the file names.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
     identity: Identities = None,

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from ssic.image import Picture
 
 Model = Annotated[
-    str | None, typer.Option(help="Weights file; by default the installed model that the file names.")
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Installed model, or path of a weights file; by default the installed one that the file names.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
 

@@ -66,7 +66,9 @@ def encode(
             metavar="NAME,...", help="Groups that shall lie first in the file.", rich_help_panel=_RATE
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Installed model, or path of a weights file.")] = "small",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")
+    ] = "small",
     device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
     encrypt: Annotated[
         list[str] | None,
@@ -124,7 +126,7 @@ def encode(
             _check_sealed_targets(groups, secret, group_targets)
         stage("loading the model")
         rate: dict[str, Any] = {
-            "quality": 60 if quality is None else quality,
+            "quality": quality,
             "group_quality": exceptions,
             "order": wanted,
             "progress": stage,

@@ -55,7 +55,10 @@ def info(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="For --preview: weights file; by default the installed model that the file names."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="For --preview: installed model, or path of a weights file; by default the one that the file names.",
+        ),
     ] = None,
     device: Annotated[
         str | None,

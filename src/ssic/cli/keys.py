@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,13 +17,12 @@ from ssic.errors import BadKey, InvalidInput
 
 if TYPE_CHECKING:
     from ssic.crypto import Passphrase, SigningKey, VerifyKey
-    from ssic.crypto.keys import AnyKey, PrivateKey
+    from ssic.crypto.keys import AnyKey
     from ssic.crypto.wrap import Key, Lock
 
 K = TypeVar("K", bound="AnyKey")
 
 ENVIRONMENT = "SSIC_PASSPHRASE"
-_MAX_BYTES = 2**16
 _PANEL = "Keys"
 
 Recipients = Annotated[
@@ -75,11 +74,11 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
     Raises:
         InvalidInput: for nobody.
     """
-    from ssic.crypto import Identity, Recipient
+    from ssic.crypto import Recipient
 
     found: list[Lock] = []
     for word in recipients or ():
-        found += _public(word, Recipient, Identity)
+        found += _public(word, Recipient)
     if ask or file is not None:
         found.append(_passphrase(file, confirm=True))
     if not found:
@@ -111,20 +110,19 @@ def verify_keys(words: list[str] | None) -> list[VerifyKey] | None:
     """Verification keys from words or files; None if none were given."""
     if not words:
         return None
-    from ssic.crypto import SigningKey, VerifyKey
+    from ssic.crypto import VerifyKey
 
-    return [key for word in words for key in _public(word, VerifyKey, SigningKey)]
+    return [key for word in words for key in _public(word, VerifyKey)]
 
 
-def _public(word: str, kind: type[K], private: type[PrivateKey]) -> list[K]:
+def _public(word: str, kind: type[K]) -> list[K]:
     """The key that `word` is, or those in the file that it names. A private key in a file stands for its public one."""
     from ssic.crypto.keys import KINDS
 
     _check_not_secret(word)
     if any(word.strip().startswith(known.PREFIX) for known in KINDS):
         return [kind.parse(word)]
-    keys = _keys_in(Path(word), (kind, private))
-    return [cast(K, key.public if isinstance(key, private) else key) for key in keys]
+    return kind.read_all(read(Path(word)), word)
 
 
 def _check_not_secret(word: str) -> None:
@@ -139,30 +137,11 @@ def _check_not_secret(word: str) -> None:
 
 def _secrets(path: Path, kind: type[K]) -> list[K]:
     _check_not_secret(str(path))
-    keys = _keys_in(path, (kind,))  # first: a public key, given by mistake, is for everybody
+    keys = kind.read_all(read(path), str(path))  # first: a public key, given by mistake, is for everybody
     if not is_pipe(path) and os.name == "posix":
         state = path.stat()
         if stat.S_ISREG(state.st_mode) and state.st_mode & 0o077:
             warn(f"{path}: others may read this private key (chmod 600 {path})")
-    return keys
-
-
-def _keys_in(path: Path, kinds: tuple[type[K], ...]) -> list[K]:
-    """The keys in a file, one a line; empty lines and those that start with # don't count."""
-    data = read(path)
-    if len(data) > _MAX_BYTES:
-        raise BadKey(f"{path} has {len(data):,} bytes; that is no file of keys")
-    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
-    words = [line for line in lines if line and not line.startswith("#")]
-    if not words:
-        raise BadKey(f"{path} holds no key")
-    keys: list[K] = []
-    for word in words:
-        kind = next((k for k in kinds if word.startswith(k.PREFIX)), kinds[0])
-        try:
-            keys.append(kind.parse(word))
-        except BadKey as error:
-            raise BadKey(f"{path}: {error}") from None
     return keys
 
 

@@ -34,6 +34,7 @@ from ssic.format.layout import ABSENT, SEAL_BYTES, whole_order
 from ssic.format.limits import DecodeLimits
 from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head, Segment
+from ssic.given import is_whole
 
 Hide = Literal["nothing", "names", "outline"]
 FILE_ID_BYTES = SEAL_BYTES - 1
@@ -62,8 +63,8 @@ def encrypt(
         raise InvalidInput(f"sealed already: {', '.join(sealed)}; rewrap seals for others, decrypt undoes it")
     if not ids:
         raise InvalidInput("no group was named to be encrypted")
-    if not 0 <= version < 2**63:
-        raise InvalidInput(f"the version {version} is not in 0 .. 2^63 - 1")
+    if not is_whole(version) or not 0 <= version < 2**63:
+        raise InvalidInput(f"the version {version!r:.80} is not an integer in 0 .. 2^63 - 1")
     seal = _seal(head, cipher)
     chunks = kept_chunks(head, metadata=metadata)
     if hide == "nothing":

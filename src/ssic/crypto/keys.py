@@ -15,28 +15,24 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from ssic.errors import BadKey
+from ssic.errors import BadKey, InvalidInput
+from ssic.given import name_of
 
 KEY_BYTES = 32
+MOST_BYTES = 2**16
+"""Of a file of keys."""
 _CHECK_BYTES = 4
 _WORD = re.compile(r"(ssic[a-z]+1-)([A-Za-z0-9_-]*)", re.IGNORECASE)
-
-
-def described(value: object) -> str:
-    """What a value of a wrong type is called in messages: by its type, as it may be a secret.
-
-    >>> described(None), described("ssicpub1-...")
-    ('None', 'a value of type str')
-    """
-    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 class AnyKey:
@@ -47,18 +43,30 @@ class AnyKey:
     SECRET: ClassVar[bool] = False
 
     def __init__(self, raw: bytes) -> None:
+        if not isinstance(raw, bytes):
+            raise BadKey(
+                f"{self.KIND} is made of bytes, not of {name_of(raw)}; `parse` takes its written form"
+            )
         if len(raw) != KEY_BYTES:
             raise BadKey(f"{self.KIND} has {KEY_BYTES} bytes, not {len(raw)}")
         self._raw = bytes(raw)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The key that `text` writes down.
+        """The key that `text` writes down: the word, or all of a file with one. Lines that are empty or start with #
+        don't count.
 
         Raises:
-            BadKey: it is no key of this kind. The message never repeats a secret.
+            BadKey: it is no key of this kind, or several. The message never repeats a secret.
         """
-        match = _WORD.fullmatch(text.strip())
+        if not isinstance(text, str):
+            raise BadKey(f"{cls.KIND} is written as text, not as {name_of(text)}; `load` reads a file")
+        words = _words(text)
+        if len(words) > 1 and all(map(_WORD.fullmatch, words)):
+            raise BadKey(
+                f"{len(words)} keys, where {cls.KIND} alone was expected; `load_all` reads a file with several"
+            )
+        match = _WORD.fullmatch("\n".join(words))
         if match is None:
             raise BadKey(f"{cls.KIND} starts with {cls.PREFIX}; what was given does not look like a key")
         if match[1] != cls.PREFIX:
@@ -74,6 +82,51 @@ class AnyKey:
         return cls(key)
 
     @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The one key in a file, such as `ssic keygen` writes. A private key stands for its public one where that is
+        wanted: `Recipient.load("me.key")`.
+
+        Raises:
+            BadKey: there is none, or several (`load_all`). The message never repeats a secret.
+            OSError: the file can't be read.
+        """
+        keys = cls.load_all(path)
+        if len(keys) > 1:
+            raise BadKey(f"{os.fspath(path)} holds {len(keys)} keys; `load_all` gives them all")
+        return keys[0]
+
+    @classmethod
+    def load_all(cls, path: str | os.PathLike[str]) -> list[Self]:
+        """The keys in a file, one a line, at least one; as `load` else."""
+        if not isinstance(path, (str, os.PathLike)):
+            raise BadKey(f"a file of keys is named by its path, not by {name_of(path)}; `parse` takes text")
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MOST_BYTES + 1)
+        except ValueError as error:  # a NUL
+            raise BadKey(f"that is no path: {error}") from None
+        return cls.read_all(data, os.fspath(path))
+
+    @classmethod
+    def read_all(cls, data: bytes, where: str) -> list[Self]:
+        """The keys in the content of the file that messages call `where`."""
+        if len(data) > MOST_BYTES:
+            raise BadKey(f"{where} has more than {MOST_BYTES:,} bytes; that is no file of keys")
+        words = _words(data.decode("utf-8", "replace"))
+        if not words:
+            raise BadKey(f"{where} holds no key")
+        private = next((k for k in (Identity, SigningKey) if k.PUBLIC is cls), None)
+        try:
+            return [
+                cast(Self, private.parse(word).public)
+                if private is not None and word.startswith(private.PREFIX)
+                else cls.parse(word)
+                for word in words
+            ]
+        except BadKey as error:
+            raise BadKey(f"{where}: {error}") from None
+
+    @classmethod
     def _check(cls, raw: bytes) -> bytes:
         return hashlib.sha256(cls.PREFIX.encode() + raw).digest()[:_CHECK_BYTES]
 
@@ -87,12 +140,21 @@ class AnyKey:
         return hash((self.PREFIX, self._raw))
 
 
+def _words(text: str) -> list[str]:
+    """The lines of a file of keys that count."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 class _PublicKey(AnyKey):
     def __str__(self) -> str:
         return self._word()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self})"
+
+    def __reduce__(self) -> tuple[Any, ...]:  # without what `key` keeps
+        return type(self), (self._raw,)
 
     @property
     def raw(self) -> bytes:
@@ -104,6 +166,7 @@ class PrivateKey(AnyKey):
     """Shows itself in no string: `secret` says it on purpose."""
 
     SECRET = True
+    PUBLIC: ClassVar[type[_PublicKey]]
 
     def secret(self) -> str:
         """The written form, for a file that nobody else can read."""
@@ -135,7 +198,7 @@ class Recipient(_PublicKey):
 class Identity(PrivateKey):
     """An X25519 private key, which opens what was sealed to its recipient."""
 
-    PREFIX, KIND = "SSICSECRET1-", "an identity (private key)"
+    PREFIX, KIND, PUBLIC = "SSICSECRET1-", "an identity (private key)", Recipient
 
     @classmethod
     def generate(cls) -> Identity:
@@ -166,7 +229,7 @@ class VerifyKey(_PublicKey):
 class SigningKey(PrivateKey):
     """An Ed25519 private key, which signs files."""
 
-    PREFIX, KIND = "SSICSIGN1-", "a signing key (private)"
+    PREFIX, KIND, PUBLIC = "SSICSIGN1-", "a signing key (private)", VerifyKey
 
     @classmethod
     def generate(cls) -> SigningKey:
@@ -187,10 +250,28 @@ class SigningKey(PrivateKey):
 KINDS: tuple[type[AnyKey], ...] = (Recipient, Identity, VerifyKey, SigningKey)
 
 
+def trusted(keys: VerifyKey | Iterable[VerifyKey]) -> tuple[VerifyKey, ...]:
+    """The keys of a `trust` argument.
+
+    Raises:
+        InvalidInput: one of them is no `VerifyKey`; a path or text is none.
+    """
+    whole = isinstance(keys, (VerifyKey, str, bytes, os.PathLike)) or not isinstance(keys, Iterable)
+    given: list[Any] = [keys] if whole else list(cast(Iterable[VerifyKey], keys))
+    for key in given:
+        if not isinstance(key, VerifyKey):
+            raise InvalidInput(
+                f"trusted are VerifyKeys, not {name_of(key)}; VerifyKey.load reads one, VerifyKey.parse takes its text"
+            )
+    return tuple(given)
+
+
 class Passphrase:
     """A passphrase, to seal with and to open with; as Unicode's NFC, so that it is the same on every keyboard."""
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise BadKey(f"a passphrase is text, not {name_of(text)}")
         if not text:
             raise BadKey("a passphrase must not be empty")
         try:

@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from ssic.crypto.keys import Identity, Passphrase, Recipient, described
+from ssic.crypto.keys import Identity, Passphrase, Recipient
 from ssic.errors import BadKey, DamagedSegment, EncryptedSegment, InvalidInput, LimitExceeded
 from ssic.format.limits import DecodeLimits
+from ssic.given import is_whole, name_of
 
 Key = Identity | Passphrase
 Lock = Recipient | Passphrase
@@ -125,7 +126,13 @@ class Wrapper:
         Raises:
             InvalidInput: there are none, or too many.
         """
-        self._locks = list(dict.fromkeys(locks))
+        given = list(locks)
+        for lock in given:
+            if not isinstance(lock, (Recipient, Passphrase)):
+                raise InvalidInput(
+                    f"groups are sealed to Recipients and Passphrases, not to {name_of(lock)}; see Recipient.load"
+                )
+        self._locks = list(dict.fromkeys(given))
         if not self._locks:
             raise InvalidInput(
                 "nobody could ever open what is sealed to nobody: give a recipient or a passphrase"
@@ -134,11 +141,6 @@ class Wrapper:
             raise InvalidInput(
                 f"{len(self._locks)} recipients are more than the {MAX_STANZAS} that a group may have"
             )
-        for lock in self._locks:
-            if not isinstance(lock, (Recipient, Passphrase)):
-                raise InvalidInput(
-                    f"groups are sealed to Recipients and Passphrases, not to {described(lock)}"
-                )
         self._cost = cost
         self._salt = os.urandom(_SALT_BYTES) if salt is None else salt
         self._derived: dict[int, bytes] = {}
@@ -182,9 +184,11 @@ class Keyring:
         for key in self._keys:
             if not isinstance(key, (Identity, Passphrase)):
                 raise InvalidInput(
-                    f"groups are opened by Identities and Passphrases, not by {described(key)}"
+                    f"groups are opened by Identities and Passphrases, not by {name_of(key)}; see Identity.load"
                 )
-        self._limits = limits or DecodeLimits()
+        if not is_whole(min_version):
+            raise InvalidInput(f"versions are integers, not {min_version!r:.80}")
+        self._limits = DecodeLimits() if limits is None else limits
         self._derived: dict[tuple[bytes, int], dict[int, bytes]] = {}
 
     def __bool__(self) -> bool:

@@ -30,7 +30,7 @@ from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes, FileBytes, Source, is_url, joined, open_source, size_of
+from ssic.format.source import Bytes, FileBytes, Source, as_bytes, is_url, joined, open_source, size_of
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Recoded",
     "Segment",
     "Source",
+    "as_bytes",
     "check",
     "check_clear",
     "default_name",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ssic.errors import (
     CorruptHead,
     FormatError,
+    InvalidInput,
     LimitExceeded,
     NotAnSsicFile,
     TruncatedFile,
@@ -55,6 +56,7 @@ from ssic.format.mask_coder import decode_mask
 from ssic.format.source import Bytes, size_of
 from ssic.format.types import GroupEntry, Head
 from ssic.format.varint import MAX_BYTES, read_varint
+from ssic.given import name_of
 
 _FIXED = len(MAGIC) + 1
 PREFIX_BYTES = _FIXED + MAX_BYTES
@@ -141,7 +143,9 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
         NotAnSsicFile, UnsupportedVersion, TruncatedFile, CorruptHead, LimitExceeded: as their names say.
         FormatError: there are bytes behind the last segment; not found where the size of the file is not known.
     """
-    limits = limits or DecodeLimits()
+    limits = DecodeLimits() if limits is None else limits
+    if not isinstance(limits, DecodeLimits):
+        raise InvalidInput(f"limits are a DecodeLimits, not {name_of(limits)}")
     start, length = _body_span(memoryview(data[:PREFIX_BYTES]), limits)
     end = start + length
     view = memoryview(data[: end + CRC_BYTES])

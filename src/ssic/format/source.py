@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ssic.errors import InvalidInput
+from ssic.given import is_whole, name_of
 
 FIRST_BYTES = 4096
 """What the first request for a remote file is for: the heads of nearly all files, colour profile and all, and often
@@ -96,8 +99,21 @@ class Prefix(Source):
         )
 
 
-Bytes = bytes | memoryview | Source
+Bytes = bytes | bytearray | memoryview | Source
 """What every reader of files takes."""
+
+
+def as_bytes(data: Any, advice: str = "ssic.open takes a path, a URL or a binary file") -> Bytes:
+    """What was given as a file, as the readers take it.
+
+    Raises:
+        InvalidInput: it is neither bytes nor a `Source`.
+    """
+    if isinstance(data, memoryview) and (data.format != "B" or data.ndim != 1 or not data.contiguous):
+        return data.tobytes()  # others are indexed by what they hold, not by byte
+    if not isinstance(data, (bytes, bytearray, memoryview, Source)):
+        raise InvalidInput(f"an ssic file is bytes, not {name_of(data)}; {advice}")
+    return data
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -110,30 +126,42 @@ def is_url(place: str | os.PathLike[str]) -> bool:
 
 
 def open_source(
-    place: str | os.PathLike[str],
+    place: str | os.PathLike[str] | IO[bytes],
     options: Mapping[str, Any] | None = None,
     *,
     prefix: int | None = None,
-) -> Source:
-    """The file at a path or URL.
+) -> Bytes:
+    """The file at a path or URL, or the rest of an open binary file.
 
     Args:
         options: of fsspec's file system; of no use with paths.
         prefix: read no more than so many bytes from the start; of a URL, all of them at once.
 
     Raises:
-        InvalidInput: nothing here can read such URLs, or a prefix without a byte.
+        InvalidInput: nothing here can read such URLs, a prefix without a byte, or no place at all.
         OSError: the file can't be read.
     """
-    if prefix is not None and prefix < 1:
-        raise InvalidInput(f"a prefix of {prefix} bytes: at least 1 is needed")
+    if prefix is not None and not (is_whole(prefix) and prefix >= 1):
+        raise InvalidInput(f"a prefix of {prefix!r} bytes: an integer, at least 1, is needed")
+    if hasattr(place, "read"):
+        data = place.read() if prefix is None else place.read(min(int(prefix), sys.maxsize))
+        return as_bytes(data, "the file must be open in binary mode")
+    if not isinstance(place, (str, os.PathLike)) or not isinstance(os.fspath(place), str):
+        raise InvalidInput(
+            f"a file is opened by its path or URL, not by {name_of(place)}; ssic.SsicFile takes the bytes of one"
+        )
+    if not os.fspath(place):  # which pathlib takes for the current folder
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
     source: Source
     if is_url(place):
         from ssic.format.remote import open_url  # fsspec and what it brings take a tenth of a second
 
         source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
     else:
-        source = FileBytes(place)
+        try:
+            source = FileBytes(place)
+        except ValueError as error:  # a NUL
+            raise InvalidInput(f"{os.fspath(place)!r} is no path: {error}") from error
     return source if prefix is None else Prefix(source, prefix)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +71,14 @@ class Head:
     """Suite and file id that sealed groups are bound to; present exactly if there are any."""
     coded_mask: tuple[int, bytes] | None = field(default=None, repr=False)
     """Step and bytes of the mask as they lie in the file, for writers that leave the mask as it is."""
+
+    def __getstate__(self) -> dict[str, Any]:  # read-only views of dicts can't be pickled
+        return vars(self) | {"chunks": dict(self.chunks), "stored_chunks": dict(self.stored_chunks)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state["mask"].flags.writeable = False
+        chunks = {name: MappingProxyType(state[name]) for name in ("chunks", "stored_chunks")}
+        vars(self).update(state | chunks)
 
 
 @dataclass(frozen=True)

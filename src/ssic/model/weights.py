@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ssic.errors import ModelError, UnknownModel
+from ssic.given import name_of
 from ssic.model.config import ModelConfig
 
 LARGE = 1 << 14
@@ -136,7 +138,9 @@ def _id_of(path: Path) -> str:
 
 
 def find_weights(model: str | Path) -> Path:
-    """A preset that comes with the package, or a path -> path of the weights file."""
+    """A preset that comes with the package, or a path -> path of the weights file (`ModelError` if it is neither)."""
+    if not isinstance(model, (str, os.PathLike)):
+        raise ModelError(f"a model is named, or is the path of a weights file, not {name_of(model)}")
     known = installed()
     if str(model) in known:
         return known[str(model)]

@@ -18,7 +18,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, Protocol
 
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ssic.errors import InvalidInput, SegmenterError, SsicError
 from ssic.format.layout import as_text
+from ssic.given import is_number, is_whole, name_of
 from ssic.mask import MAX_GROUPS, GroupMask, Rule, from_objects
 from ssic.sources import Objects, numbered
 
@@ -53,7 +54,7 @@ class Instance:
 
     name: str
     score: float
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] = field(repr=False)
 
 
 class Segmenter(Protocol):
@@ -94,6 +95,8 @@ def find_segmenter(spec: str) -> Segmenter:
     Raises:
         SegmenterError: no package offers it, or it can't be made: a package or model is missing, ARG is wrong.
     """
+    if not isinstance(spec, str):
+        raise SegmenterError(f'a segmenter is named, as in "foreground" or "onnx:FILE", not {name_of(spec)}')
     name, colon, argument = spec.partition(":")
     known = available()
     if name not in known:
@@ -112,7 +115,7 @@ def segment(
     segmenter: Segmenter,
     rgb: NDArray[np.uint8],
     *,
-    keep: Collection[str] | None = None,
+    keep: Collection[str] | str | None = None,
     min_score: float = MIN_SCORE,
     max_groups: int = MAX_OBJECTS,
     group_by: Literal["instance", "class"] = "instance",
@@ -140,12 +143,21 @@ def segment(
         InvalidInput: an argument is out of range.
         MaskError: another `rule`.
     """
-    if group_by not in ("instance", "class"):
+    if not isinstance(group_by, str) or group_by not in ("instance", "class"):
         raise InvalidInput(f'group_by is {group_by!r}; it can be "instance" or "class"')
-    if not 0 <= min_score <= 1:
-        raise InvalidInput(f"the lowest score is {min_score}; scores are from 0 to 1")
-    if not 1 <= max_groups <= MAX_OBJECTS:
+    _check_picture(rgb)
+    if not is_number(min_score) or not 0 <= min_score <= 1:
+        raise InvalidInput(f"the lowest score is {min_score!r:.80}; scores are from 0 to 1")
+    if not is_whole(max_groups) or not 1 <= max_groups <= MAX_OBJECTS:
         raise InvalidInput(f"at most {max_groups} groups; 1 to {MAX_OBJECTS} fit beside the background")
+    if not callable(segmenter):
+        raise SegmenterError(
+            f"a segmenter is a function of a picture, not {name_of(segmenter)}; `find_segmenter` finds one by its name"
+        )
+    if keep is not None:
+        if not isinstance(keep, (str, Collection)) or not all(isinstance(name, str) for name in keep):
+            raise InvalidInput(f"keep takes names of classes, not {keep!r:.80}")
+        keep = [keep] if isinstance(keep, str) else keep
     check_classes(segmenter, keep)
     wanted = None if keep is None else set(keep)
     # Painted as they come, each pixel for the surest so far: one mask in memory, and their order does not matter.
@@ -174,8 +186,7 @@ def instances(segmenter: Segmenter, rgb: NDArray[np.uint8]) -> Iterator[Instance
         SegmenterError: it fails, or what it gives is no instance of such a picture.
     """
     who = getattr(segmenter, "__name__", type(segmenter).__name__)
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
-        raise SegmenterError(f"a picture [H, W, 3] uint8 was expected, met {rgb.dtype} {list(rgb.shape)}")
+    _check_picture(rgb)
     with _blaming(who, "failed"):
         for found in segmenter(rgb):
             mask, name, score = found.mask, as_text(str(found.name)), found.score
@@ -189,6 +200,15 @@ def instances(segmenter: Segmenter, rgb: NDArray[np.uint8]) -> Iterator[Instance
             if not 0 <= score <= 1:
                 raise SegmenterError(f'the score of a "{name}" by {who} is {score}; 0 to 1 was expected')
             yield found if name == found.name else Instance(name, score, mask)
+
+
+def _check_picture(rgb: NDArray[np.uint8]) -> None:
+    if not isinstance(rgb, np.ndarray):
+        raise SegmenterError(
+            f"a picture [H, W, 3] uint8 was expected, met {name_of(rgb)}; ssic.image.load_picture(...).pixels reads one"
+        )
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise SegmenterError(f"a picture [H, W, 3] uint8 was expected, met {rgb.dtype} {list(rgb.shape)}")
 
 
 def check_classes(segmenter: Segmenter, keep: Collection[str] | None) -> None:

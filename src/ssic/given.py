@@ -1,0 +1,50 @@
+"""Checks of what callers give, for all modules: a wrong type ends in an error of ssic that says what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from ssic.errors import InvalidInput
+
+
+def as_mapping(given: Any, what: str, error: type[InvalidInput] = InvalidInput) -> Mapping[Any, Any]:
+    """`given` itself; nothing if it is None.
+
+    Raises:
+        InvalidInput: it is no mapping; or `error`, a kind of it.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise error(f"{what} is a mapping like {{...: ...}}, not {type(given).__name__}")
+    return given
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, also one of NumPy's; bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, also one of NumPy's; bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def name_of(value: object) -> str:
+    """What messages call a value of the wrong type: its type's name, and None for None."""
+    return "None" if value is None else type(value).__name__
+
+
+def counted(number: int, thing: str) -> str:
+    """
+    >>> counted(1, "group"), counted(2, "group")
+    ('1 group', '2 groups')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def some(listed: Sequence[str], most: int = 20) -> str:
+    """The first of a list, for messages, and how many more there are."""
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
