@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from ssic.cli import main
 
 settings.register_profile("ssic", deadline=None)  # two cores, often busy: time is no property of the code
 settings.load_profile("ssic")
+
+# Shells ignore Ctrl-C for what they run in the background, and children inherit that: tests that send it need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def natural_picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
