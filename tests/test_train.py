@@ -218,17 +218,23 @@ def test_checkpoints_from_before_a_field_was_added_go_on(folder, tmp_path):
 
 
 def test_the_time_left_is_that_of_this_start(folder, tmp_path, monkeypatch):
-    """Of 60 steps 20 are done when the run is resumed. With a clock on which every step takes a minute, 20 are left
-    after the next 20."""
-    Trainer(options(folder, tmp_path, steps=20)).run()
+    """Of 1,000 steps 500 are done when the run is resumed. With a clock on which every step takes a minute, 480 are
+    left after the next 20."""
+    begun = Trainer(options(folder, tmp_path, steps=1000))
+    begun.step = 500
+    begun.save()
     lines = []
-    resumed = Trainer(options(folder, tmp_path, steps=60), lines.append)
+
+    def stop(line: object) -> None:
+        lines.append(line)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    resumed = Trainer(options(folder, tmp_path, steps=1000, checkpoint_minutes=1e9), stop)
     clock = iter(range(0, 10_000_000, 60))
     monkeypatch.setattr("ssic.train.trainer.time.monotonic", lambda: next(clock))
-    resumed.options = dataclasses.replace(resumed.options, checkpoint_minutes=1e9)
     resumed.run()
-    assert [line.step for line in lines] == [40, 60]
-    assert [line.minutes_left for line in lines] == pytest.approx([20, 0], abs=1)
+    assert [line.step for line in lines] == [520]
+    assert lines[0].minutes_left == pytest.approx(480, rel=0.1)
 
 
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):

@@ -14,11 +14,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ssic.cli.encode import group_qualities, target_of_file, targets_of_groups
 from ssic.cli.files import split
 from ssic.cli.keys import Recipients, locks
 from ssic.cli.masks import MaskOptions
 from ssic.cli.protect import HideNames, HideOutline, hiding
+from ssic.cli.rate import (
+    Device,
+    GroupQuality,
+    GroupTarget,
+    Model,
+    Order,
+    Quality,
+    TargetBpp,
+    TargetBytes,
+    TargetPsnr,
+    group_qualities,
+    target_of_file,
+    targets_of_groups,
+)
 from ssic.cli.terminal import FAILED_SOME, console, notice, say, warn
 from ssic.errors import InvalidInput
 
@@ -31,7 +44,6 @@ if TYPE_CHECKING:
 batch = typer.Typer(no_args_is_help=True)
 
 _MASK = "Mask (one of --masks, --boxes, --coco, --grid, --segment; none of them makes one group)"
-_RATE = "Rate and order"
 _RUN = "How it runs"
 LISTED = 20
 """Failures that the summary shows; all are in the file of records."""
@@ -105,39 +117,13 @@ def encode(
             rich_help_panel=_MASK,
         ),
     ] = None,
-    quality: Annotated[
-        int | None, typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_RATE)
-    ] = None,
-    group_quality: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=QUALITY,...", help="Exceptions, where there is such a group.", rich_help_panel=_RATE
-        ),
-    ] = None,
-    target_bytes: Annotated[
-        int | None,
-        typer.Option(help="Choose qualities: files of at most so many bytes.", rich_help_panel=_RATE),
-    ] = None,
-    target_bpp: Annotated[
-        float | None, typer.Option(help="The same in bits per pixel.", rich_help_panel=_RATE)
-    ] = None,
-    target_psnr: Annotated[
-        float | None, typer.Option(help="Choose qualities: at least so many dB.", rich_help_panel=_RATE)
-    ] = None,
-    group_target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=KIND:VALUE,...",
-            help="Targets of groups, where there is such a group.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    order: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME,...", help="Groups that shall lie first in their files.", rich_help_panel=_RATE
-        ),
-    ] = None,
+    quality: Quality = None,
+    group_quality: GroupQuality = None,
+    target_bytes: TargetBytes = None,
+    target_bpp: TargetBpp = None,
+    target_psnr: TargetPsnr = None,
+    group_target: GroupTarget = None,
+    order: Order = None,
     encrypt: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Seal these groups; a picture without one of them fails."),
@@ -152,10 +138,8 @@ def encode(
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="This machine, or a Ray cluster.", rich_help_panel=_RUN)
     ] = "local",
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")
-    ] = "small",
-    device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    model: Model = "small",
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""

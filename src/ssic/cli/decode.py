@@ -11,6 +11,7 @@ import typer
 
 from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, naming, open_ssic, split, write
 from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
+from ssic.cli.rate import Device
 from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
 
@@ -43,7 +44,7 @@ def decode(
             help="Installed model, or path of a weights file; by default the installed one that the file names.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    device: Device = "cpu",
     identity: Identities = None,
     passphrase: AskPassphrase = False,
     passphrase_file: PassphraseFile = None,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssic.cli.encode import check_quality, group_qualities
 from ssic.cli.files import (
     check_local,
     check_output,
@@ -22,6 +21,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.inspect import Input, Output
+from ssic.cli.rate import Device, check_quality, group_qualities
 from ssic.cli.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ Model = Annotated[
         help="Installed model, or path of a weights file; by default the installed one that the file names.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
 
 
 def replace(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,13 +14,27 @@ from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
+from ssic.cli.rate import (
+    Device,
+    GroupQuality,
+    GroupTarget,
+    Model,
+    Order,
+    Quality,
+    TargetBpp,
+    TargetBytes,
+    TargetPsnr,
+    check_quality,
+    group_qualities,
+    target_of_file,
+    targets_of_groups,
+)
 from ssic.cli.terminal import progress, say, show_file, warn
 from ssic.errors import InvalidInput, UnknownGroup
 
 if TYPE_CHECKING:
     from ssic.mask import GroupMask
 
-_RATE = "Rate and order"
 _Name = TypeVar("_Name", str, str | int)
 
 
@@ -34,42 +46,15 @@ def encode(
         typer.Option("-o", "--output", help="File to write; - is stdout. By default IN with suffix .ssic."),
     ] = None,
     groups_from: MaskOptions = NOTHING_SAID,
-    quality: Annotated[
-        int | None,
-        typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_RATE),
-    ] = None,
-    group_quality: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=QUALITY,...", help="Exceptions; repeatable.", rich_help_panel=_RATE),
-    ] = None,
-    target_bytes: Annotated[
-        int | None,
-        typer.Option(help="Choose qualities: a file of at most so many bytes.", rich_help_panel=_RATE),
-    ] = None,
-    target_bpp: Annotated[
-        float | None, typer.Option(help="The same in bits per pixel.", rich_help_panel=_RATE)
-    ] = None,
-    target_psnr: Annotated[
-        float | None, typer.Option(help="Choose qualities: at least so many dB.", rich_help_panel=_RATE)
-    ] = None,
-    group_target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=KIND:VALUE,...",
-            help="Targets of groups, as in person=psnr:35,background=bytes:2000; repeatable.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    order: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME,...", help="Groups that shall lie first in the file.", rich_help_panel=_RATE
-        ),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")
-    ] = "small",
-    device: Annotated[str, typer.Option(help="Where the networks run, as torch names it.")] = "cpu",
+    quality: Quality = None,
+    group_quality: GroupQuality = None,
+    target_bytes: TargetBytes = None,
+    target_bpp: TargetBpp = None,
+    target_psnr: TargetPsnr = None,
+    group_target: GroupTarget = None,
+    order: Order = None,
+    model: Model = "small",
+    device: Device = "cpu",
     encrypt: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Seal these groups, so that they are never stored in clear."),
@@ -166,20 +151,6 @@ def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[st
     return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
 
 
-def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
-    """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
-    asked = {kind: value for kind, value in given.items() if value is not None}
-    options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
-    if asked and len(options) > 1:
-        raise InvalidInput(
-            f"{' and '.join(options)} exclude each other: each settles the quality of the file"
-        )
-    for kind, value in asked.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InvalidInput(f"--target-{kind} {value}: a number above 0 was expected")
-    return next((f"{kind}:{value}" for kind, value in asked.items()), None)
-
-
 def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: dict[str | int, str]) -> None:
     sealed = set(groups.resolve(secret))
     for name, target in targets.items():
@@ -214,48 +185,3 @@ def _check_secret(groups: GroupMask, secret: list[str]) -> None:
         groups.resolve(secret)
     except UnknownGroup as error:
         raise UnknownGroup(f"--encrypt: {error}. Nothing is written, as it would be in clear") from error
-
-
-def group_qualities(given: list[str] | None) -> dict[str | int, int]:
-    """Qualities of groups, from the values of `--group-quality`; checked, as they may be for groups not found."""
-    exceptions: dict[str | int, int] = {}
-    for item in split(given) or ():
-        name, _, value = item.rpartition("=")
-        if not name or not re.fullmatch(" *[0-9]{1,3}", value):
-            raise InvalidInput(
-                f"--group-quality {item}: a group and its quality were expected, as in person=85"
-            )
-        check_quality(int(value), f"--group-quality {item}")
-        if exceptions.setdefault(name, int(value)) != int(value):
-            raise InvalidInput(
-                f"--group-quality: {name} is given two qualities, {exceptions[name]} and {value}"
-            )
-    return exceptions
-
-
-def check_quality(quality: int, option: str | None = None) -> None:
-    """Refuses a quality that there isn't (`InvalidInput`), before a model or a segmenter is loaded.
-
-    Args:
-        option: what was given, for the message.
-    """
-    if not 1 <= quality <= 100:
-        raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
-
-
-def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
-    """Targets of groups, from the values of `--group-target`; checked."""
-    targets: dict[str | int, str] = {}
-    if given is None:
-        return targets
-    from ssic.targets import Target
-
-    for item in split(given) or ():
-        name, _, target = item.rpartition("=")
-        if not name or ":" not in target:
-            raise InvalidInput(
-                f"--group-target {item}: a group and its target were expected, as in person=psnr:35"
-            )
-        if Target.of(targets.setdefault(name, target)) != Target.of(target):
-            raise InvalidInput(f"--group-target: {name} is given two targets, {targets[name]} and {target}")
-    return targets

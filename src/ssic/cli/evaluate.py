@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssic.cli.files import split, write
+from ssic.cli.rate import Device, Model
 from ssic.cli.terminal import progress
 from ssic.errors import InvalidInput
 from ssic.outfile import replacing
@@ -24,8 +25,6 @@ RunPeer = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME,...", help="Encode these here too: jpeg, webp, jpeg2000, avif, heic."),
 ]
-Model = Annotated[str, typer.Option(help="Installed model, or path of a weights file.")]
-Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for JSON, tables and plot.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON rather than tables.")]
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ssic.cli.evaluate import AsJson, Device, Out, emit, read_qualities
+from ssic.cli.evaluate import AsJson, Out, emit, read_qualities
 from ssic.cli.files import split
+from ssic.cli.rate import Device
 from ssic.cli.terminal import console
 from ssic.errors import InvalidInput
 from ssic.outfile import replacing
