@@ -164,10 +164,7 @@ class SsicFile:
 
     def __contains__(self, group: object) -> bool:
         """Whether a group is called so: by name, class or id."""
-        try:
-            return bool(self.mask.resolve([group]))  # type: ignore[list-item]
-        except UnknownGroup:
-            return False
+        return group in self.mask
 
     def __getitem__(self, group: str | int) -> GroupEntry:
         """The one group of this name, class or id (`UnknownGroup`, if it is not exactly one)."""

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -142,7 +142,7 @@ class GroupMask:
         """
         found: dict[int, None] = {}
         for item in _items(wanted):
-            if not isinstance(item, (str, Integral)) or isinstance(item, bool):
+            if not isinstance(item, str) and not is_whole(item):
                 raise UnknownGroup(f"a group is asked for by its name, class or id, not by {item!r:.80}")
             fitting = [n for n in self.names if isinstance(item, str) and self._is_called(n, item)]
             fitting = fitting or [n for n in self.names if str(item).strip() == str(n)]
@@ -150,6 +150,13 @@ class GroupMask:
                 raise self._unknown(str(item))
             found |= dict.fromkeys(fitting)
         return list(found)
+
+    def __contains__(self, item: object) -> bool:
+        """Whether a group is called so: by name, class or id."""
+        try:
+            return bool(self.resolve([item]))  # type: ignore[list-item]
+        except UnknownGroup:
+            return False
 
     def assign(self, wanted: Mapping[str | int, T], what: str) -> dict[int, T]:
         """A value for each group that is named, by id. Keys as for `resolve`, whose order says nothing: what a group
@@ -193,8 +200,7 @@ class GroupMask:
         close = difflib.get_close_matches(item, [*self.names.values(), *self.classes.values()], n=1)
         hint = f'; did you mean "{close[0]}"?' if close else "."
         listed = [f'{n} "{name}"' for n, name in self.names.items()]
-        more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
-        return UnknownGroup(f'there is no group "{item}"{hint} There are: {", ".join(listed[:20])}{more}')
+        return UnknownGroup(f'there is no group "{item}"{hint} There are: {_some(listed)}')
 
     def to_pixels(self, width: int, height: int) -> NDArray[np.uint8]:
         """The id of each pixel, [height, width] uint8; `MaskError` if the mask is not for such a picture."""

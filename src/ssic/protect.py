@@ -20,11 +20,11 @@ from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
-from ssic.errors import InvalidInput
+from ssic.errors import InvalidInput, UnknownGroup
 from ssic.file import GroupNames, SsicFile, bytes_of
 from ssic.format import Bytes, DecodeLimits, Head
 from ssic.given import name_of
-from ssic.mask import group_mask
+from ssic.mask import GroupMask, group_mask
 
 
 def encrypt(
@@ -170,3 +170,19 @@ def _list(one_or_more: Any) -> list[Any]:
 
 def _chooser(groups: GroupNames) -> Callable[[Head], Collection[int]]:
     return lambda head: group_mask(head).resolve(groups)
+
+
+def check_there(mask: GroupMask, groups: GroupNames, asked_by: str) -> None:
+    """Refuses, before the work, to seal a group that is not there, also where a segmenter looked for it: whoever asks
+    for sealing must not get a file in clear because nothing was found.
+
+    Args:
+        asked_by: what named the groups, for the message.
+
+    Raises:
+        UnknownGroup: there is no such group.
+    """
+    try:
+        mask.resolve(groups)
+    except UnknownGroup as error:
+        raise UnknownGroup(f"{asked_by}: {error}. Nothing is written, as it would be in clear") from error

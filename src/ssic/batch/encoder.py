@@ -7,8 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ssic.batch.jobs import Job
 from ssic.batch.records import Record
-from ssic.errors import InvalidInput, MaskError, SsicError, UnknownGroup
+from ssic.errors import InvalidInput, MaskError, SsicError
 from ssic.outfile import replacing
 
 if TYPE_CHECKING:
@@ -134,10 +133,13 @@ class Encoder:
         picture = load_picture(data)
         mask = self._mask(job, picture)
         recipe = self.recipe
-        excepted, aimed = _found(mask, recipe.group_quality), _found(mask, recipe.group_targets)
-        first = _found(mask, recipe.order or ())
+        excepted = [name for name in recipe.group_quality if name in mask]
+        aimed = [name for name in recipe.group_targets if name in mask]
+        first = [name for name in recipe.order or () if name in mask]
         if recipe.encrypt is not None:
-            _check_secret(mask, recipe.encrypt)
+            from ssic.protect import check_there
+
+            check_there(mask, recipe.encrypt, "--encrypt")
         codec = Codec.load(recipe.model, device=recipe.device)
         rate: dict[str, Any] = {
             "quality": recipe.quality if recipe.target is None else None,
@@ -246,20 +248,3 @@ def _check_same(before: Record, now: Record, path: Path) -> None:
             f"{path} was made of another picture, {before.picture}, and would be lost: take another folder of outputs, "
             "--root DIR with a folder above both pictures, or delete the file"
         )
-
-
-def _check_secret(mask: GroupMask, secret: Sequence[str]) -> None:
-    try:
-        mask.resolve(secret)
-    except UnknownGroup as error:
-        raise UnknownGroup(f"--encrypt: {error}. Nothing is written, as it would be in clear") from error
-
-
-def _found(mask: GroupMask, names: Iterable[str]) -> list[str]:
-    """Those of the names that groups have."""
-    found = []
-    for name in names:
-        with suppress(UnknownGroup):
-            mask.resolve(name)
-            found.append(name)
-    return found

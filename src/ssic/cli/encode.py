@@ -30,7 +30,7 @@ from ssic.cli.rate import (
     targets_of_groups,
 )
 from ssic.cli.terminal import progress, say, show_file, warn
-from ssic.errors import InvalidInput, UnknownGroup
+from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ssic.mask import GroupMask
@@ -107,7 +107,9 @@ def encode(
             group_targets = {n: group_targets[n] for n in _found(groups, group_targets, "--group-target")}
             wanted = _found(groups, wanted or (), "--order")
         if secret is not None:
-            _check_secret(groups, secret)
+            from ssic.protect import check_there
+
+            check_there(groups, secret, "--encrypt")
             _check_sealed_targets(groups, secret, group_targets)
         stage("loading the model")
         rate: dict[str, Any] = {
@@ -166,22 +168,8 @@ def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name
     worth a warning, not an error."""
     found = []
     for name in names:
-        try:
-            groups.resolve([name])
+        if name in groups:
             found.append(name)
-        except UnknownGroup:
+        else:
             warn(f'{option}: nothing called "{name}" was found')
     return found
-
-
-def _check_secret(groups: GroupMask, secret: list[str]) -> None:
-    """Refuses, before the work, to seal a group that is not there, also where a segmenter looked for it: whoever asks
-    for sealing must not get a file in clear because nothing was found.
-
-    Raises:
-        UnknownGroup: there is no such group.
-    """
-    try:
-        groups.resolve(secret)
-    except UnknownGroup as error:
-        raise UnknownGroup(f"--encrypt: {error}. Nothing is written, as it would be in clear") from error

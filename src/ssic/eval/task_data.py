@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ssic.errors import InvalidInput
 from ssic.eval.ap import MOST, Task
 from ssic.eval.extras import optional
+from ssic.given import some
 from ssic.image import load_picture
 from ssic.mask import GroupMask, Rule, blocks_from_pixels
 from ssic.sources import numbered, read_json, read_objects
@@ -327,8 +328,7 @@ def read_dataset(
         for n in kept
     ]
     if missing := [e.path.name for e in entries if not e.path.is_file()]:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise InvalidInput(f"{images} lacks {', '.join(missing[:5])}{more}")
+        raise InvalidInput(f"{images} lacks {some(missing, 5)}")
     truth = {
         "info": {},
         "images": [records[n] for n in kept],

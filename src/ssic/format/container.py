@@ -30,6 +30,7 @@ from ssic.format.layout import (
 from ssic.format.limits import DecodeLimits
 from ssic.format.source import PIECE, Bytes, read_ranges, size_of
 from ssic.format.types import GroupEntry, Head, Segment
+from ssic.given import some
 
 
 def read_segment(data: Bytes, head: Head, group_id: int) -> bytes:
@@ -366,11 +367,11 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
         both = (mask != ABSENT) & (head.mask != ABSENT)
         if both.any():
             held = np.unique(mask[both]).tolist()
-            mine = [segments[i].name for i in held]
+            mine = [f'"{segments[i].name}"' for i in held]
             owners = " and ".join(_nth(n) for n in sorted({source[i] for i in held}))
-            theirs = [_entry(head, i).name for i in np.unique(head.mask[both]).tolist()]
+            theirs = [f'"{_entry(head, i).name}"' for i in np.unique(head.mask[both]).tolist()]
             raise MaskError(
-                f"{_named(theirs)} of {_nth(number)} and {_named(mine)} of {owners} own {both.sum():,} of the "
+                f"{some(theirs, 9)} of {_nth(number)} and {some(mine, 9)} of {owners} own {both.sum():,} of the "
                 "same blocks: leave them out of one of the files (extract or drop)"
             )
         names = {segment.name for segment in segments.values()}
@@ -408,11 +409,6 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
 
 def _nth(index: int) -> str:
     return f"file {index + 1}"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 9} more" if len(names) > 9 else ""
-    return ", ".join(f'"{name}"' for name in names[:9]) + more
 
 
 def _free_name(name: str, taken: set[str]) -> str:
