@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ssic.errors import ImageError, InvalidInput
 from ssic.image import load_picture, to_blocks
+from ssic.mask import BLOCK
 from ssic.plan import Plan, make_plan
 from ssic.train.masks import random_mask, random_qualities
 
@@ -71,6 +72,15 @@ def usable(files: Sequence[Path], smallest: int) -> Iterator[NDArray[np.uint8]]:
         warnings.warn(text, Unusable, stacklevel=2)
 
 
+def check_crop(side: int) -> None:
+    """
+    Raises:
+        InvalidInput: a crop with so many pixels a side can't be coded without padding.
+    """
+    if side < BLOCK or side % BLOCK:
+        raise InvalidInput(f"crops are made of 16x16 blocks: {side} is no multiple of 16")
+
+
 @dataclass(frozen=True)
 class Batch:
     """Crops as one token list; `quality` is per block, `pair_quality` per (cell, group) pair."""
@@ -85,8 +95,7 @@ class Pictures:
     """All pictures in memory, and random batches of crops from them."""
 
     def __init__(self, files: Sequence[Path], crop: int) -> None:
-        if crop < 16 or crop % 16:
-            raise InvalidInput(f"crops are made of 16x16 blocks: {crop} is no multiple of 16")
+        check_crop(crop)
         self.crop = crop
         self.pictures = list(usable(files, crop))
         if not self.pictures:

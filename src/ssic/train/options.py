@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssic.errors import InvalidInput
-from ssic.mask import BLOCK
 from ssic.model.config import PRESETS
 from ssic.model.runtime import Precision
+from ssic.train.data import check_crop
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"{_option(name)} is above 0, not {value}")
-        if self.crop < BLOCK or self.crop % BLOCK:
-            raise InvalidInput(f"a crop is made of 16x16 blocks: {self.crop} is no multiple of 16")
+        check_crop(self.crop)
         if not 0 <= self.decay <= 1:
             raise InvalidInput(f"{_option('decay')} is a share, 0 to 1, not {self.decay}")
         if self.decay and self.minutes is None and self.steps is None:
