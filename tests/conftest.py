@@ -54,6 +54,19 @@ def picture() -> NDArray[np.uint8]:
     return natural_picture(1, 90, 130)
 
 
+Refuse = Callable[..., None]
+
+
+@pytest.fixture
+def refuse() -> Refuse:
+    """Takes the place of work that must not be begun, because what was asked for is refused before it."""
+
+    def begun(*args: object, **options: object) -> None:
+        raise AssertionError("the work was begun")
+
+    return begun
+
+
 class Result(NamedTuple):
     """What a command ended with, and printed."""
 

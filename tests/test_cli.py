@@ -19,7 +19,7 @@ import typer.main
 from PIL import Image, ImageCms
 
 import ssic
-from conftest import Run
+from conftest import Refuse, Run
 from ssic.cli import app
 from ssic.cli.terminal import EXIT_CODES
 
@@ -483,11 +483,8 @@ def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path,
 
 
 def test_unusable_outputs_are_refused_before_the_work(
-    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("the work was begun")
-
     monkeypatch.setattr("ssic.image.load_picture", refuse)
     monkeypatch.setattr("ssic.file.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import ssic
-from conftest import Run
+from conftest import Refuse, Run
 from ssic.image import KINDS
 from test_cli import SOURCE, command, damaged, inputs
 
@@ -223,11 +223,14 @@ def test_a_reader_that_goes_is_no_bug(inputs: Path, line: str, unbuffered: str) 
     ],
 )
 def test_what_a_picture_can_not_be_is_refused_before_the_work(
-    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, said: str
+    run: Run,
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refuse: Refuse,
+    options: str,
+    said: str,
 ) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("the work was begun")
-
     monkeypatch.setattr("ssic.file.SsicFile", refuse)
     monkeypatch.chdir(tmp_path)
     code, out, err = run("decode", inputs / "photo.ssic", *options.split())
@@ -237,11 +240,8 @@ def test_what_a_picture_can_not_be_is_refused_before_the_work(
 
 
 def test_pictures_that_are_too_long_for_a_format_are_refused_before_they_are_decoded(
-    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("the work was begun")
-
     monkeypatch.setattr("ssic.file.SsicFile.decode_pixels", refuse)
     monkeypatch.setitem(KINDS, ".webp", replace(KINDS[".webp"], side=95))
     code, _, err = run("decode", inputs / "photo.ssic", "-o", tmp_path / "p.webp")
@@ -268,11 +268,8 @@ def test_profiles_are_kept_or_said_to_be_left_out(
 
 
 def test_values_are_checked_before_the_work(
-    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise AssertionError("the work was begun")
-
     monkeypatch.setattr("ssic.image.load_picture", refuse)
     monkeypatch.setattr("ssic.file.SsicFile", refuse)
     photo, file, out = inputs / "photo.png", inputs / "photo.ssic", tmp_path / "p.ssic"

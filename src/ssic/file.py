@@ -33,7 +33,7 @@ from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined,
 from ssic.format.container import whole_segments
 from ssic.format.source import FIRST_BYTES
 from ssic.given import as_mapping, counted, name_of, some
-from ssic.image import Fill, compose
+from ssic.image import Fill, check_fill, compose
 from ssic.mask import GroupMask, group_mask
 from ssic.model.weights import find_by_id, find_weights
 
@@ -316,7 +316,7 @@ class SsicFile:
     ) -> NDArray[np.uint8]:
         """Decode some groups, all by default, into a picture; arguments and result as in `ssic.decode`."""
         # A fill that can't be used is refused before the work, not after it.
-        compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)
+        check_fill(fill)
         decoded = self.decode_pixels(
             groups,
             crop=crop,

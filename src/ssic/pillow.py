@@ -26,14 +26,13 @@ import difflib
 import warnings
 from typing import IO, Any
 
-import numpy as np
 from PIL import Image, ImageFile
 
 from ssic.codec import encode
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
 from ssic.format.layout import MAGIC
-from ssic.image import Fill, compose
+from ssic.image import Fill, check_fill, compose
 from ssic.mask import GroupMask
 
 FORMAT = "SSIC"
@@ -97,9 +96,9 @@ class SsicImageFile(ImageFile.ImageFile):
             ImageError: there is no such fill.
         """
         ids = None if groups is None else self.ssic.mask.resolve(groups)
-        pixel = compose(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.bool_), fill)  # checks the fill
+        alpha = check_fill(fill)
         self._groups, self._fill = ids, fill
-        self._decode_later("RGBA" if pixel.shape[2] == 4 else "RGB")
+        self._decode_later("RGBA" if alpha else "RGB")
         return self
 
     def load(self) -> Any:
