@@ -29,19 +29,19 @@ from numpy.typing import NDArray
 from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
+from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import CLASSES_PER_OCTAVE, Tables
 from ssic.entropy.twin import Twin
-from ssic.format.rangecoder import TOTAL
-from ssic.image import pad_to_blocks, to_blocks
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
 from ssic.model.config import SCALE_CEILING, SCALE_FLOOR
 from ssic.model.entropy_model import bits
 from ssic.model.network import Network, PlanTensors
 from ssic.model.runtime import Transforms
 from ssic.model.weights import find_weights, load_weights
 from ssic.plan import PHASES, Plan, make_plan
+from ssic.rangecoder import TOTAL
 
 UNIT = 2.0**LATENT_BITS
 Bits = NDArray[np.float64]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import ssic
-from ssic.preview import draw
+from ssic.pictures.preview import draw
 
 RECEIVERS = (
     ("A face recogniser", ["face"]),

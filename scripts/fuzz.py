@@ -32,10 +32,12 @@ from typing import Any
 import numpy as np
 
 import ssic.format as fmt
+from ssic.blocks import ABSENT
 from ssic.crypto import Identity, Keyring, Passphrase, SigningKey, files, sealed, signature
 from ssic.crypto.wrap import Wrapper
 from ssic.errors import SsicError
 from ssic.format.varint import read_varint, write_varint
+from ssic.names import default_name
 
 CRC = 4
 IDENTITY, PASSPHRASE = Identity(b"fuzz" * 8), Passphrase("fuzz")
@@ -66,18 +68,18 @@ def seed_files(rng: random.Random) -> list[bytes]:
             sorted(rng.sample(range(255), int(labels.max()) + 1)) if i % 2 else list(range(labels.max() + 1))
         )
         if i % 5 == 0 and len(ids) > 1:
-            ids[-1] = fmt.ABSENT
+            ids[-1] = ABSENT
         segments = [
             fmt.Segment(
                 group,
-                rng.choice([fmt.default_name(group), f"person {group}"]),
+                rng.choice([default_name(group), f"person {group}"]),
                 rng.choice([60, 85]),
                 rng.randbytes(rng.choice([0, 3, 200])),
                 rng.choice([None, "person"]),
                 rng.choice([None, 0.5]),
             )
             for group in ids
-            if group != fmt.ABSENT
+            if group != ABSENT
         ]
         order = [segment.id for segment in segments]
         rng.shuffle(order)

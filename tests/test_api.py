@@ -20,9 +20,10 @@ from PIL import Image
 import ssic
 from conftest import Run, blob_mask, natural_picture
 from loopback import serving
-from ssic.image import compose, load_picture
+from ssic.groups.segment import find_segmenter, segment
 from ssic.model.weights import find_weights
-from ssic.segment import find_segmenter, segment
+from ssic.pictures.fill import compose
+from ssic.pictures.read import load_picture
 
 PIXELS = natural_picture(3, 40, 60)
 MASK = ssic.GroupMask(
@@ -150,16 +151,16 @@ def works_or_refuses(call: Callable[[], Any]) -> None:
         (lambda f: ssic.GroupMask.from_label_map(MASK.ids, PIXELS), r"an array of shape \[40, 60, 3\]"),
         (
             lambda f: segment(lambda rgb: [], "photo.jpg"),
-            r"met str; ssic.image.load_picture\(...\).pixels reads",
+            r"not str: load_picture\(...\).pixels reads",
         ),
-        (lambda f: segment("foreground", PIXELS), "not str; `find_segmenter` finds one by its name"),
+        (lambda f: segment("foreground", PIXELS), "not str: `find_segmenter` finds one by name"),
         (
             lambda f: ssic.verify(f.signed, trust="sign.pub"),
-            "trusted are VerifyKeys, not str; VerifyKey.load reads",
+            "trusted are VerifyKeys, not str: VerifyKey.load reads",
         ),
         (
             lambda f: ssic.decode(f.signed, trust="sign.pub"),
-            "trusted are VerifyKeys, not str; VerifyKey.load reads",
+            "trusted are VerifyKeys, not str: VerifyKey.load reads",
         ),
         (lambda f: ssic.decode(f.signed, trust=[SIGNER]), "trusted are VerifyKeys, not SigningKey"),
         (lambda f: ssic.encrypt(f.data, "face", "me.pub"), "not to str; see Recipient.load"),

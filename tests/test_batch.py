@@ -145,7 +145,7 @@ def segmenter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "halves.py").write_text(
         "import os, signal\n"
         "import numpy as np\n"
-        "from ssic.segment import Instance\n"
+        "from ssic.groups.segment import Instance\n"
         "def make(argument):\n"
         "    def find(rgb):\n"
         "        if 'CTRL_C' in os.environ:\n"

@@ -485,7 +485,7 @@ def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path,
 def test_unusable_outputs_are_refused_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.image.load_picture", refuse)
+    monkeypatch.setattr("ssic.pictures.read.load_picture", refuse)
     monkeypatch.setattr("ssic.file.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
         for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):

@@ -16,7 +16,7 @@ from PIL import Image
 
 import ssic
 from conftest import Refuse, Run
-from ssic.image import KINDS
+from ssic.pictures.write import KINDS
 from test_cli import SOURCE, command, damaged, inputs
 
 __all__ = ["inputs"]  # a fixture
@@ -270,7 +270,7 @@ def test_profiles_are_kept_or_said_to_be_left_out(
 def test_values_are_checked_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.image.load_picture", refuse)
+    monkeypatch.setattr("ssic.pictures.read.load_picture", refuse)
     monkeypatch.setattr("ssic.file.SsicFile", refuse)
     photo, file, out = inputs / "photo.png", inputs / "photo.ssic", tmp_path / "p.ssic"
     for line, said in (

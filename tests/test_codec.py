@@ -25,8 +25,8 @@ from ssic.errors import (
     UnknownModel,
 )
 from ssic.format import Segment, read_head, read_segment, write_file
-from ssic.image import Picture
 from ssic.model.weights import find_weights, load_weights, save_weights
+from ssic.pictures.read import Picture
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

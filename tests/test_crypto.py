@@ -39,6 +39,8 @@ from ssic.errors import (
     UnknownGroup,
     WrongKey,
 )
+from ssic.names import default_name
+from ssic.storage.source import FileBytes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -59,7 +61,7 @@ def clear_file(
     segments = [
         fmt.Segment(
             i,
-            rng.choice([f"person {i}", fmt.default_name(i)]),
+            rng.choice([f"person {i}", default_name(i)]),
             rng.choice([60, 85]),
             rng.randbytes(rng.randint(size // 2, size)),
             rng.choice([None, "person"]),
@@ -647,7 +649,7 @@ def test_calls_that_make_no_sense_are_refused(call, error, says) -> None:
 
 def test_hiding_needs_free_ids() -> None:
     mask = np.arange(255, dtype=np.uint8).reshape(15, 17)
-    segments = [fmt.Segment(i, fmt.default_name(i), 60, b"") for i in range(255)]
+    segments = [fmt.Segment(i, default_name(i), 60, b"") for i in range(255)]
     data = clear_file(rows=15, columns=17, mask=mask, segments=segments)
     with pytest.raises(InvalidInput, match="no free group id"):
         ssic.encrypt(data, 3, ALICE.recipient, hide="outline")
@@ -853,7 +855,7 @@ def test_only_what_is_asked_for_is_read_and_opened(encoded: tuple[bytes, np.ndar
     (tmp_path / "a.ssic").write_bytes(ssic.encrypt(data, [1, 3], ALICE.recipient))
     read: list[range] = []
 
-    class Counting(fmt.FileBytes):
+    class Counting(FileBytes):
         def __getitem__(self, part: slice) -> bytes:
             read.append(range(*part.indices(len(self))))
             return super().__getitem__(part)

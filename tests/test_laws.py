@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import ssic
 from conftest import blob_mask, natural_picture
 from ssic.errors import DamagedSegment, SsicError, TruncatedFile
-from ssic.format import FileBytes, read_head, read_segment
+from ssic.format import read_head, read_segment
+from ssic.storage.source import FileBytes
 
 
 @st.composite

@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from ssic.blocks import ABSENT, BLOCK, block_grid
 from ssic.errors import InvalidInput, MaskError, UnknownGroup
 from ssic.format import Segment, write_file
-from ssic.mask import ABSENT, BLOCK, DroppedGroups, GroupMask, block_grid, blocks_from_pixels
+from ssic.groups.label_maps import blocks_from_pixels
+from ssic.groups.mask import DroppedGroups, GroupMask
 
 # pycocotools 2.0.11 under NumPy 2; nothing that ssic could change.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -447,7 +449,7 @@ segmentations = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(segmentations)
-@pytest.mark.filterwarnings("ignore::ssic.mask.DroppedGroups")
+@pytest.mark.filterwarnings("ignore::ssic.groups.mask.DroppedGroups")
 def test_any_segmentation_gives_a_mask_or_an_error_that_names_it(segmentation: Any) -> None:
     pytest.importorskip("pycocotools")
     try:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import blob_mask
-from ssic.mask import ABSENT
+from ssic.blocks import ABSENT
 from ssic.plan import CELL, NEIGHBOURS, WINDOW, Plan, Windows, make_plan
 
 

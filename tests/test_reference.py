@@ -13,9 +13,9 @@ from conftest import blob_mask, natural_picture
 from reference_decoder import SubstreamDecoder, decode_substream, load_tensors, shift
 from reference_range_decoder import InvalidStream
 from ssic.format import read_head, read_segment
-from ssic.format.rangecoder import RangeEncoder, encoder_bytes, integer_model
 from ssic.model.weights import find_weights
 from ssic.plan import make_plan
+from ssic.rangecoder import RangeEncoder, encoder_bytes, integer_model
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,9 @@ from loopback import Loopback, serving
 from ssic.cli import main
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, NotAnSsicFile, TruncatedFile
 from ssic.format import Segment, write_file
-from ssic.format.remote import NoRangeRequests, open_url, without_secrets
-from ssic.format.source import FIRST_BYTES, GAP, Source, cut, joined
+from ssic.storage.opening import open_source
+from ssic.storage.remote import NoRangeRequests, open_url, without_secrets
+from ssic.storage.source import FIRST_BYTES, GAP, ByteSource, cut, joined
 
 LENGTHS = {"near": 300, "a": 6000, "b": 5000, "small": 200, "far": 9000, "background": 20000}
 
@@ -242,7 +243,7 @@ def test_a_server_that_says_nothing_is_given_up(server: Loopback) -> None:
 
 @pytest.mark.parametrize("mode", ["hangs", "drips"])
 def test_slow_servers_are_given_up(server: Loopback, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssic.format.remote.TIMEOUT", 0.2)
+    monkeypatch.setattr("ssic.storage.remote.TIMEOUT", 0.2)
     server.mode = mode
     with pytest.raises(TimeoutError, match="no answer in time"):
         ssic.open(server.url("a.ssic"))
@@ -292,7 +293,7 @@ def test_damage_costs_its_group_only(server: Loopback) -> None:
 
 
 def test_a_whole_file_that_is_too_large_is_refused(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssic.format.remote.MOST_WHOLE", 10_000)
+    monkeypatch.setattr("ssic.storage.remote.MOST_WHOLE", 10_000)
     for server.mode in ("ignores ranges", "ignores ranges, tells no length"):
         with pytest.raises(OSError, match="more than 10,000 bytes: download it"):
             ssic.open(server.url("a.ssic"))
@@ -457,7 +458,7 @@ def test_local_files_do_without_fsspec(tmp_path: Path) -> None:
 
 def test_sources_that_are_made_by_hand(server: Loopback) -> None:
     source = open_url(server.url("a.ssic"), first=16)
-    assert isinstance(source, Source)
+    assert isinstance(source, ByteSource)
     assert ssic.SsicFile(source).damaged() == []
 
 
@@ -491,11 +492,11 @@ def test_whole_files_take_one_request_after_the_first(server: Loopback) -> None:
     server.files["a.ssic"] = data
     url = server.url("a.ssic")
     for work in (
-        lambda: ssic.encrypt(fmt.open_source(url), "b", ME.recipient),
-        lambda: ssic.decrypt(fmt.open_source(url), ME),
-        lambda: ssic.rewrap(fmt.open_source(url), ME, ME.recipient),
-        lambda: ssic.verify(fmt.open_source(url), key.verify_key),
-        lambda: ssic.sign(fmt.open_source(url), key),
+        lambda: ssic.encrypt(open_source(url), "b", ME.recipient),
+        lambda: ssic.decrypt(open_source(url), ME),
+        lambda: ssic.rewrap(open_source(url), ME, ME.recipient),
+        lambda: ssic.verify(open_source(url), key.verify_key),
+        lambda: ssic.sign(open_source(url), key),
         lambda: commanded("info", url, "--check", "--trust", str(key.verify_key)),
     ):
         server.requests.clear()

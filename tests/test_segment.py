@@ -25,9 +25,9 @@ from PIL import Image
 import ssic
 from conftest import Run
 from ssic.errors import InvalidInput, SegmenterError
-from ssic.mask import DroppedGroups, GroupMask
-from ssic.preview import captions, draw
-from ssic.segment import GROUP, Instance, LeftOut, available, find_segmenter, instances, segment
+from ssic.groups.mask import DroppedGroups, GroupMask
+from ssic.groups.segment import GROUP, Instance, LeftOut, available, find_segmenter, instances, segment
+from ssic.pictures.preview import captions, draw
 
 PICTURE = np.zeros((64, 96, 3), np.uint8)
 SHIPPED = ["faces", "foreground", "onnx", "torchvision", "ultralytics"]
@@ -192,7 +192,7 @@ def test_arguments_out_of_range(options: dict[str, Any]) -> None:
 
 PACKAGE = """
 import numpy as np
-from ssic.segment import Instance
+from ssic.groups.segment import Instance
 
 class Bright:
     def __init__(self, argument):
@@ -519,7 +519,7 @@ def test_segmenters_cost_nothing_where_they_are_not_used(photo: Path) -> None:
     asked = {
         "encode --help": ("numpy", "torch", "cv2", "onnxruntime"),
         "preview --help": ("numpy", "torch", "cv2", "onnxruntime"),
-        f"preview {photo} -o {photo}.png --grid 1x1": ("torch", "cv2", "onnxruntime", "ssic.segment"),
+        f"preview {photo} -o {photo}.png --grid 1x1": ("torch", "cv2", "onnxruntime", "ssic.groups.segment"),
         f"preview {photo} -o {photo}.png --segment nothing": ("torch", "cv2", "onnxruntime"),
     }
     for line, modules in asked.items():

@@ -16,8 +16,8 @@ from PIL import Image
 import ssic
 from conftest import Result, Run, blob_mask, natural_picture
 from ssic.errors import InvalidInput, UnknownGroup, UnreachableTarget
-from ssic.rate import PATIENCE, Search, accepted, usual_psnr, usual_rate
-from ssic.targets import CLOSE, Targeted
+from ssic.rate.search import PATIENCE, Search, accepted, usual_psnr, usual_rate
+from ssic.rate.targets import CLOSE, Targeted
 
 SIZE = (112, 144)
 

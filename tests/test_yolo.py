@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ssic.errors import SegmenterError
-from ssic.segment.yolo import GRAY, Letterbox, Rows, YoloModel, choose, suppress
+from ssic.groups.segment.yolo import GRAY, Letterbox, Rows, YoloModel, choose, suppress
 
 SIDE = 64
 WIDE = np.zeros((64, 128, 3), np.uint8)  # half as large in the input: pixels 0..63 by 16..47

@@ -36,6 +36,7 @@ from ssic.errors import (
     UnsupportedVersion,
     WrongKey,
 )
+from ssic.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ssic.codec import Codec, encode
@@ -43,11 +44,9 @@ if TYPE_CHECKING:
     from ssic.decoded import DamagedGroups, Decoded, SealedGroups
     from ssic.file import SsicFile, decode, merge, open
     from ssic.format import DecodeLimits
-    from ssic.mask import GroupMask
+    from ssic.groups.mask import GroupMask
     from ssic.protect import decrypt, encrypt, rewrap, sign, verify
-    from ssic.targets import Target
-
-__version__ = "0.1.0.dev0"
+    from ssic.rate.targets import Target
 
 __all__ = [
     "BadKey",
@@ -101,14 +100,14 @@ _HOMES = {
     "DamagedGroups": "ssic.decoded",
     "DecodeLimits": "ssic.format",
     "Decoded": "ssic.decoded",
-    "GroupMask": "ssic.mask",
+    "GroupMask": "ssic.groups.mask",
     "Identity": "ssic.crypto",
     "Passphrase": "ssic.crypto",
     "Recipient": "ssic.crypto",
     "SealedGroups": "ssic.decoded",
     "SigningKey": "ssic.crypto",
     "SsicFile": "ssic.file",
-    "Target": "ssic.targets",
+    "Target": "ssic.rate.targets",
     "VerifyKey": "ssic.crypto",
     "decode": "ssic.file",
     "decrypt": "ssic.protect",

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ssic import format as container
+from ssic.arguments import as_mapping, type_name
+from ssic.blocks import BLOCK, block_grid, pad_to_blocks, to_blocks
 from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
@@ -27,19 +27,16 @@ from ssic.errors import (
 )
 from ssic.format import DecodeLimits, Segment
 from ssic.format.layout import whole_order
-from ssic.given import as_mapping, name_of
-from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
-from ssic.mask import BLOCK, GroupMask, block_grid
+from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
 from ssic.model.weights import Weights, find_weights, load_weights
+from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from ssic.model.runtime import Precision
-    from ssic.targets import Target, Targeted
+    from ssic.rate.targets import Target, Targeted
 
-Source = Picture | str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
-MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
 DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
 
@@ -54,7 +51,7 @@ def silent(stage: str) -> None:
 def as_progress(given: Progress | None) -> Progress:
     """What to call; nothing for None (`InvalidInput` if it can't be called)."""
     if given is not None and not callable(given):
-        raise InvalidInput(f"progress is a function of a stage's name, not {name_of(given)}")
+        raise InvalidInput(f"progress is a function of a stage's name, not {type_name(given)}")
     return given or silent
 
 
@@ -108,7 +105,7 @@ class Codec:
 
     def encode(
         self,
-        image: Source,
+        image: ImageSource,
         mask: MaskSource | None = None,
         *,
         quality: int | None = None,
@@ -128,7 +125,7 @@ class Codec:
 
     def encode_to(
         self,
-        image: Source,
+        image: ImageSource,
         mask: MaskSource | None = None,
         *,
         target: Target | str | None = None,
@@ -140,7 +137,7 @@ class Codec:
     ) -> Targeted:
         """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
         `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
-        from ssic.targets import Target, encode_to
+        from ssic.rate.targets import Target, encode_to
 
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
@@ -168,7 +165,7 @@ class Codec:
         """Substreams of the groups that `qualities` names, and of no others.
 
         Args:
-            blocks: [h w, 4, 192] of the whole picture, as `ssic.image.to_blocks` gives them.
+            blocks: [h w, 4, 192] of the whole picture, as `ssic.pictures.read.to_blocks` gives them.
             ids: [h, w] group of each block.
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
@@ -232,7 +229,7 @@ class Codec:
 def load_current(path: Path, device: str, precision: Precision) -> Codec:
     for what, given in (("device", device), ("precision", precision)):
         if not isinstance(given, str):
-            raise InvalidInput(f"{what} is a string, not {name_of(given)}")
+            raise InvalidInput(f"{what} is a string, not {type_name(given)}")
     state = path.stat()  # weights that are trained anew at the same place are other weights
     return _load(path.resolve(), device, precision, (state.st_mtime_ns, state.st_size))
 
@@ -243,7 +240,7 @@ def _load(path: Path, device: str, precision: Precision, version: tuple[int, int
 
 
 def encode(
-    image: Source,
+    image: ImageSource,
     mask: MaskSource | None = None,
     *,
     quality: int | None = None,
@@ -258,8 +255,8 @@ def encode(
     """Encode a picture as a file of independent groups.
 
     Args:
-        image: path, encoded bytes, open binary file, Pillow image, `ssic.image.Picture`, or array [H, W, 3] or [H, W]
-            uint8.
+        image: path, encoded bytes, open binary file, Pillow image, `ssic.pictures.read.Picture`, or array
+            [H, W, 3] or [H, W] uint8.
         mask: a `GroupMask`; or a label map (path, Pillow image, integer array), one label per pixel or per
             16x16 block; None makes one group of the whole picture.
         quality: 1 to 100, higher is better; 60 by default. Not together with `target`.
@@ -304,8 +301,8 @@ def encode(
     ).data
 
 
-def _prepared(image: Source, mask: MaskSource | None) -> tuple[Picture, GroupMask]:
-    picture = image if isinstance(image, Picture) else load_picture(image)
+def _prepared(image: ImageSource, mask: MaskSource | None) -> tuple[Picture, GroupMask]:
+    picture = load_picture(image)
     _check_limits(picture)
     return picture, _as_mask(mask, picture.size)
 

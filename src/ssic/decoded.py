@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.blocks import BLOCK, from_blocks
 from ssic.errors import DamagedSegment, EncryptedSegment, FormatError, LimitExceeded
-from ssic.image import crop_box, from_blocks
-from ssic.mask import BLOCK
+from ssic.pictures.fill import crop_box
 
 
 class DamagedGroups(UserWarning):

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic import format as container
-from ssic.codec import Progress, Source, check_quality
+from ssic.blocks import pad_to_blocks, to_blocks
+from ssic.codec import Progress, check_quality
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Recoded
-from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
+from ssic.pictures.read import ImageSource, Picture, load_picture
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
@@ -24,7 +25,7 @@ class OtherProfile(UserWarning):
 
 
 def new_pixels(
-    opened: SsicFile, ids: list[int], image: Source, quality: int | None, device: str, progress: Progress
+    opened: SsicFile, ids: list[int], image: ImageSource, quality: int | None, device: str, progress: Progress
 ) -> dict[int, Recoded]:
     """Segments of groups `ids` from the pixels of another picture; see `SsicFile.replace`."""
     container.check_clear(opened.head, ids)
@@ -34,7 +35,11 @@ def new_pixels(
 
 
 def new_quality(
-    opened: SsicFile, qualities: Mapping[int, int], original: Source | None, device: str, progress: Progress
+    opened: SsicFile,
+    qualities: Mapping[int, int],
+    original: ImageSource | None,
+    device: str,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     """Segments of groups at other qualities; see `SsicFile.set_quality`."""
     container.check_clear(opened.head, list(qualities))
@@ -53,8 +58,8 @@ def new_quality(
     return _coded(opened, decoded.pixels, changed, device, progress)
 
 
-def _fitting(opened: SsicFile, image: Source) -> Picture:
-    picture = image if isinstance(image, Picture) else load_picture(image)
+def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
+    picture = load_picture(image)
     if picture.size != opened.size:
         sizes = ["x".join(map(str, size)) for size in (picture.size, opened.size)]
         raise ImageError(f"the new picture has {sizes[0]} pixels, the file {sizes[1]}: they must be the same")

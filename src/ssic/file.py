@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic import format as container
+from ssic.arguments import as_mapping, counted, listing, type_name
 from ssic.codec import Codec, Progress, as_progress, load_current
-from ssic.codec import Source as Image
 from ssic.decoded import SEALED, all_of, placed
 from ssic.decoded import DamagedGroups as DamagedGroups
 from ssic.decoded import Decoded as Decoded
@@ -29,13 +29,14 @@ from ssic.errors import (
     TruncatedFile,
     UnknownGroup,
 )
-from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined, open_source
+from ssic.format import DecodeLimits, GroupEntry, Head
 from ssic.format.container import whole_segments
-from ssic.format.source import FIRST_BYTES
-from ssic.given import as_mapping, counted, name_of, some
-from ssic.image import Fill, check_fill, compose
-from ssic.mask import GroupMask, group_mask
+from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_by_id, find_weights
+from ssic.pictures.fill import Fill, check_fill, compose
+from ssic.pictures.read import ImageSource
+from ssic.storage.opening import open_source
+from ssic.storage.source import FIRST_BYTES, Bytes, as_bytes, joined
 
 if TYPE_CHECKING:
     from ssic.crypto import Keyring, VerifyKey
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
     Trust = VerifyKey | Iterable[VerifyKey]
 
 GroupNames = Iterable[str | int] | str | int
+
+
+def group_mask(head: Head) -> GroupMask:
+    """The groups that a head lists, with their blocks."""
+    return GroupMask(
+        head.mask,
+        {g.id: g.name for g in head.groups},
+        {g.id: g.class_name for g in head.groups if g.class_name is not None},
+        {g.id: g.score for g in head.groups if g.score is not None},
+    )
 
 
 class SsicFile:
@@ -73,7 +84,7 @@ class SsicFile:
     ) -> None:
         """
         Args:
-            data: the file's bytes, or a `ssic.format.Source`, of which only what is needed is read.
+            data: the file's bytes, or a `ssic.storage.source.ByteSource`, of which only what is needed is read.
             model: to decode with, a preset that comes with the package or the path of a weights file; by default the
                 installed model that the file names.
             limits: bounds on what the head may ask for.
@@ -154,7 +165,7 @@ class SsicFile:
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {some(self.names, 8)}>"
+        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {listing(self.names, 8)}>"
 
     def __iter__(self) -> Iterator[GroupEntry]:
         return iter(self.groups)
@@ -172,7 +183,7 @@ class SsicFile:
         named = [g for g, entry in entries.items() if isinstance(group, str) and entry.name == group]
         ids = named or self.mask.resolve([group])
         if len(ids) > 1:
-            names = some([entries[g].name for g in ids])
+            names = listing([entries[g].name for g in ids])
             raise UnknownGroup(f'"{group}" is more than one group: {names}; name one of them')
         return entries[ids[0]]
 
@@ -386,7 +397,7 @@ class SsicFile:
     def replace(
         self,
         groups: GroupNames,
-        image: Image,
+        image: ImageSource,
         *,
         quality: int | None = None,
         device: str = "cpu",
@@ -417,7 +428,7 @@ class SsicFile:
     def set_quality(
         self,
         group_quality: Mapping[str | int, int],
-        original: Image | None = None,
+        original: ImageSource | None = None,
         *,
         device: str = "cpu",
         progress: Progress | None = None,
@@ -593,7 +604,7 @@ def merge(files: Iterable[Bytes | SsicFile], limits: DecodeLimits | None = None)
     """One file with the groups of several, of the same picture size and model. Runs no model; see
     `ssic.format.merge`."""
     if isinstance(files, (str, bytes, bytearray, memoryview, SsicFile)) or not isinstance(files, Iterable):
-        raise InvalidInput(f"merge takes a list of files, [one, another], not {name_of(files)} alone")
+        raise InvalidInput(f"merge takes a list of files, [one, another], not {type_name(files)} alone")
     return container.merge([bytes_of(file) for file in files], limits)
 
 

@@ -32,8 +32,8 @@ from ssic.codec import encode
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
 from ssic.format.layout import MAGIC
-from ssic.image import Fill, check_fill, compose
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.pictures.fill import Fill, check_fill, compose
 
 FORMAT = "SSIC"
 

@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.mask import ABSENT
+from ssic.blocks import ABSENT
 
 WINDOW = 8
 """Tokens on a side of an attention window."""

@@ -16,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from ssic.arguments import type_name
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import GroupNames, SsicFile, bytes_of
-from ssic.format import Bytes, DecodeLimits, Head
-from ssic.given import name_of
-from ssic.mask import GroupMask, group_mask
+from ssic.file import GroupNames, SsicFile, bytes_of, group_mask
+from ssic.format import DecodeLimits, Head
+from ssic.groups.mask import GroupMask
+from ssic.storage.source import Bytes
 
 
 def encrypt(
@@ -138,7 +139,7 @@ def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None
     """
     if not isinstance(key, SigningKey):
         raise InvalidInput(
-            f"files are signed with a SigningKey, not with {name_of(key)} (SigningKey.load reads one)"
+            f"files are signed with a SigningKey, not with {type_name(key)} (SigningKey.load reads one)"
         )
     return signature.sign(bytes_of(data), key, limits)
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ssic.batch.jobs import Job
 from ssic.batch.records import Record
 from ssic.errors import InvalidInput, MaskError, SsicError
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from ssic.crypto.files import Hide
-    from ssic.image import Picture
-    from ssic.mask import GroupMask
-    from ssic.segment import Segmenter
+    from ssic.groups.mask import GroupMask
+    from ssic.groups.segment import Segmenter
+    from ssic.pictures.read import Picture
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Encoder:
 
         from ssic.codec import Codec
         from ssic.file import SsicFile
-        from ssic.image import load_picture
+        from ssic.pictures.read import load_picture
 
         picture = load_picture(data)
         mask = self._mask(job, picture)
@@ -184,7 +184,7 @@ class Encoder:
             return False
 
     def _mask(self, job: Job, picture: Picture) -> GroupMask:
-        from ssic.mask import GroupMask
+        from ssic.groups.mask import GroupMask
 
         if job.labels is not None:
             return GroupMask.from_label_map(
@@ -207,7 +207,7 @@ class Encoder:
                 rule=self.recipe.rule,
             )
         if self.recipe.segment is not None:
-            from ssic.segment import segment
+            from ssic.groups.segment import segment
 
             given = {"min_score": self.recipe.min_score, "max_groups": self.recipe.max_groups}
             return segment(
@@ -226,7 +226,7 @@ class Encoder:
 @lru_cache(maxsize=1)
 def _segmenter(spec: str) -> Segmenter:
     """One per process: it may be a model that takes seconds to load."""
-    from ssic.segment import find_segmenter
+    from ssic.groups.segment import find_segmenter
 
     return find_segmenter(spec)
 

@@ -167,7 +167,7 @@ def find_jobs(
 
 
 def _by_picture(coco: Path) -> Callable[[str], str]:
-    from ssic.sources import read_json
+    from ssic.groups.objects import read_json
 
     data = read_json(coco, "COCO annotations")
     if not isinstance(data, dict) or not all(

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from ssic import __version__
 from ssic.cli.batch import batch
 from ssic.cli.decode import decode
 from ssic.cli.edit import replace, set_quality
@@ -22,6 +21,7 @@ from ssic.cli.preview import preview
 from ssic.cli.protect import decrypt, encrypt, keygen, rewrap, sign, verify
 from ssic.cli.terminal import EXIT_CODES, Reporting, ending
 from ssic.cli.train import export_weights, train
+from ssic.version import __version__
 
 _CODES = "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
 

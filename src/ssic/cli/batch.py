@@ -180,7 +180,7 @@ def encode(
 
     from ssic import batch as work
     from ssic.codec import check_quality
-    from ssic.sources import read_names
+    from ssic.groups.label_maps import read_names
 
     recipe = work.Recipe(
         quality=60 if quality is None else check_quality(quality),  # here, rather than once per picture
@@ -206,7 +206,7 @@ def encode(
     earlier = work.earlier_root(output, known) if root is None else None
     found = work.find_pictures(pictures, root=root, earlier=earlier, recursive=recursive)
     if segment is not None:
-        from ssic.segment import check_classes, find_segmenter
+        from ssic.groups.segment import check_classes, find_segmenter
 
         check_classes(find_segmenter(segment), recipe.keep)
     encoder = work.Encoder(recipe, recipe.identity(), output)
@@ -263,7 +263,7 @@ def encode(
 def _checked(target: str | None) -> str | None:
     """The target as it is, if it is one."""
     if target is not None:
-        from ssic.targets import Target
+        from ssic.rate.targets import Target
 
         Target.of(target)
     return target

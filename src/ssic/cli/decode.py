@@ -61,7 +61,8 @@ def decode(
     keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
     partial = partial or prefix is not None
     with progress("loading the model") as stage:
-        from ssic.image import check_fill, compose, picture_bytes, picture_kind
+        from ssic.pictures.fill import check_fill, compose
+        from ssic.pictures.write import picture_bytes, picture_kind
 
         # What can't be is refused before the work, not after it.
         alpha = check_fill(fill)

@@ -26,7 +26,7 @@ from ssic.cli.terminal import progress, say
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
-    from ssic.image import Picture
+    from ssic.pictures.read import Picture
 
 Model = Annotated[
     str | None,
@@ -101,7 +101,7 @@ def _recode(
     check_output(output, [picture, model], as_json=False)
     with progress("reading the file") as stage:
         from ssic.file import SsicFile
-        from ssic.image import load_picture
+        from ssic.pictures.read import load_picture
 
         opened, _ = open_ssic(file, model)
         loaded = None

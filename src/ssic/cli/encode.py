@@ -33,7 +33,7 @@ from ssic.cli.terminal import progress, say, show_file, warn
 from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from ssic.mask import GroupMask
+    from ssic.groups.mask import GroupMask
 
 _Name = TypeVar("_Name", str, str | int)
 
@@ -96,7 +96,7 @@ def encode(
         from ssic.codec import Codec
         from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
-        from ssic.image import load_picture
+        from ssic.pictures.read import load_picture
 
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)
         stage("finding the groups" if groups_from.segment else "reading the mask")

@@ -13,7 +13,7 @@ from ssic.cli.files import split, write
 from ssic.cli.rate import Device, Model
 from ssic.cli.terminal import progress
 from ssic.errors import InvalidInput
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from ssic.eval.report import Table

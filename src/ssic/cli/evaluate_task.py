@@ -15,7 +15,7 @@ from ssic.cli.files import split
 from ssic.cli.rate import Device
 from ssic.cli.terminal import console
 from ssic.errors import InvalidInput
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 
 _DATA = "Pictures and judge"
 _GROUPS = "Groups"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ssic.cli.terminal import say, warn
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
-from ssic.outfile import errors_about, replacing
+from ssic.storage.atomic import errors_about, replacing
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
-    from ssic.format import Bytes
+    from ssic.storage.source import Bytes
 
 
 def is_pipe(path: str | Path) -> bool:
@@ -51,7 +51,8 @@ def open_ssic(
         options: of `SsicFile`.
     """
     from ssic.file import SsicFile
-    from ssic.format import is_url, open_source, size_of
+    from ssic.storage.opening import open_source
+    from ssic.storage.source import is_url, size_of
 
     path = Path(place)
     seekable = not is_pipe(place) and (is_url(place) or stat.S_ISREG(path.stat().st_mode))
@@ -77,10 +78,10 @@ def naming(place: str) -> Iterator[None]:
 
 def shown(place: str) -> str:
     """What a file is called in messages."""
-    from ssic.format import is_url
+    from ssic.storage.source import is_url
 
     if is_url(place):
-        from ssic.format.remote import without_secrets
+        from ssic.storage.remote import without_secrets
 
         return without_secrets(place)
     return "stdin" if is_pipe(place) else place

@@ -29,7 +29,7 @@ from ssic.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ssic.file import SsicFile
-    from ssic.format import Bytes
+    from ssic.storage.source import Bytes
 
 Input = Annotated[str, typer.Argument(metavar="FILE", help="File or URL to read; - reads stdin.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="File to write; - is stdout.")]
@@ -69,13 +69,14 @@ def info(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Show what is in a file, and check that it is whole, and as it was signed if it was."""
-    from ssic.format import SIGNATURE, is_url
+    from ssic.format import SIGNATURE
     from ssic.format import check as check_segments
+    from ssic.storage.source import is_url
 
     key_files = [*(identity or ()), passphrase_file, *(trust or ())]
     if preview is not None:
         check_output(preview, [file, *key_files, model], as_json=as_json)
-        from ssic.image import picture_kind
+        from ssic.pictures.write import picture_kind
 
         picture_kind(preview)  # refuses a suffix before the work, not after it
     elif model is not None or device is not None:
@@ -133,8 +134,9 @@ def info(
 
 def _preview(opened: SsicFile, file: str, output: Path, device: str) -> None:
     with progress("loading the model") as stage:
-        from ssic.image import compose, picture_bytes
-        from ssic.preview import captions, draw
+        from ssic.pictures.fill import compose
+        from ssic.pictures.preview import captions, draw
+        from ssic.pictures.write import picture_bytes
 
         with naming(file):
             decoded = opened.decode_pixels(device=device, progress=stage)
@@ -210,9 +212,10 @@ def merge(
 
 
 def _whole(file: str, opened: SsicFile, data: Bytes) -> Bytes:
-    from ssic.format import Source, read_segments
+    from ssic.format import read_segments
+    from ssic.storage.source import ByteSource
 
-    if isinstance(data, Source):  # all of it is needed, and once is enough
+    if isinstance(data, ByteSource):  # all of it is needed, and once is enough
         data = data[0 : opened.head.file_bytes]
     with naming(file):
         _, broken = read_segments(data, opened.head, opened.head.order)

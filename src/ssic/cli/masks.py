@@ -15,8 +15,8 @@ from ssic.cli.files import is_pipe, read, shown, split
 from ssic.errors import InvalidInput, MaskError
 
 if TYPE_CHECKING:
-    from ssic.image import Picture
-    from ssic.mask import GroupMask
+    from ssic.groups.mask import GroupMask
+    from ssic.pictures.read import Picture
 
 _PANEL = "Mask (one of --mask, --coco, --boxes, --grid, --segment; none of them makes one group)"
 
@@ -93,8 +93,8 @@ class MaskOptions:
         Raises:
             SegmenterError: there is no such segmenter, or it can't be made.
         """
-        from ssic.mask import GroupMask
-        from ssic.sources import parse_labels
+        from ssic.groups.label_maps import parse_labels
+        from ssic.groups.mask import GroupMask
 
         rule: Any = {"rule": self.block_rule or ("any" if self.segment else "most")}
         by: Any = {"group_by": self.group_by or "instance"}
@@ -130,7 +130,7 @@ class MaskOptions:
         return lambda picture, _: GroupMask.single(picture.size)
 
     def _segmenting(self, about: dict[str, Any]) -> Callable[[Picture, str], GroupMask]:
-        from ssic.segment import find_segmenter, segment
+        from ssic.groups.segment import find_segmenter, segment
 
         for key in ("min_score", "max_groups"):
             if (value := getattr(self, key)) is not None:
@@ -151,10 +151,10 @@ class MaskOptions:
 
 
 def _json(path: Path, what: str) -> Any:
-    """What `ssic.sources` takes: a path, or the content of stdin."""
+    """What `ssic.groups.coco` takes: a path, or the content of stdin."""
     if not is_pipe(path):
         return path
-    from ssic.sources import parse_json
+    from ssic.groups.objects import parse_json
 
     return parse_json(read(path), what, "stdin")
 

@@ -28,8 +28,9 @@ def preview(
     check_output(output, inputs, as_json=False)
     check_stdin(inputs)
     with progress("reading the picture") as stage:
-        from ssic.image import load_picture, picture_bytes, picture_kind
-        from ssic.preview import captions, draw
+        from ssic.pictures.preview import captions, draw
+        from ssic.pictures.read import load_picture
+        from ssic.pictures.write import picture_bytes, picture_kind
 
         picture_kind(output)  # refuses a suffix before the work, not after it
         loaded = load_picture(read(picture) if is_pipe(picture) else picture)

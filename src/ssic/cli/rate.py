@@ -90,7 +90,7 @@ def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
     targets: dict[str | int, str] = {}
     if given is None:
         return targets
-    from ssic.targets import Target
+    from ssic.rate.targets import Target
 
     for item in split(given) or ():
         name, _, target = item.rpartition("=")

@@ -10,7 +10,7 @@ import typer
 from ssic.cli.files import check_local, check_output, is_pipe
 from ssic.cli.terminal import progress, warn
 from ssic.errors import InvalidInput
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from ssic.train.trainer import Progress

@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import is_whole
+from ssic.blocks import ABSENT
 from ssic.crypto.sealed import (
     DEFAULT_PLACE,
     Inner,
@@ -30,11 +32,10 @@ from ssic.crypto.wrap import Keyring, Wrapper, suite_named, suite_of
 from ssic.errors import DamagedSegment, EncryptedSegment, InvalidInput
 from ssic.format.container import kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
-from ssic.format.layout import ABSENT, SEAL_BYTES, whole_order
+from ssic.format.layout import SEAL_BYTES, whole_order
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head, Segment
-from ssic.given import is_whole
+from ssic.storage.source import Bytes
 
 Hide = Literal["nothing", "names", "outline"]
 FILE_ID_BYTES = SEAL_BYTES - 1

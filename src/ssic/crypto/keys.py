@@ -25,8 +25,8 @@ from typing import Any, ClassVar, Self, cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from ssic.arguments import type_name
 from ssic.errors import BadKey, InvalidInput
-from ssic.given import name_of
 
 KEY_BYTES = 32
 MOST_BYTES = 2**16
@@ -45,7 +45,7 @@ class AnyKey:
     def __init__(self, raw: bytes) -> None:
         if not isinstance(raw, bytes):
             raise BadKey(
-                f"{self.KIND} is made of bytes, not of {name_of(raw)}; `parse` takes its written form"
+                f"{self.KIND} is made of bytes, not of {type_name(raw)}; `parse` takes its written form"
             )
         if len(raw) != KEY_BYTES:
             raise BadKey(f"{self.KIND} has {KEY_BYTES} bytes, not {len(raw)}")
@@ -60,7 +60,7 @@ class AnyKey:
             BadKey: it is no key of this kind, or several. The message never repeats a secret.
         """
         if not isinstance(text, str):
-            raise BadKey(f"{cls.KIND} is written as text, not as {name_of(text)}; `load` reads a file")
+            raise BadKey(f"{cls.KIND} is written as text, not as {type_name(text)}; `load` reads a file")
         words = _words(text)
         if len(words) > 1 and all(map(_WORD.fullmatch, words)):
             raise BadKey(
@@ -99,7 +99,7 @@ class AnyKey:
     def load_all(cls, path: str | os.PathLike[str]) -> list[Self]:
         """The keys in a file, one a line, at least one; as `load` else."""
         if not isinstance(path, (str, os.PathLike)):
-            raise BadKey(f"a file of keys is named by its path, not by {name_of(path)}; `parse` takes text")
+            raise BadKey(f"a file of keys is named by its path, not by {type_name(path)}; `parse` takes text")
         try:
             with open(path, "rb") as file:
                 data = file.read(MOST_BYTES + 1)
@@ -261,7 +261,7 @@ def trusted(keys: VerifyKey | Iterable[VerifyKey]) -> tuple[VerifyKey, ...]:
     for key in given:
         if not isinstance(key, VerifyKey):
             raise InvalidInput(
-                f"trusted are VerifyKeys, not {name_of(key)}; VerifyKey.load reads one, VerifyKey.parse takes its text"
+                f"trusted are VerifyKeys, not {type_name(key)}: VerifyKey.load reads one, VerifyKey.parse its text"
             )
     return tuple(given)
 
@@ -271,7 +271,7 @@ class Passphrase:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise BadKey(f"a passphrase is text, not {name_of(text)}")
+            raise BadKey(f"a passphrase is text, not {type_name(text)}")
         if not text:
             raise BadKey("a passphrase must not be empty")
         try:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
+from ssic.blocks import ABSENT
 from ssic.crypto.wrap import (
     NONCE_BYTES,
     SEED_BYTES,
@@ -31,9 +32,9 @@ from ssic.crypto.wrap import (
     write_stanzas,
 )
 from ssic.errors import DamagedSegment, TamperedSegment, WrongKey
-from ssic.format.layout import ABSENT, text_fault
 from ssic.format.types import GroupEntry, Head, Segment
 from ssic.format.varint import read_varint, write_varint
+from ssic.names import text_fault
 
 MAX_PARTS = 254
 _HAS_CLASS, _HAS_SCORE = 1, 2

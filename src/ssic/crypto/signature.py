@@ -20,8 +20,8 @@ from ssic.format.container import kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
 from ssic.format.layout import CRC_BYTES, SIGNATURE
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head
+from ssic.storage.source import Bytes
 
 _ED25519 = 1
 _HASH_BYTES, _SIGNATURE_BYTES = 32, 64

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from ssic.arguments import is_whole, type_name
 from ssic.crypto.keys import Identity, Passphrase, Recipient
 from ssic.errors import BadKey, DamagedSegment, EncryptedSegment, InvalidInput, LimitExceeded
 from ssic.format.limits import DecodeLimits
-from ssic.given import is_whole, name_of
 
 Key = Identity | Passphrase
 Lock = Recipient | Passphrase
@@ -130,7 +130,7 @@ class Wrapper:
         for lock in given:
             if not isinstance(lock, (Recipient, Passphrase)):
                 raise InvalidInput(
-                    f"groups are sealed to Recipients and Passphrases, not to {name_of(lock)}; see Recipient.load"
+                    f"groups are sealed to Recipients and Passphrases, not to {type_name(lock)}; see Recipient.load"
                 )
         self._locks = list(dict.fromkeys(given))
         if not self._locks:
@@ -184,7 +184,7 @@ class Keyring:
         for key in self._keys:
             if not isinstance(key, (Identity, Passphrase)):
                 raise InvalidInput(
-                    f"groups are opened by Identities and Passphrases, not by {name_of(key)}; see Identity.load"
+                    f"groups are opened by Identities and Passphrases, not by {type_name(key)}; see Identity.load"
                 )
         if not is_whole(min_version):
             raise InvalidInput(f"versions are integers, not {min_version!r:.80}")

@@ -22,14 +22,8 @@ from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import CLASSES, Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import DamagedSegment
-from ssic.format.rangecoder import (
-    TOTAL,
-    RangeEncoder,
-    decoder_from_bytes,
-    encoder_bytes,
-    integer_model,
-)
 from ssic.plan import PHASES, Plan
+from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes, integer_model
 
 UNIT = 1 << LATENT_BITS
 

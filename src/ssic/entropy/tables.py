@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.format.rangecoder import TOTAL, integer_model
 from ssic.model.config import SCALE_CEILING, SCALE_FLOOR
+from ssic.rangecoder import TOTAL, integer_model
 
 CLASSES_PER_OCTAVE = 8
 CLASSES = int((SCALE_CEILING - SCALE_FLOOR) * CLASSES_PER_OCTAVE) + 1

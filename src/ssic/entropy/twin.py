@@ -1,7 +1,7 @@
 """The integer twin of `ssic.model.entropy_model`: what the coder runs, and all that decoding depends on.
 
 It has the float model's structure step by step, on integers (`ssic.entropy.fixedpoint`), and no torch. The names
-of its tensors are those under ``twin.`` in the weights file; `ssic.entropy.freeze` makes them.
+of its tensors are those under ``twin.`` in the weights file; `ssic.train.freeze` makes them.
 """
 
 from __future__ import annotations

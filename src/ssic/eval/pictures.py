@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import InvalidInput
-from ssic.image import Picture, load_picture
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.pictures.read import Picture, load_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff")
 

@@ -27,8 +27,8 @@ def environment(model: str, device: str) -> dict[str, Any]:
     import torch
     from PIL import features
 
-    from ssic import __version__
     from ssic.model.weights import find_weights, load_weights
+    from ssic.version import __version__
 
     weights = load_weights(find_weights(model))
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()

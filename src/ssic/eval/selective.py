@@ -19,8 +19,8 @@ from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.eval.report import environment
 from ssic.file import SsicFile
-from ssic.image import compose, crop_box
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.pictures.fill import compose, crop_box
 
 SCHEMA = "ssic-eval-selective/1"
 Measure = Callable[[int], tuple[int, float]]

@@ -23,7 +23,7 @@ from ssic.eval.ap import Matches, Task, interval, match, saved
 from ssic.eval.report import environment
 from ssic.eval.task_data import Dataset, Entry, Layout, judge_identity, judged, load_judge
 from ssic.eval.task_ways import Original, Way
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 
 SCHEMA = "ssic-eval-task/1"
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)

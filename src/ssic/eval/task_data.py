@@ -13,20 +13,23 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import listing
 from ssic.errors import InvalidInput
 from ssic.eval.ap import MOST, Task
 from ssic.eval.extras import optional
-from ssic.given import some
-from ssic.image import load_picture
-from ssic.mask import GroupMask, Rule, blocks_from_pixels
-from ssic.sources import numbered, read_json, read_objects
+from ssic.groups.coco import read_objects
+from ssic.groups.label_maps import Rule, blocks_from_pixels
+from ssic.groups.mask import GroupMask
+from ssic.groups.objects import read_json
+from ssic.names import numbered
+from ssic.pictures.read import load_picture
 
 GroupBy = Literal["instance", "class", "all"]
 Box = tuple[int, int, int, int]
 
 
 class Found(Protocol):
-    """A detection, as `ssic.segment.yolo.Detection`."""
+    """A detection, as `ssic.groups.segment.yolo.Detection`."""
 
     @property
     def class_name(self) -> str: ...
@@ -41,7 +44,7 @@ class Found(Protocol):
 
 
 class Judge(Protocol):
-    """What finds objects in pictures, as `ssic.segment.yolo.YoloModel`."""
+    """What finds objects in pictures, as `ssic.groups.segment.yolo.YoloModel`."""
 
     def predict(
         self, rgb: NDArray[np.uint8], *, min_score: float, iou: float, max_detections: int
@@ -56,7 +59,7 @@ def load_judge(name: str, threads: int) -> Judge:
         InvalidInput: another kind of name.
         SegmenterError: it can't be loaded.
     """
-    from ssic.segment.yolo import YoloModel
+    from ssic.groups.segment.yolo import YoloModel
 
     return YoloModel(_graph(name), threads=threads)
 
@@ -328,7 +331,7 @@ def read_dataset(
         for n in kept
     ]
     if missing := [e.path.name for e in entries if not e.path.is_file()]:
-        raise InvalidInput(f"{images} lacks {some(missing, 5)}")
+        raise InvalidInput(f"{images} lacks {listing(missing, 5)}")
     truth = {
         "info": {},
         "images": [records[n] for n in kept],

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.blocks import BLOCK
 from ssic.codec import Codec
 from ssic.errors import DamagedSegment, InvalidInput
 from ssic.eval.peers import Peer, find_peers
 from ssic.eval.task_data import Box, Scene
 from ssic.file import SsicFile
-from ssic.image import compose
-from ssic.mask import BLOCK
+from ssic.pictures.fill import compose
 
 QUALITIES = (3, 8, 15, 25, 40, 60)
 """Of ssic, unless others are asked for."""

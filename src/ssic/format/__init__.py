@@ -28,44 +28,33 @@ from ssic.format.container import (
 )
 from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
-from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
+from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes, FileBytes, Source, as_bytes, is_url, joined, open_source, size_of
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
-    "ABSENT",
     "EXIF",
     "ICC",
     "PREFIX_BYTES",
     "SIGNATURE",
     "XMP",
-    "Bytes",
     "DecodeLimits",
-    "FileBytes",
     "GroupEntry",
     "Head",
     "Recoded",
     "Segment",
-    "Source",
-    "as_bytes",
     "check",
     "check_clear",
-    "default_name",
     "drop",
     "extract",
     "head_length",
-    "is_url",
-    "joined",
     "merge",
-    "open_source",
     "read_head",
     "read_segment",
     "read_segments",
     "reorder",
     "replace",
     "segment_of",
-    "size_of",
     "write_file",
     "write_like",
 ]

@@ -10,27 +10,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import listing
+from ssic.blocks import ABSENT, block_grid
 from ssic.errors import DamagedSegment, InvalidInput, MaskError, TruncatedFile, UnknownGroup
 from ssic.format.head import read_head
 from ssic.format.head_writer import head_bytes
-from ssic.format.layout import (
-    ABSENT,
-    ICC,
-    MAX_SIZE,
-    MODEL_ID_BYTES,
-    SEAL_BYTES,
-    SIGNATURE,
-    class_of,
-    default_name,
-    default_order,
-    grid,
-    is_tag,
-    text_fault,
-)
+from ssic.format.layout import ICC, MAX_SIZE, MODEL_ID_BYTES, SEAL_BYTES, SIGNATURE, default_order, is_tag
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import PIECE, Bytes, read_ranges, size_of
 from ssic.format.types import GroupEntry, Head, Segment
-from ssic.given import some
+from ssic.names import class_of, default_name, text_fault
+from ssic.storage.source import PIECE, Bytes, read_ranges, size_of
 
 
 def read_segment(data: Bytes, head: Head, group_id: int) -> bytes:
@@ -210,7 +199,7 @@ def _write(
         raise InvalidInput(
             f"encrypted groups need the seal that they were bound to: {SEAL_BYTES} bytes (Head.seal)"
         )
-    blocks = _check_mask(mask, grid(width, height), segments)
+    blocks = _check_mask(mask, block_grid((width, height)), segments)
 
     ids = [segment.id for segment in segments]
     usual = default_order(blocks, ids)
@@ -371,7 +360,7 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
             owners = " and ".join(_nth(n) for n in sorted({source[i] for i in held}))
             theirs = [f'"{_entry(head, i).name}"' for i in np.unique(head.mask[both]).tolist()]
             raise MaskError(
-                f"{some(theirs, 9)} of {_nth(number)} and {some(mine, 9)} of {owners} own {both.sum():,} of the "
+                f"{listing(theirs, 9)} of {_nth(number)} and {listing(mine, 9)} of {owners} own {both.sum():,} of the "
                 "same blocks: leave them out of one of the files (extract or drop)"
             )
         names = {segment.name for segment in segments.values()}

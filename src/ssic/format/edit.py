@@ -15,8 +15,8 @@ from ssic.format.container import extract, kept_chunks, whole_segments, write_li
 from ssic.format.head import read_head
 from ssic.format.layout import whole_order
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
 from ssic.format.types import Head, Segment
+from ssic.storage.source import Bytes
 
 
 @dataclass(frozen=True)

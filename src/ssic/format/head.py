@@ -10,6 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import type_name
+from ssic.blocks import ABSENT, BLOCK, block_grid
 from ssic.errors import (
     CorruptHead,
     FormatError,
@@ -20,8 +22,6 @@ from ssic.errors import (
     UnsupportedVersion,
 )
 from ssic.format.layout import (
-    ABSENT,
-    BLOCK,
     CLASS,
     CLASS_OF_NAME,
     CRC_BYTES,
@@ -44,19 +44,15 @@ from ssic.format.layout import (
     SEALED,
     STEP_SHIFT,
     VERSION,
-    class_of,
-    default_name,
     default_order,
-    grid,
     is_tag,
-    text_fault,
 )
 from ssic.format.limits import DecodeLimits
 from ssic.format.mask_coder import decode_mask
-from ssic.format.source import Bytes, size_of
 from ssic.format.types import GroupEntry, Head
 from ssic.format.varint import MAX_BYTES, read_varint
-from ssic.given import name_of
+from ssic.names import class_of, default_name, text_fault
+from ssic.storage.source import Bytes, size_of
 
 _FIXED = len(MAGIC) + 1
 PREFIX_BYTES = _FIXED + MAX_BYTES
@@ -135,7 +131,7 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
     """Reads the head of a file.
 
     Args:
-        data: the file, or any prefix of it that holds the head (`head_length`). Of a `Source` the head is all
+        data: the file, or any prefix of it that holds the head (`head_length`). Of a `ByteSource` the head is all
             that is read.
         limits: what the reader is ready to spend; None for the defaults.
 
@@ -145,7 +141,7 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
     """
     limits = DecodeLimits() if limits is None else limits
     if not isinstance(limits, DecodeLimits):
-        raise InvalidInput(f"limits are a DecodeLimits, not {name_of(limits)}")
+        raise InvalidInput(f"limits are a DecodeLimits, not {type_name(limits)}")
     start, length = _body_span(memoryview(data[:PREFIX_BYTES]), limits)
     end = start + length
     view = memoryview(data[: end + CRC_BYTES])
@@ -163,7 +159,7 @@ def read_head(data: Bytes, limits: DecodeLimits | None = None) -> Head:
 def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
     flags = cursor.byte("flags")
     width, height = (_size(cursor, what) for what in ("width", "height"))
-    shape = grid(width, height)
+    shape = block_grid((width, height))
     if (pixels := shape[0] * shape[1] * BLOCK * BLOCK) > limits.max_pixels:
         raise LimitExceeded(f"{width}x{height} takes {pixels} pixels in blocks; limit {limits.max_pixels}")
     model_id = cursor.take(MODEL_ID_BYTES, "model id")

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.blocks import ABSENT
 from ssic.format.layout import (
-    ABSENT,
     CLASS,
     CLASS_OF_NAME,
     CRC_BYTES,
@@ -27,12 +27,11 @@ from ssic.format.layout import (
     SEALED,
     STEP_SHIFT,
     VERSION,
-    class_of,
-    default_name,
 )
 from ssic.format.mask_coder import encode_mask, mask_step
 from ssic.format.types import Segment
 from ssic.format.varint import write_varint
+from ssic.names import class_of, default_name
 
 
 def head_bytes(

@@ -15,7 +15,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.format.rangecoder import TOTAL, decoder_from_bytes, encoder_bytes, integer_model
+from ssic.rangecoder import TOTAL, decoder_from_bytes, encoder_bytes, integer_model
 
 MAX_STEP = 3
 

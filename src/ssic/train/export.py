@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssic.entropy.freeze import freeze
 from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.network import Network
 from ssic.model.weights import Weights, model_id, save_weights
 from ssic.train.checkpoint import read_checkpoint
+from ssic.train.freeze import freeze
 from ssic.train.tables import fit_tables
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import SegmenterError
-from ssic.segment import Instance
-from ssic.segment.yolo import suppress
+from ssic.groups.segment import Instance
+from ssic.groups.segment.yolo import suppress
 
 FACE_SIDE = 1024
 """Longest side of the picture in which faces are looked for, in pixels; a larger one is scaled down."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ssic.mask import ABSENT, BLOCK, GroupMask
-from ssic.sources import BACKGROUND
+from ssic.blocks import ABSENT, BLOCK
+from ssic.groups.mask import GroupMask
+from ssic.names import BACKGROUND
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ssic.arguments import is_number
+from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.entropy.fixedpoint import LATENT_BITS
 from ssic.errors import InvalidInput, UnreachableTarget
-from ssic.given import is_number
-from ssic.image import Picture, pad_to_blocks, to_blocks
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
 from ssic.model.config import QUALITIES
-from ssic.rate import Search, accepted, usual_psnr, usual_rate
+from ssic.pictures.read import Picture
+from ssic.rate.search import Search, accepted, usual_psnr, usual_rate
 
 if TYPE_CHECKING:
     from ssic.codec import Codec, Progress

@@ -16,11 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from ssic.errors import InvalidInput
-from ssic.format.source import FIRST_BYTES, FileBytes, Source, cut, joined
+from ssic.imports import later
+from ssic.storage.source import FIRST_BYTES, ByteSource, FileBytes, cut, joined
+
+# fsspec takes a tenth of a second to import; aiohttp is an extra.
+fsspec = later("fsspec")
+fsspec_local = later("fsspec.implementations.local")
+aiohttp = later("aiohttp")
 
 MOST_WHOLE = 1 << 28
 """Bytes that are taken of a file whose server sends all of it, whatever it is asked for."""
@@ -60,7 +63,7 @@ class _Reader(Protocol):
     def read(self, ranges: Sequence[range]) -> list[_Part]: ...
 
 
-def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FIRST_BYTES) -> Source:
+def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FIRST_BYTES) -> ByteSource:
     """The file at a URL; its first bytes are read at once, except from a disk.
 
     Args:
@@ -84,7 +87,7 @@ def open_url(url: str, options: Mapping[str, Any] | None = None, first: int = FI
         unnumbered = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
         number = (error.errno if isinstance(error, OSError) else None) or unnumbered
         raise OSError(number, _reason(error) or type(error).__name__, shown) from error
-    if isinstance(system, LocalFileSystem):
+    if isinstance(system, fsspec_local.LocalFileSystem):
         return FileBytes(path)
     if "http" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
         return RemoteBytes(_Http(system, path, shown), shown, first)
@@ -108,7 +111,7 @@ def _without_secrets(link: str) -> str:
     return re.sub(r"[?#].*", "", link, flags=re.DOTALL)
 
 
-class RemoteBytes(Source):
+class RemoteBytes(ByteSource):
     """A file that is read by ranges. What its first request brought is kept, and is not asked for again.
 
     Raises, when made and when sliced:
@@ -207,8 +210,6 @@ class _Http:
             raise InvalidInput(f"{shown} is no URL: {_reason(error)}") from error
 
     def read(self, ranges: Sequence[range]) -> list[_Part]:
-        import aiohttp
-
         try:
             parts: list[_Part] = fsspec.asyn.sync(self._system.loop, self._read, ranges)
         except aiohttp.InvalidURL as error:
@@ -243,8 +244,6 @@ class _Http:
                 task.cancel()
 
     async def _get(self, session: Any, asked: range) -> _Part:
-        import aiohttp
-
         options = dict(self._system.kwargs)
         # A compressed answer would have other offsets.
         own = {"Range": f"bytes={asked.start}-{asked.stop - 1}", "Accept-Encoding": "identity"}

@@ -1,17 +1,15 @@
-"""Where the bytes of a file come from: memory, a disk, or (`ssic.format.remote`) what a URL names."""
+"""Where the bytes of a file come from: memory, a disk, or (`ssic.storage.remote`) what a URL names."""
 
 from __future__ import annotations
 
-import errno
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ssic.arguments import type_name
 from ssic.errors import InvalidInput
-from ssic.given import is_whole, name_of
 
 FIRST_BYTES = 4096
 """What the first request for a remote file is for: the heads of nearly all files, colour profile and all, and often
@@ -24,7 +22,7 @@ PIECE = 1 << 24
 """Ranges are not joined into reads of more bytes than this."""
 
 
-class Source(ABC):
+class ByteSource(ABC):
     """A file that lies elsewhere: sliced like `bytes`, and only the slices are read.
 
     Slices have a step of 1 and an end; they end early where the file does.
@@ -44,7 +42,7 @@ class Source(ABC):
         return [cut(r, found) for r in ranges]
 
 
-class FileBytes(Source):
+class FileBytes(ByteSource):
     """A file on disk.
 
     Args:
@@ -74,7 +72,7 @@ class FileBytes(Source):
             return file.read(max(0, stop - start))
 
 
-class Prefix(Source):
+class Prefix(ByteSource):
     """The first bytes of a source, as if it ended there.
 
     Args:
@@ -82,7 +80,7 @@ class Prefix(Source):
         length: bytes that may be read.
     """
 
-    def __init__(self, source: Source, length: int) -> None:
+    def __init__(self, source: ByteSource, length: int) -> None:
         self._source, self._length = source, length
 
     @property
@@ -99,7 +97,7 @@ class Prefix(Source):
         )
 
 
-Bytes = bytes | bytearray | memoryview | Source
+Bytes = bytes | bytearray | memoryview | ByteSource
 """What every reader of files takes."""
 
 
@@ -107,12 +105,12 @@ def as_bytes(data: Any, advice: str = "ssic.open takes a path, a URL or a binary
     """What was given as a file, as the readers take it.
 
     Raises:
-        InvalidInput: it is neither bytes nor a `Source`.
+        InvalidInput: it is neither bytes nor a `ByteSource`.
     """
     if isinstance(data, memoryview) and (data.format != "B" or data.ndim != 1 or not data.contiguous):
         return data.tobytes()  # others are indexed by what they hold, not by byte
-    if not isinstance(data, (bytes, bytearray, memoryview, Source)):
-        raise InvalidInput(f"an ssic file is bytes, not {name_of(data)}; {advice}")
+    if not isinstance(data, (bytes, bytearray, memoryview, ByteSource)):
+        raise InvalidInput(f"an ssic file is bytes, not {type_name(data)}; {advice}")
     return data
 
 
@@ -125,49 +123,9 @@ def is_url(place: str | os.PathLike[str]) -> bool:
     return isinstance(place, str) and "://" in place
 
 
-def open_source(
-    place: str | os.PathLike[str] | IO[bytes],
-    options: Mapping[str, Any] | None = None,
-    *,
-    prefix: int | None = None,
-) -> Bytes:
-    """The file at a path or URL, or the rest of an open binary file.
-
-    Args:
-        options: of fsspec's file system; of no use with paths.
-        prefix: read no more than so many bytes from the start; of a URL, all of them at once.
-
-    Raises:
-        InvalidInput: nothing here can read such URLs, a prefix without a byte, or no place at all.
-        OSError: the file can't be read.
-    """
-    if prefix is not None and not (is_whole(prefix) and prefix >= 1):
-        raise InvalidInput(f"a prefix of {prefix!r} bytes: an integer, at least 1, is needed")
-    if hasattr(place, "read"):
-        data = place.read() if prefix is None else place.read(min(int(prefix), sys.maxsize))
-        return as_bytes(data, "the file must be open in binary mode")
-    if not isinstance(place, (str, os.PathLike)) or not isinstance(os.fspath(place), str):
-        raise InvalidInput(
-            f"a file is opened by its path or URL, not by {name_of(place)}; ssic.SsicFile takes the bytes of one"
-        )
-    if not os.fspath(place):  # which pathlib takes for the current folder
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
-    source: Source
-    if is_url(place):
-        from ssic.format.remote import open_url  # fsspec and what it brings take a tenth of a second
-
-        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
-    else:
-        try:
-            source = FileBytes(place)
-        except ValueError as error:  # a NUL
-            raise InvalidInput(f"{os.fspath(place)!r} is no path: {error}") from error
-    return source if prefix is None else Prefix(source, prefix)
-
-
 def size_of(data: Bytes) -> int | None:
     """Bytes of the file, or of the prefix that was given; None if that is not known."""
-    return data.size if isinstance(data, Source) else len(data)
+    return data.size if isinstance(data, ByteSource) else len(data)
 
 
 def joined(ranges: Iterable[range], have: int = 0, gap: int = GAP, most: int = PIECE) -> list[range]:
@@ -203,7 +161,7 @@ def cut(wanted: range, found: Mapping[range, bytes]) -> bytes:
 
 def read_ranges(data: Bytes, ranges: Sequence[range]) -> list[bytes]:
     """The bytes of each range; fewer where the file ends."""
-    if not isinstance(data, Source):
+    if not isinstance(data, ByteSource):
         return [bytes(data[r.start : r.stop]) for r in ranges]
     size = data.size
     return data.fetch([r if size is None else range(min(r.start, size), min(r.stop, size)) for r in ranges])

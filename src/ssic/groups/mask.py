@@ -14,29 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ssic.arguments import as_mapping, counted, is_whole, listing
+from ssic.blocks import ABSENT, BLOCK, MAX_GROUPS, Size, block_grid
 from ssic.errors import InvalidInput, MaskError, UnknownGroup
-from ssic.format.layout import text_fault
-from ssic.given import as_mapping, counted, is_whole, name_of
-from ssic.given import some as _some
-from ssic.sources import BACKGROUND, Names, Objects, read_boxes, read_labels, read_names, read_objects
+from ssic.groups.boxes import read_boxes
+from ssic.groups.coco import read_objects
+from ssic.groups.label_maps import Names, Rule, blocks_from_pixels, check_labels, read_labels, read_names
+from ssic.groups.objects import Objects
+from ssic.names import BACKGROUND, text_fault
 
-BLOCK = 16
-"""Pixels on a side of a block, the finest unit that a group can own."""
-ABSENT = 255
-"""In a mask: the block belongs to no group that is here (in extracted files)."""
-MAX_GROUPS = 255
-
-if TYPE_CHECKING:
-    from ssic.format.types import Head
-
-Size = tuple[int, int]
-Rule = Literal["most", "any"]
 T = TypeVar("T")
 
 
@@ -82,7 +74,7 @@ class GroupMask:
             if about == "names" and present - set(entries):
                 raise MaskError(f"groups without a name: ids {sorted(present - set(entries))}")
             if empty := sorted(set(entries) - present):
-                listed = _some([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
+                listed = listing([f"{n} ({self.names.get(n, 'unnamed')})" for n in empty])
                 raise MaskError(f"{about} are given for groups that own no block: {listed}; leave them out")
             object.__setattr__(self, about, MappingProxyType(dict(sorted(entries.items()))))
         owner: dict[str, int] = {}
@@ -112,7 +104,7 @@ class GroupMask:
 
     def __repr__(self) -> str:
         rows, columns = self.ids.shape
-        names = _some([*self.names.values()], 8)
+        names = listing([*self.names.values()], 8)
         return f"<GroupMask {columns}x{rows} blocks, {counted(len(self.names), 'group')}: {names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:  # read-only views of dicts can't be pickled
@@ -200,7 +192,7 @@ class GroupMask:
         close = difflib.get_close_matches(item, [*self.names.values(), *self.classes.values()], n=1)
         hint = f'; did you mean "{close[0]}"?' if close else "."
         listed = [f'{n} "{name}"' for n, name in self.names.items()]
-        return UnknownGroup(f'there is no group "{item}"{hint} There are: {_some(listed)}')
+        return UnknownGroup(f'there is no group "{item}"{hint} There are: {listing(listed)}')
 
     def to_pixels(self, width: int, height: int) -> NDArray[np.uint8]:
         """The id of each pixel, [height, width] uint8; `MaskError` if the mask is not for such a picture."""
@@ -272,7 +264,7 @@ class GroupMask:
         """
         grid = block_grid(size)
         width, height = size
-        labels = _check_labels(read_labels(source))
+        labels = check_labels(read_labels(source))
         if labels.shape == (height, width):
             owners = blocks_from_pixels(labels, rule)
         elif labels.shape == grid:
@@ -309,7 +301,7 @@ class GroupMask:
         at all; these are left out, with a `DroppedGroups` warning, unless `drop_empty` is false.
 
         Raises:
-            MaskError: as `ssic.sources.read_objects`, or more than 255 groups.
+            MaskError: as `ssic.groups.coco.read_objects`, or more than 255 groups.
         """
         block_grid(size)
         found = read_objects(source, size, image_id=image_id, file_name=file_name, group_by=group_by)
@@ -338,64 +330,8 @@ class GroupMask:
         return from_objects(read_boxes(source, size), rule, drop_empty)
 
 
-def group_mask(head: Head) -> GroupMask:
-    """The groups that a head lists, with their blocks."""
-    return GroupMask(
-        head.mask,
-        {g.id: g.name for g in head.groups},
-        {g.id: g.class_name for g in head.groups if g.class_name is not None},
-        {g.id: g.score for g in head.groups if g.score is not None},
-    )
-
-
-def block_grid(size: Size) -> tuple[int, int]:
-    """(rows, columns) of blocks of a picture of (width, height) pixels, rounded up."""
-    try:
-        width, height = size
-    except (TypeError, ValueError):
-        raise MaskError(f"a size is (width, height) in pixels, not {_shape_of(size)}") from None
-    if not is_whole(width) or not is_whole(height):
-        raise MaskError(f"a size is (width, height) in whole pixels, not {_shape_of(size)}")
-    if width < 1 or height < 1:
-        raise MaskError(
-            f"a picture of {width}x{height} pixels has no blocks; size is (width, height), at least 1"
-        )
-    return -(-height // BLOCK), -(-width // BLOCK)
-
-
-def blocks_from_pixels(labels: NDArray[Any], rule: Rule = "most") -> NDArray[np.int64]:
-    """The label that owns each block: [H, W] integers 0..2^31-1 -> [ceil(H/16), ceil(W/16)] int64.
-
-    "most": the label with most pixels in the block; of equals an object rather than the background (0), then
-    the smaller label. "any": the same, but the background owns only blocks without any pixel of an object.
-    Blocks at the edge count the pixels that are there.
-    """
-    if not isinstance(rule, str) or rule not in ("most", "any"):
-        raise MaskError(f'the block rule is {rule!r}; it can be "most" or "any"')
-    labels = _check_labels(labels)
-    rows, columns = block_grid((labels.shape[1], labels.shape[0]))
-    owners = np.empty((rows, columns), np.int64)
-    area = BLOCK * BLOCK
-    step = max(1, 2**20 // (area * columns))  # strips of about a megapixel bound the memory
-    for top in range(0, rows, step):
-        strip = labels[top * BLOCK : (top + step) * BLOCK].astype(np.int32)
-        edges = ((0, -strip.shape[0] % BLOCK), (0, -strip.shape[1] % BLOCK))
-        strip = np.pad(strip, edges, constant_values=-1)  # -1: no pixel
-        tiles = strip.reshape(-1, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, area)
-        winner = tiles.max(1)
-        mixed = np.flatnonzero(tiles.min(1) != winner)
-        ordered = np.sort(tiles[mixed], axis=1)
-        start = np.ones(ordered.shape, bool)
-        start[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-        at = np.flatnonzero(start)
-        label, count = ordered.ravel()[at], np.diff(at, append=ordered.size)
-        # Runs are in ascending order of label, so argmax settles what is still equal for the smaller label.
-        score = np.full(ordered.shape, -1, np.int32)
-        background = 2 * count if rule == "most" else np.zeros_like(count)
-        score.ravel()[at] = np.where(label > 0, 2 * count + 1, np.where(label == 0, background, -1))
-        winner[mixed] = np.take_along_axis(ordered, score.argmax(1)[:, None], 1)[:, 0]
-        owners[top : top + step] = winner.reshape(-1, columns)
-    return owners
+MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
+"""A mask, or what one is made from: see `GroupMask.from_label_map`."""
 
 
 def from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:
@@ -418,7 +354,7 @@ def _from_owners(
     if empty and not drop_empty:
         raise _empty_groups(empty)
     if empty:
-        text = f"left out, because they own no block: {_some(empty)}"
+        text = f"left out, because they own no block: {listing(empty)}"
         warnings.warn(text, DroppedGroups, stacklevel=3)
     if len(left) > MAX_GROUPS:
         raise MaskError(
@@ -440,7 +376,7 @@ def _from_owners(
 
 def _empty_groups(empty: list[str]) -> MaskError:
     return MaskError(
-        f"groups that own no block: {_some(empty)}. Leave them out (drop_empty=True, --drop-empty), let "
+        f"groups that own no block: {listing(empty)}. Leave them out (drop_empty=True, --drop-empty), let "
         'small objects own every block that they touch (rule="any", --block-rule any), or merge them with a neighbour'
     )
 
@@ -465,28 +401,10 @@ def _check_text(text: object, what: str) -> None:
         raise MaskError(f"{what} is {text!r:.80}, which {fault}")
 
 
-def _shape_of(size: object) -> str:
-    shape = getattr(size, "shape", None)
-    return f"{size!r:.80}" if shape is None else f"an array of shape {list(shape)}"
-
-
 def _by_id(given: object, about: str) -> dict[int, Any]:
     entries = as_mapping(given, about, MaskError)
     try:
         return {int(key): value for key, value in entries.items()}
     except (TypeError, ValueError):
-        keys = _some([repr(key) for key in entries])
+        keys = listing([repr(key) for key in entries])
         raise MaskError(f"the keys of {about} must be ids of groups, not {keys:.80}") from None
-
-
-def _check_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    if not isinstance(labels, np.ndarray):
-        raise MaskError(f"labels are an array [rows, columns], not {name_of(labels)}")
-    if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "bui":
-        hint = "; a map in colour must become indices first" if labels.ndim == 3 else ""
-        raise MaskError(
-            f"a label map must be integers [rows, columns], not {labels.dtype} of shape {labels.shape}{hint}"
-        )
-    if labels.min() < 0 or labels.max() >= 2**31:
-        raise MaskError(f"labels must be 0 to 2^31-1; these go from {labels.min()} to {labels.max()}")
-    return labels if labels.dtype.itemsize <= 2 else labels.astype(np.int32)

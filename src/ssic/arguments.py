@@ -32,7 +32,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def name_of(value: object) -> str:
+def type_name(value: object) -> str:
     """What messages call a value of the wrong type: its type's name, and None for None."""
     return "None" if value is None else type(value).__name__
 
@@ -45,6 +45,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def some(listed: Sequence[str], most: int = 20) -> str:
+def listing(listed: Sequence[str], most: int = 20) -> str:
     """The first of a list, for messages, and how many more there are."""
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import SegmenterError
-from ssic.segment import Instance
-from ssic.segment.yolo import YoloModel
+from ssic.groups.segment import Instance
+from ssic.groups.segment.yolo import YoloModel
 
 LOWEST = 0.05
 """What scores less is noise to all of these models; whoever calls them draws the line, higher."""

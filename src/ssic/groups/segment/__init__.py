@@ -25,11 +25,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import is_number, is_whole, type_name
+from ssic.blocks import MAX_GROUPS
 from ssic.errors import InvalidInput, SegmenterError, SsicError
-from ssic.format.layout import as_text
-from ssic.given import is_number, is_whole, name_of
-from ssic.mask import MAX_GROUPS, GroupMask, Rule, from_objects
-from ssic.sources import Objects, numbered
+from ssic.groups.label_maps import Rule
+from ssic.groups.mask import GroupMask, from_objects
+from ssic.groups.objects import Objects
+from ssic.names import as_text, numbered
 
 GROUP = "ssic.segmenters"
 """The entry points that name segmenters."""
@@ -96,7 +98,9 @@ def find_segmenter(spec: str) -> Segmenter:
         SegmenterError: no package offers it, or it can't be made: a package or model is missing, ARG is wrong.
     """
     if not isinstance(spec, str):
-        raise SegmenterError(f'a segmenter is named, as in "foreground" or "onnx:FILE", not {name_of(spec)}')
+        raise SegmenterError(
+            f'a segmenter is named, as in "foreground" or "onnx:FILE", not {type_name(spec)}'
+        )
     name, colon, argument = spec.partition(":")
     known = available()
     if name not in known:
@@ -131,7 +135,7 @@ def segment(
         keep: the classes that become groups, all by default; the rest is background, and hides nothing.
         min_score: what is less sure than that is background.
         max_groups: at most that many groups beside the background, 1..254: the surest.
-        rule: see `ssic.mask.blocks_from_pixels`. With "any" objects are whole: they own each block that they touch,
+        rule: as of `blocks_from_pixels`. With "any" objects are whole: they own each block that they touch,
             so that none is cut off, and however small it is, it is there (unless others have more of its blocks).
 
     Warns:
@@ -152,7 +156,7 @@ def segment(
         raise InvalidInput(f"at most {max_groups} groups; 1 to {MAX_OBJECTS} fit beside the background")
     if not callable(segmenter):
         raise SegmenterError(
-            f"a segmenter is a function of a picture, not {name_of(segmenter)}; `find_segmenter` finds one by its name"
+            f"a segmenter is a function of a picture, not {type_name(segmenter)}: `find_segmenter` finds one by name"
         )
     if keep is not None:
         if not isinstance(keep, (str, Collection)) or not all(isinstance(name, str) for name in keep):
@@ -205,7 +209,7 @@ def instances(segmenter: Segmenter, rgb: NDArray[np.uint8]) -> Iterator[Instance
 def _check_picture(rgb: NDArray[np.uint8]) -> None:
     if not isinstance(rgb, np.ndarray):
         raise SegmenterError(
-            f"a picture [H, W, 3] uint8 was expected, met {name_of(rgb)}; ssic.image.load_picture(...).pixels reads one"
+            f"a picture [H, W, 3] uint8 was expected, not {type_name(rgb)}: load_picture(...).pixels reads one"
         )
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise SegmenterError(f"a picture [H, W, 3] uint8 was expected, met {rgb.dtype} {list(rgb.shape)}")

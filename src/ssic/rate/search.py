@@ -1,4 +1,4 @@
-"""Which quality meets a target: the search, without a codec. `ssic.targets` feeds it with real encodes.
+"""Which quality meets a target: the search, without a codec. `ssic.rate.targets` feeds it with real encodes.
 
 A quantity grows with quality: the logarithm of the bytes, or the PSNR. `Search` finds the two neighbouring qualities
 between which it passes the target, in about three measurements: it knows the usual course of the quantity, moves it to

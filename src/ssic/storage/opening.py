@@ -1,0 +1,52 @@
+"""Opening files by path, URL, or as open binary files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Mapping
+from typing import IO, Any
+
+from ssic.arguments import is_whole, type_name
+from ssic.errors import InvalidInput
+from ssic.storage.remote import open_url
+from ssic.storage.source import FIRST_BYTES, Bytes, ByteSource, FileBytes, Prefix, as_bytes, is_url
+
+
+def open_source(
+    place: str | os.PathLike[str] | IO[bytes],
+    options: Mapping[str, Any] | None = None,
+    *,
+    prefix: int | None = None,
+) -> Bytes:
+    """The file at a path or URL, or the rest of an open binary file.
+
+    Args:
+        options: of fsspec's file system; of no use with paths.
+        prefix: read no more than so many bytes from the start; of a URL, all of them at once.
+
+    Raises:
+        InvalidInput: nothing here can read such URLs, a prefix without a byte, or no place at all.
+        OSError: the file can't be read.
+    """
+    if prefix is not None and not (is_whole(prefix) and prefix >= 1):
+        raise InvalidInput(f"a prefix of {prefix!r} bytes: an integer, at least 1, is needed")
+    if hasattr(place, "read"):
+        data = place.read() if prefix is None else place.read(min(int(prefix), sys.maxsize))
+        return as_bytes(data, "the file must be open in binary mode")
+    if not isinstance(place, (str, os.PathLike)) or not isinstance(os.fspath(place), str):
+        raise InvalidInput(
+            f"a file is opened by its path or URL, not by {type_name(place)}; ssic.SsicFile takes the bytes of one"
+        )
+    if not os.fspath(place):  # which pathlib takes for the current folder
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
+    source: ByteSource
+    if is_url(place):
+        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
+    else:
+        try:
+            source = FileBytes(place)
+        except ValueError as error:  # a NUL
+            raise InvalidInput(f"{os.fspath(place)!r} is no path: {error}") from error
+    return source if prefix is None else Prefix(source, prefix)
