@@ -16,17 +16,17 @@ from conftest import blob_mask, natural_picture
 from ssic.entropy import fixedpoint, tables
 from ssic.entropy.coder import STEP_WORTH, UNIT, LatentCoder
 from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
-from ssic.entropy.freeze import freeze
-from ssic.entropy.tables import CLASSES, Tables
+from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ModelError
 from ssic.format.rangecoder import TOTAL
 from ssic.image import to_blocks
-from ssic.model.config import ModelConfig
-from ssic.model.entropy_model import EntropyModel
-from ssic.model.network import Network
+from ssic.model.config import CLASSES, ModelConfig
 from ssic.model.weights import find_weights, load_weights
+from ssic.nets.entropy_model import EntropyModel
+from ssic.nets.network import Network
 from ssic.plan import make_plan
+from ssic.train.freeze import freeze
 
 
 @given(st.integers(-(2**45), 2**45), st.integers(1, 20))
@@ -116,7 +116,7 @@ class Unrounded:
     """Makes the twin compute in floating point: nothing rounded but the symbols and the classes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ssic.entropy.freeze.to_fixed", lambda x, bits, dtype: np.asarray(x) * 2.0**bits)
+        monkeypatch.setattr("ssic.train.freeze.to_fixed", lambda x, bits, dtype: np.asarray(x) * 2.0**bits)
         for module in ("fixedpoint", "twin"):
             monkeypatch.setattr(f"ssic.entropy.{module}.shift_right", lambda x, bits: x * 2.0**-bits)
         monkeypatch.setattr(

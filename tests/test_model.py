@@ -14,10 +14,10 @@ from conftest import blob_mask, natural_picture
 from ssic.errors import ModelError
 from ssic.image import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.entropy_model import bits
-from ssic.model.layers import PIECE, QualityTable, TokenLinear, _Depthwise
-from ssic.model.network import Network, PlanTensors
 from ssic.model.weights import find_weights, load_weights, model_id, save_weights
+from ssic.nets.entropy_model import bits
+from ssic.nets.layers import PIECE, QualityTable, TokenLinear, _Depthwise
+from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
 
 TINY = ModelConfig(
@@ -168,7 +168,7 @@ def test_all_presets_have_about_the_cost_they_claim():
 
 
 def test_weights_survive_the_file_and_say_who_they_are(tmp_path):
-    from ssic.entropy.freeze import freeze
+    from ssic.train.freeze import freeze
 
     network = Network(TINY)
     floats = {k: v.numpy() for k, v in network.state_dict().items()}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ssic import format as container
 from ssic.codec import Progress, Source, check_quality
+from ssic.engine.base import Engine
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Recoded
 from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
@@ -24,24 +25,33 @@ class OtherProfile(UserWarning):
 
 
 def new_pixels(
-    opened: SsicFile, ids: list[int], image: Source, quality: int | None, device: str, progress: Progress
+    opened: SsicFile,
+    ids: list[int],
+    image: Source,
+    quality: int | None,
+    engine: str | Engine,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     """Segments of groups `ids` from the pixels of another picture; see `SsicFile.replace`."""
     container.check_clear(opened.head, ids)
     now = {g.id: g.quality for g in opened.groups}
     qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
-    return _coded(opened, _fitting(opened, image).pixels, qualities, device, progress)
+    return _coded(opened, _fitting(opened, image).pixels, qualities, engine, progress)
 
 
 def new_quality(
-    opened: SsicFile, qualities: Mapping[int, int], original: Source | None, device: str, progress: Progress
+    opened: SsicFile,
+    qualities: Mapping[int, int],
+    original: Source | None,
+    engine: str | Engine,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     """Segments of groups at other qualities; see `SsicFile.set_quality`."""
     container.check_clear(opened.head, list(qualities))
     now = {g.id: g.quality for g in opened.groups}
     changed = {g: check_quality(q) for g, q in qualities.items()}
     if original is not None:
-        return _coded(opened, _fitting(opened, original).pixels, changed, device, progress)
+        return _coded(opened, _fitting(opened, original).pixels, changed, engine, progress)
     if higher := [opened.mask.names[g] for g, q in changed.items() if q > now[g]]:
         raise InvalidInput(
             f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
@@ -49,8 +59,8 @@ def new_quality(
     changed = {g: q for g, q in changed.items() if q != now[g]}  # what is so already would lose for nothing
     if not changed:
         return {}
-    decoded = opened.decode_pixels(list(changed), strict=True, device=device, progress=progress)
-    return _coded(opened, decoded.pixels, changed, device, progress)
+    decoded = opened.decode_pixels(list(changed), strict=True, engine=engine, progress=progress)
+    return _coded(opened, decoded.pixels, changed, engine, progress)
 
 
 def _fitting(opened: SsicFile, image: Source) -> Picture:
@@ -65,8 +75,12 @@ def _fitting(opened: SsicFile, image: Source) -> Picture:
 
 
 def _coded(
-    opened: SsicFile, pixels: NDArray[np.uint8], qualities: Mapping[int, int], device: str, progress: Progress
+    opened: SsicFile,
+    pixels: NDArray[np.uint8],
+    qualities: Mapping[int, int],
+    engine: str | Engine,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     blocks = to_blocks(pad_to_blocks(pixels))
-    _, coded = opened.codec(device=device).code(blocks, opened.head.mask, qualities, progress)
+    _, coded = opened.codec(engine=engine).code(blocks, opened.head.mask, qualities, progress)
     return {g: Recoded(coded.substreams[g], q) for g, q in qualities.items()}

@@ -14,10 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.format.rangecoder import TOTAL, integer_model
-from ssic.model.config import SCALE_CEILING, SCALE_FLOOR
-
-CLASSES_PER_OCTAVE = 8
-CLASSES = int((SCALE_CEILING - SCALE_FLOOR) * CLASSES_PER_OCTAVE) + 1
+from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_FLOOR
 
 
 def scale_of(index: int) -> float:
