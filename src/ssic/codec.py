@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ssic import format as container
 from ssic.arguments import as_mapping, type_name
 from ssic.blocks import BLOCK, block_grid, pad_to_blocks, to_blocks
+from ssic.engine.base import Engine, find_engine
+from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
@@ -23,7 +25,6 @@ from ssic.errors import (
     ImageError,
     InvalidInput,
     MaskError,
-    ModelError,
 )
 from ssic.format import DecodeLimits, Segment
 from ssic.format.layout import whole_order
@@ -34,7 +35,6 @@ from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from ssic.model.runtime import Precision
     from ssic.rate.targets import Target, Targeted
 
 DEFAULT_MODEL = "small"
@@ -75,33 +75,43 @@ class Encoding:
 
 
 class Codec:
-    """A model, ready to encode and decode. Make it once; it has no state and serves any number of pictures."""
+    """A model, ready to encode and decode. Make it once; it has no state and serves any number of pictures.
 
-    def __init__(self, weights: Weights, *, device: str = "cpu", precision: Precision = "auto") -> None:
+    Attributes:
+        model_id: what files name the model by.
+        config: shape of its networks.
+        engine: what runs them.
+    """
+
+    def __init__(self, weights: Weights, *, engine: str | Engine = "auto") -> None:
         """
         Args:
             weights: from `ssic.model.weights.load_weights`.
-            device: of the float networks, as torch names it.
-            precision: of the float networks; moves some pixels by one level, and changes no byte's meaning.
-        """
-        # Here, because it imports torch, which takes seconds: heads, extract and merge do without.
-        from ssic.model.runtime import Transforms
+            engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine with these
+                weights. It moves some pixels by one level, and changes no byte's meaning.
 
+        Raises:
+            EngineError: the engine is not installed, or its device is not there.
+        """
         self.model_id = weights.id
         self.config = weights.config
-        self.transforms = Transforms(weights, device, precision)
-        try:
-            tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
-            self.coder = LatentCoder(Twin(weights.config, weights.twin), tables)
-        except (KeyError, ValueError, IndexError) as e:
-            raise ModelError(f"the integer twin of model {weights.id.hex()} is incomplete: {e!r}") from e
+        self.engine = find_engine(engine, weights)
+        self.coder = LatentCoder(
+            Twin(weights.config, weights.twin),
+            Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"]),
+        )
+        self._weights = weights
+
+    def __reduce__(self) -> Any:
+        return _again, (self._weights, self.engine)
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.config.name} {self.model_id.hex()} on {self.engine.name}>"
 
     @classmethod
-    def load(
-        cls, model: str | Path | None = None, *, device: str = "cpu", precision: Precision = "auto"
-    ) -> Codec:
+    def load(cls, model: str | Path | None = None, *, engine: str | Engine = "auto") -> Codec:
         """The codec of an installed model ("small") or of a weights file; the last few are kept in memory."""
-        return load_current(find_weights(DEFAULT_MODEL if model is None else model), device, precision)
+        return load_current(find_weights(DEFAULT_MODEL if model is None else model), engine)
 
     def encode(
         self,
@@ -170,9 +180,10 @@ class Codec:
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
         progress("analysis")
-        y, z = self.transforms.analyse(blocks[plan.block], plan, qualities)
+        y, z = self.engine.analyse(blocks[plan.block], plan, qualities)
         progress("entropy")
-        return plan, self.coder.encode(plan, qualities, y, z)
+        with one_blas_thread():
+            return plan, self.coder.encode(plan, qualities, y, z)
 
     def assemble(
         self,
@@ -209,7 +220,8 @@ class Codec:
     ) -> tuple[Plan, Fixed, list[int]]:
         """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
-        latents, damaged = self.coder.decode(plan, qualities, segments)
+        with one_blas_thread():
+            latents, damaged = self.coder.decode(plan, qualities, segments)
         return plan, latents, damaged
 
     def decode_blocks(
@@ -223,20 +235,30 @@ class Codec:
         progress("entropy")
         plan, latents, damaged = self.decode_latents(mask, qualities, segments)
         progress("synthesis")
-        return plan, self.transforms.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
+        return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
 
 
-def load_current(path: Path, device: str, precision: Precision) -> Codec:
-    for what, given in (("device", device), ("precision", precision)):
-        if not isinstance(given, str):
-            raise InvalidInput(f"{what} is a string, not {type_name(given)}")
+def _again(weights: Weights, engine: Engine) -> Codec:
+    """A codec that was pickled."""
+    return Codec(weights, engine=engine)
+
+
+def load_current(path: Path, engine: str | Engine) -> Codec:
     state = path.stat()  # weights that are trained anew at the same place are other weights
-    return _load(path.resolve(), device, precision, (state.st_mtime_ns, state.st_size))
+    version = (state.st_mtime_ns, state.st_size)
+    if isinstance(engine, str):
+        return _load(path.resolve(), engine, version)
+    return Codec(_weights(path.resolve(), version), engine=engine)
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, device: str, precision: Precision, version: tuple[int, int]) -> Codec:
-    return Codec(load_weights(path), device=device, precision=precision)
+def _load(path: Path, engine: str, version: tuple[int, int]) -> Codec:
+    return Codec(_weights(path, version), engine=engine)
+
+
+@lru_cache(maxsize=4)
+def _weights(path: Path, version: tuple[int, int]) -> Weights:
+    return load_weights(path)
 
 
 def encode(
@@ -249,7 +271,7 @@ def encode(
     target: Target | str | None = None,
     group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path | None = None,
-    device: str = "cpu",
+    engine: str | Engine = "auto",
     progress: Progress | None = None,
 ) -> bytes:
     """Encode a picture as a file of independent groups.
@@ -268,7 +290,7 @@ def encode(
         group_targets: the same for single groups, named as in `group_quality`: bytes and bits of the segment, PSNR
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
-        device: of the float networks, as torch names it ("cpu", "cuda").
+        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
         progress: called with the name of each stage as it begins.
 
     Returns:
@@ -282,8 +304,9 @@ def encode(
             group is given two different ones, by name and by id, say.
         UnreachableTarget: no quality meets a target; the message says what is reachable.
         ModelError: there is no such model.
+        EngineError: the engine is not installed, or its device is not there.
     """
-    codec = Codec.load(model, device=device)
+    codec = Codec.load(model, engine=engine)
     group_targets = as_mapping(group_targets, "group_targets")
     if target is not None or group_targets:
         return codec.encode_to(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ssic import format as container
 from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.codec import Progress, check_quality
+from ssic.engine.base import Engine
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Recoded
 from ssic.pictures.read import ImageSource, Picture, load_picture
@@ -25,20 +26,25 @@ class OtherProfile(UserWarning):
 
 
 def new_pixels(
-    opened: SsicFile, ids: list[int], image: ImageSource, quality: int | None, device: str, progress: Progress
+    opened: SsicFile,
+    ids: list[int],
+    image: ImageSource,
+    quality: int | None,
+    engine: str | Engine,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     """Segments of groups `ids` from the pixels of another picture; see `SsicFile.replace`."""
     container.check_clear(opened.head, ids)
     now = {g.id: g.quality for g in opened.groups}
     qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
-    return _coded(opened, _fitting(opened, image).pixels, qualities, device, progress)
+    return _coded(opened, _fitting(opened, image).pixels, qualities, engine, progress)
 
 
 def new_quality(
     opened: SsicFile,
     qualities: Mapping[int, int],
     original: ImageSource | None,
-    device: str,
+    engine: str | Engine,
     progress: Progress,
 ) -> dict[int, Recoded]:
     """Segments of groups at other qualities; see `SsicFile.set_quality`."""
@@ -46,7 +52,7 @@ def new_quality(
     now = {g.id: g.quality for g in opened.groups}
     changed = {g: check_quality(q) for g, q in qualities.items()}
     if original is not None:
-        return _coded(opened, _fitting(opened, original).pixels, changed, device, progress)
+        return _coded(opened, _fitting(opened, original).pixels, changed, engine, progress)
     if higher := [opened.mask.names[g] for g, q in changed.items() if q > now[g]]:
         raise InvalidInput(
             f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
@@ -54,8 +60,8 @@ def new_quality(
     changed = {g: q for g, q in changed.items() if q != now[g]}  # what is so already would lose for nothing
     if not changed:
         return {}
-    decoded = opened.decode_pixels(list(changed), strict=True, device=device, progress=progress)
-    return _coded(opened, decoded.pixels, changed, device, progress)
+    decoded = opened.decode_pixels(list(changed), strict=True, engine=engine, progress=progress)
+    return _coded(opened, decoded.pixels, changed, engine, progress)
 
 
 def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
@@ -70,8 +76,12 @@ def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
 
 
 def _coded(
-    opened: SsicFile, pixels: NDArray[np.uint8], qualities: Mapping[int, int], device: str, progress: Progress
+    opened: SsicFile,
+    pixels: NDArray[np.uint8],
+    qualities: Mapping[int, int],
+    engine: str | Engine,
+    progress: Progress,
 ) -> dict[int, Recoded]:
     blocks = to_blocks(pad_to_blocks(pixels))
-    _, coded = opened.codec(device=device).code(blocks, opened.head.mask, qualities, progress)
+    _, coded = opened.codec(engine=engine).code(blocks, opened.head.mask, qualities, progress)
     return {g: Recoded(coded.substreams[g], q) for g, q in qualities.items()}
