@@ -84,7 +84,7 @@ def test_a_name_or_id_goes_before_a_class_in_any_order(picture):
         given = {name: entries[name] for name in order}
         data = ssic.encode(picture, named, quality=30, group_quality=given)
         assert {g.id: g.quality for g in ssic.SsicFile(data).groups} == expected
-        lowered = ssic.SsicFile(data).set_quality({name: entries[name] // 2 for name in order})
+        lowered = bytes(ssic.SsicFile(data).set_quality({name: entries[name] // 2 for name in order}))
         assert {g.id: g.quality for g in ssic.SsicFile(lowered).groups} == {0: 30, 1: 10, 2: 40, 3: 25}
     assert ssic.encode(picture, named, group_quality={"person 1": 80, 2: 80}) == ssic.encode(
         picture, named, group_quality={2: 80}
@@ -103,7 +103,7 @@ def test_two_qualities_for_one_group_are_refused(picture, order):
     with pytest.raises(InvalidInput, match="group_targets gives group 1"):
         ssic.encode(picture, named, group_targets={"dog 1": "psnr:30", 1: "psnr:31"})
     with pytest.raises(InvalidInput, match="group_quality gives group 1"):
-        ssic.SsicFile(data).set_quality(dict([("dog 1", 5), (1, 6)][::order]))
+        bytes(ssic.SsicFile(data).set_quality(dict([("dog 1", 5), (1, 6)][::order])))
 
 
 def test_groups_go_by_name_class_and_id_and_come_back_cropped_and_filled(picture):
@@ -142,8 +142,8 @@ def test_extract_and_merge_move_bytes_only(picture):
     mask = blob_mask(8, 6, 9, 4)
     data = ssic.encode(picture, mask)
     opened = ssic.SsicFile(data)
-    parts = [opened.extract([g]) for g in (3, 1, 0, 2)]
-    assert ssic.merge(parts) == data
+    parts = [bytes(opened.extract([g])) for g in (3, 1, 0, 2)]
+    assert bytes(ssic.merge(parts)) == data
     assert sum(map(len, parts)) < len(data) + 300
     one = ssic.SsicFile(parts[1])
     assert [g.id for g in one.groups] == [1]
@@ -246,8 +246,8 @@ def test_when_nothing_can_be_decoded_the_error_names_all(picture):
     [
         (lambda data: ssic.decode(data, []), InvalidInput),
         (lambda data: ssic.decode(data, fill="purple"), InvalidInput),
-        (lambda data: ssic.decode("photo.ssic"), InvalidInput),
-        (lambda data: ssic.SsicFile(data).extract([]), InvalidInput),
+        (lambda data: ssic.decode(17), InvalidInput),
+        (lambda data: bytes(ssic.SsicFile(data).extract([])), InvalidInput),
     ],
 )
 def test_calls_that_make_no_sense_are_refused(picture, call, error):

@@ -62,7 +62,7 @@ def test_pixels_of_a_group_are_the_same_alone_and_in_company(scene, quality):
     own = pixels_of(mask, group, picture.shape)
     whole = ssic.decode(data)
     alone = ssic.decode(data, group)
-    extracted = ssic.decode(ssic.SsicFile(data).extract([group]))
+    extracted = ssic.decode(bytes(ssic.SsicFile(data).extract([group])))
     np.testing.assert_array_equal(alone[own], whole[own])
     np.testing.assert_array_equal(extracted, alone)
     assert not alone[~own].any()

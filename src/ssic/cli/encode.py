@@ -94,7 +94,6 @@ def encode(
 
     with progress("reading the picture") as stage:
         from ssic.codec import Codec
-        from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
         from ssic.pictures.read import load_picture
 
@@ -119,12 +118,10 @@ def encode(
             "progress": stage,
         }
         reached: dict[str, Any] = {}
-        if target is None and not group_targets:
-            data = encode_picture(loaded, groups, model=model, device=device, **rate)
-        else:
-            codec = Codec.load(model, device=device)
-            met = codec.encode_to(loaded, groups, target=target, group_targets=group_targets, **rate)
-            data = met.data
+        codec = Codec.load(model, device=device)
+        met = codec.encode(loaded, groups, target=target, group_targets=group_targets, **rate)
+        data = met.data
+        if target is not None or group_targets:
             reached = {
                 "file": met.reached,
                 "groups": {groups.names[g]: value for g, value in sorted(met.groups_reached.items())},
@@ -135,7 +132,7 @@ def encode(
             from ssic.protect import encrypt as seal
 
             stage("encryption")
-            data = seal(data, secret, keys, hide=hiding(hide_names, hide_outline))  # type: ignore[arg-type]
+            data = bytes(seal(data, secret, keys, hide=hiding(hide_names, hide_outline)))  # type: ignore[arg-type]
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     seconds = round(time.perf_counter() - begun, 3)
