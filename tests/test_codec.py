@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,10 +295,32 @@ def test_the_public_names_are_these():
         kind for kind in vars(ssic.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
     ]
     assert sorted(ssic.__all__) == sorted([
-        "Codec", "DamagedGroups", "DecodeLimits", "Decoded", "GroupMask", "Identity", "Passphrase", "Recipient",
-        "SealedGroups", "SigningKey", "SsicFile", "Target", "VerifyKey",
-        "decode", "decrypt", "encode", "encrypt", "merge", "open", "rewrap", "sign", "verify",
+        "Codec", "DamagedGroups", "DecodeLimits", "Decoded", "DroppedGroups", "Encoding", "GroupEntry", "GroupMask",
+        "Identity", "NoRangeRequests", "OtherProfile", "Passphrase", "Picture", "Recipient", "SealedGroups",
+        "SigningKey", "SsicFile", "Target", "VerifyKey",
+        "decode", "decrypt", "encode", "encrypt", "find_segmenter", "load_picture", "merge", "open", "rewrap",
+        "segment", "sign", "verify",
         *(kind.__name__ for kind in kinds),
     ])  # fmt: skip
     assert all(hasattr(ssic, name) for name in ssic.__all__)
     assert {name for name in dir(ssic) if not name.startswith("__")} == {*ssic.__all__}
+
+
+def test_type_checkers_see_the_public_names():
+    """The block that only they read names the same things, at the same homes, as the table that is used."""
+    tree = ast.parse(Path(ssic.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert alias.asname == alias.name  # so that it counts as exported
+            seen[alias.name] = node.module
+    assert seen == ssic.HOMES
+
+
+def test_all_public_names_can_be_imported_at_once():
+    names = {}
+    exec("from ssic import *", names)
+    assert {name for name in names if not name.startswith("__")} == {*ssic.__all__}

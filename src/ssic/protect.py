@@ -59,6 +59,10 @@ def encrypt(
         FormatError: the file is damaged or not whole.
     """
     wrapper = Wrapper(_list(recipients))
+    if not isinstance(hide, str):
+        raise InvalidInput(f'hide is "nothing", "names" or "outline", not {type_name(hide)}')
+    if cipher is not None and not isinstance(cipher, str):
+        raise InvalidInput(f"a cipher is given by its name, not as {type_name(cipher)}")
     opened = open(file, limits=limits)
     data = files.encrypt(
         opened.access.to_copy(),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ssic.errors import FormatError
-from ssic.format.head import head_length, read_head
+from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.limits import DecodeLimits
 from ssic.format.types import Head
 from ssic.storage.held import HeldStart
-from ssic.storage.source import FIRST_BYTES, Bytes
+from ssic.storage.source import Bytes
 
 
 def hold_head(data: Bytes, limits: DecodeLimits | None = None) -> tuple[Bytes, Head]:
@@ -18,11 +18,10 @@ def hold_head(data: Bytes, limits: DecodeLimits | None = None) -> tuple[Bytes, H
         FormatError: as `ssic.format.read_head`; also if the file changes while its head is read.
     """
     if not isinstance(data, (bytes, HeldStart)):  # all others can change
-        start = bytes(data[:FIRST_BYTES])
         bounds = limits if isinstance(limits, DecodeLimits) else DecodeLimits()
-        if (length := head_length(start, bounds)) > len(start):
-            start = bytes(data[:length])
-            if head_length(start, bounds) != length:
-                raise FormatError("the file changed while its head was read: open it again")
-        data = HeldStart(start[:length], data)
+        length = head_length(bytes(data[:PREFIX_BYTES]), bounds)
+        start = bytes(data[:length])
+        if head_length(start, bounds) != length:
+            raise FormatError("the file changed while its head was read: open it again")
+        data = HeldStart(start, data)
     return data, read_head(data, limits)
