@@ -58,7 +58,7 @@ def replace(
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
         assert loaded is not None
-        return opened.replace(wanted, loaded, quality=quality, engine=engine, progress=stage)
+        return bytes(opened.replace(wanted, loaded, quality=quality, engine=engine, progress=stage))
 
     _recode(file, picture, output, model, change)
 
@@ -84,7 +84,7 @@ def set_quality(
     qualities = group_qualities(group_quality)
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
-        return opened.set_quality(qualities, loaded, engine=engine, progress=stage)
+        return bytes(opened.set_quality(qualities, loaded, engine=engine, progress=stage))
 
     _recode(file, original, output, model, change)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import weakref
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
 from ssic.engine.threads import available_threads
 from ssic.errors import EngineError, ModelError
+from ssic.imports import later
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import Plan
+
+ort = later("onnxruntime")  # 40 ms: who reads heads only does without
 
 MULTIPLE = 16
 """Lists of blocks and of pairs are filled up to a multiple of this. Matrix products and vector loops may treat the rest
@@ -29,8 +33,6 @@ def _after_fork() -> None:
     """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed,
     which would wait for the threads for ever (at the latest when the interpreter ends). They are kept, and new ones
     made."""
-    import ctypes
-
     for engine in _engines:
         for session in engine._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))

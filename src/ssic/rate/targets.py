@@ -1,7 +1,7 @@
 """Encoding to a target: so many bytes, or so much PSNR, for the file or for single groups.
 
 What a group costs at a quality depends on nothing else (law 1), so each is coded once per quality that is tried, its
-substream is kept, and a file of any mixture of those qualities is put together, not encoded. What is returned is
+substream is kept, and a file of any mixture of those qualities is put together, not encoded. What comes of it is
 therefore what `encode` gives with the same qualities, byte for byte.
 
 The analysis transform is told the quality, so it runs for each quality as well. Reusing its output from a quality five
@@ -16,21 +16,16 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from ssic.arguments import is_number
-from ssic.blocks import pad_to_blocks, to_blocks
-from ssic.entropy.fixedpoint import LATENT_BITS
+from ssic.blocks import Size
 from ssic.errors import InvalidInput, UnreachableTarget
 from ssic.groups.mask import GroupMask
 from ssic.model.config import QUALITIES
-from ssic.pictures.read import Picture
 from ssic.rate.search import Search, accepted, usual_psnr, usual_rate
-
-if TYPE_CHECKING:
-    from ssic.codec import Codec, Progress
 
 KINDS = ("bytes", "bpp", "psnr")
 
@@ -89,20 +84,47 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Targeted:
-    """A file that meets its targets.
+class Trial:
+    """A group, coded at one quality.
 
     Attributes:
-        data: the file.
+        substream: its bytes.
+        squared_error: of its decoded pixels, summed over samples of 0 to 255; None if it was not decoded.
+    """
+
+    substream: bytes = field(repr=False)
+    squared_error: float | None = None
+
+
+class GroupCoder(Protocol):
+    """What codes the groups of one picture, and puts files together. (`ssic.codec` has the one that is used.)"""
+
+    def trials(self, qualities: Mapping[int, int], *, decode: bool) -> Mapping[int, Trial]:
+        """The groups that `qualities` names, by id, each at its quality; with `decode`, their errors too."""
+        ...
+
+    def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
+        """The file that holds these substreams, one for each group."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Qualities that meet targets.
+
+    Attributes:
         qualities: of each group, by id.
+        substreams: of each group at its quality, by id.
+        data: the file that they make.
         reached: what the target of the file came to, in its own unit; None if there was none.
         groups_reached: the same for the targets of groups, by id.
         passes: runs of the encoder, each over some or all groups.
         encodes: the same in encodes of the whole picture, by the number of blocks coded.
     """
 
-    data: bytes = field(repr=False)
     qualities: Mapping[int, int]
+    substreams: Mapping[int, bytes] = field(repr=False)
+    data: bytes = field(repr=False)
     reached: float | None
     groups_reached: Mapping[int, float]
     passes: int
@@ -112,21 +134,17 @@ class Targeted:
 class _Trials:
     """What groups come to at qualities: coded when first asked for, kept from then on."""
 
-    def __init__(self, codec: Codec, picture: Picture, groups: GroupMask, progress: Progress) -> None:
-        self._codec, self._groups, self._progress = codec, groups, progress
-        self._blocks = to_blocks(pad_to_blocks(picture.pixels))
-        inside = np.ones((*picture.pixels.shape[:2], 1), np.bool_)
-        padding = [(0, -n % 16) for n in inside.shape[:2]]
-        self._inside = to_blocks(np.pad(inside, (*padding, (0, 0))).repeat(3, axis=2))
-        owners = groups.to_pixels(*picture.size)
-        self.pixels = {g: int(np.count_nonzero(owners == g)) for g in groups.groups}
+    def __init__(self, coder: GroupCoder, groups: GroupMask, size: Size) -> None:
+        self._coder, self._groups = coder, groups
+        pixels = np.bincount(groups.to_pixels(*size).ravel(), minlength=256)
+        self.pixels = {g: int(pixels[g]) for g in groups.groups}
         self.substreams: dict[tuple[int, int], bytes] = {}
         self._errors: dict[tuple[int, int], float] = {}
         self.passes = self._coded = 0
 
     @property
     def encodes(self) -> float:
-        return self._coded / int(np.count_nonzero(np.isin(self._groups.ids, self._groups.groups)))
+        return self._coded / sum(map(self._groups.blocks, self._groups.groups))
 
     def run(self, qualities: Mapping[int, int], errors: bool) -> None:
         """Code what is not known yet; with `errors`, decode it too."""
@@ -134,19 +152,15 @@ class _Trials:
         todo = {g: q for g, q in qualities.items() if (g, q) not in known}
         if not todo:
             return
-        plan, coded = self._codec.code(self._blocks, self._groups.ids, todo, self._progress)
         self.passes += 1
-        self._coded += len(plan)
-        self.substreams |= {(g, q): coded.substreams[g] for g, q in todo.items()}
-        if errors:
-            self._progress("synthesis")
-            pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, todo)
-            wrong = pixels.astype(np.int32) - self._blocks[plan.block]
-            squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
-            for g, q in todo.items():
-                self._errors[g, q] = float(squared[plan.group == g].sum())
+        self._coded += sum(map(self._groups.blocks, todo))
+        for g, trial in self._coder.trials(todo, decode=errors).items():
+            self.substreams[g, todo[g]] = trial.substream
+            if trial.squared_error is not None:
+                self._errors[g, todo[g]] = trial.squared_error
 
-    def bytes(self, group: int, quality: int) -> int:
+    def size(self, group: int, quality: int) -> int:
+        """Bytes of its substream."""
         return len(self.substreams[group, quality])
 
     def psnr(self, qualities: Mapping[int, int]) -> float:
@@ -155,22 +169,30 @@ class _Trials:
         samples = 3 * sum(self.pixels[g] for g in qualities)
         return 10 * math.log10(255**2 * samples / error) if error else math.inf
 
+    def data(self, qualities: Mapping[int, int]) -> bytes:
+        """The file of a mixture."""
+        return self._coder.assemble(qualities, {g: self.substreams[g, q] for g, q in qualities.items()})
 
-def encode_to(
-    codec: Codec,
-    picture: Picture,
+
+def meet_targets(
+    coder: GroupCoder,
     groups: GroupMask,
+    size: Size,
     fixed: Mapping[int, int],
     target: Target | str | None,
     group_targets: Mapping[str | int, Target | str],
     order: Sequence[int],
-    progress: Progress,
-) -> Targeted:
-    """Encode at the qualities that meet the targets.
+) -> Outcome:
+    """Find the qualities that meet the targets.
 
     Args:
+        coder: of the picture.
+        groups: of the picture.
+        size: (width, height) of the picture in pixels.
         fixed: qualities that are given, by group id. Groups with a target of their own may be among them; without a
             `target` of the file all others must be.
+        target: of the file.
+        group_targets: of groups, by name, class or id.
         order: of the segments, all ids.
 
     Raises:
@@ -179,21 +201,24 @@ def encode_to(
     """
     wanted = groups.assign({name: Target.of(t) for name, t in group_targets.items()}, "group_targets")
     whole = None if target is None else Target.of(target)
-    trials = _Trials(codec, picture, groups, progress)
+    trials = _Trials(coder, groups, size)
     qualities = {g: q for g, q in fixed.items() if g not in wanted} | _of_groups(trials, groups, wanted)
     free = [g for g in groups.groups if g not in qualities]
     if whole is not None and not free:
         raise InvalidInput(
             f"no group is left whose quality could be chosen for {whole}: all have one, or a target"
         )
-    of_file = _File(codec, picture, groups, order, trials, whole)
+    reached = None
     if whole is not None:
+        of_file = _File(trials, order, size[0] * size[1], whole)
         qualities = of_file.search(qualities, free)
+        reached = of_file.value(qualities)
     trials.run(qualities, False)
-    return Targeted(
-        data=of_file.data(qualities),
+    return Outcome(
         qualities=dict(sorted(qualities.items())),
-        reached=None if whole is None else of_file.value(qualities),
+        substreams={g: trials.substreams[g, q] for g, q in sorted(qualities.items())},
+        data=trials.data(qualities),
+        reached=reached,
         groups_reached={g: _group_value(trials, g, t, qualities[g]) for g, t in wanted.items()},
         passes=trials.passes,
         encodes=trials.encodes,
@@ -218,7 +243,7 @@ def _on_course(target: Target, value: float, pixels: int) -> float:
 def _group_value(trials: _Trials, group: int, target: Target, quality: int) -> float:
     if target.kind == "psnr":
         return trials.psnr({group: quality})
-    size = trials.bytes(group, quality)
+    size = trials.size(group, quality)
     return float(size) if target.kind == "bytes" else 8 * size / trials.pixels[group]
 
 
@@ -253,30 +278,20 @@ def _unreachable(
 
 @dataclass(frozen=True)
 class _File:
-    """Files of mixtures of substreams."""
+    """A file of mixed qualities, and its target."""
 
-    codec: Codec
-    picture: Picture
-    groups: GroupMask
-    order: Sequence[int]
     trials: _Trials
-    target: Target | None
-
-    def data(self, qualities: Mapping[int, int]) -> bytes:
-        substreams = {g: self.trials.substreams[g, q] for g, q in qualities.items()}
-        return self.codec.assemble(self.picture, self.groups, qualities, substreams, self.order)
+    order: Sequence[int]
+    area: int
+    """Pixels of the picture."""
+    target: Target
 
     def value(self, qualities: Mapping[int, int]) -> float:
         """What the target is about."""
-        assert self.target is not None
         if self.target.kind == "psnr":
             return self.trials.psnr(qualities)
-        size = len(self.data(qualities))
-        return float(size) if self.target.kind == "bytes" else 8 * size / self._area
-
-    @property
-    def _area(self) -> int:
-        return self.picture.size[0] * self.picture.size[1]
+        size = len(self.trials.data(qualities))
+        return float(size) if self.target.kind == "bytes" else 8 * size / self.area
 
     def search(self, given: Mapping[int, int], free: Sequence[int]) -> dict[int, int]:
         """All qualities: one for all `free` groups as far as it goes, then single groups.
@@ -285,14 +300,13 @@ class _File:
         more, where that fits too. If the file is still more than 1 % below its target, this is done again.
         For PSNR: the lowest quality that is enough; then groups, in the opposite order, get one less, where that is.
         """
-        assert self.target is not None
         psnr = self.target.kind == "psnr"
-        search = _search(self.target, self._area)
+        search = _search(self.target, self.area)
         self.trials.run(given, psnr)
         while (quality := search.next()) is not None:
             state = {**given, **dict.fromkeys(free, quality)}
             self.trials.run(state, psnr)
-            search.add(quality, _on_course(self.target, self.value(state), self._area))
+            search.add(quality, _on_course(self.target, self.value(state), self.area))
         quality = search.lower + psnr
         if not 1 <= quality <= QUALITIES:
             end = 1 if quality < 1 else QUALITIES
@@ -306,15 +320,13 @@ class _File:
         return self._raised(state, in_file) if quality < QUALITIES else state
 
     def _fits(self, qualities: Mapping[int, int]) -> bool:
-        assert self.target is not None
         value = self.value(qualities)
         return value >= self.target.value if self.target.kind == "psnr" else value <= self.target.value
 
     def _raised(self, state: dict[int, int], free: Sequence[int]) -> dict[int, int]:
-        assert self.target is not None
         state = accepted(free, state, 1, self._fits)
         for _ in range(ROUNDS - 1):
-            unit = 1 if self.target.kind == "bytes" else self._area / 8
+            unit = 1 if self.target.kind == "bytes" else self.area / 8
             left = unit * (self.target.value - self.value(state))
             if left <= CLOSE * unit * self.target.value:
                 break
@@ -331,4 +343,4 @@ class _File:
         """Bytes between this quality and the one below, or the one above, whichever was coded."""
         known = self.trials.substreams
         below = quality - 1 if (group, quality - 1) in known else quality
-        return self.trials.bytes(group, below + 1) - self.trials.bytes(group, below)
+        return self.trials.size(group, below + 1) - self.trials.size(group, below)
