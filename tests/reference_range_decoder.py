@@ -66,7 +66,7 @@ START = """
 8,8
 """
 NUMBER = "8 24 48 60 48 24 8 4 4 2 2 2 2 2 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"
-QUOTIENT = "104 61 34 20 12 7 5 3 2 2 1 1 1 1 1 1"
+QUOTIENT = "105 61 34 20 11 7 5 3 2 2 1 1 1 1 1 1"
 
 
 def cumulative(text: str) -> list[int]:
@@ -117,7 +117,8 @@ class ReferenceMaskDecoder:
         cells, breaks = self.height * self.width, self.number()
         if breaks > cells:
             raise InvalidStream("more breaks than cells")
-        b = max(len(f"{cells // (breaks + 1):b}") - 2, 0)
+        m = cells // (breaks + 1)
+        b = 0 if m < 8 else next(place for place in range(64) if 2 ** (place + 1) > m) - 1
         if b == 0:
             gaps = []
             for _ in range(breaks):

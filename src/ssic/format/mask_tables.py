@@ -19,7 +19,8 @@ LOWEST = 21
 OVER = 22
 
 # Counts (no, yes) that each context starts with, in sixteenths of an occurrence; tables of numbers and quotients:
-# fitted to synthetic masks (unions of boxes, blobs) by `benchmarks/mask_bits.py --fit`. Part of the format.
+# fitted to synthetic masks (unions of boxes, blobs) by `benchmarks/mask_bits.py --fit`, numbers then given a longer
+# tail, as masks may be larger and finer than those. Part of the format.
 # fmt: off
 START: tuple[tuple[int, int], ...] = (
     (64, 64),  # do the edge above and the cell before it go on as they are?
@@ -33,7 +34,7 @@ START: tuple[tuple[int, int], ...] = (
     (8, 8),  # is a gap over (where gaps are short)?
 )
 _NUMBER = (8, 24, 48, 60, 48, 24, 8, 4, 4, 2, 2, 2, 2, 2) + (1,) * 18
-_QUOTIENT = (104, 61, 34, 20, 12, 7, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1)
+_QUOTIENT = (105, 61, 34, 20, 11, 7, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1)
 # fmt: on
 ESCAPE = len(_QUOTIENT) - 1  # a quotient of so much or more
 
@@ -71,5 +72,6 @@ def digits(bits: int) -> list[int]:
 
 
 def gap_bits(cells: int, breaks: int) -> int:
-    """How many low bits of each gap are coded as equally likely."""
-    return max((cells // (breaks + 1)).bit_length() - 2, 0)
+    """How many low bits of each gap are coded as equally likely; 0 where gaps are short, and told one by one."""
+    mean = cells // (breaks + 1)
+    return mean.bit_length() - 2 if mean >= 8 else 0
