@@ -42,13 +42,15 @@ def main() -> None:
     rows, results = [], []
     for kind, files in kinds.items():
         some = {data: ssic.SsicFile(data).head.order[0] for data in files}
-        parts = {data: (_open(data).extract(g), _open(data).drop(g)) for data, g in some.items()}
+        parts = {
+            data: (bytes(_open(data).extract(g)), bytes(_open(data).drop(g))) for data, g in some.items()
+        }
         operations: dict[str, Callable[[bytes], bytes]] = {
-            "extract": lambda data, some=some: _open(data).extract(some[data]),  # type: ignore[misc]
-            "drop": lambda data, some=some: _open(data).drop(some[data]),  # type: ignore[misc]
-            "encrypt": lambda data, some=some: ssic.encrypt(data, some[data], recipient),  # type: ignore[misc]
-            "reorder": lambda data, some=some: _open(data).reorder(some[data]),  # type: ignore[misc]
-            "merge": lambda data, parts=parts: ssic.merge(parts[data]),  # type: ignore[misc]
+            "extract": lambda data, some=some: bytes(_open(data).extract(some[data])),  # type: ignore[misc]
+            "drop": lambda data, some=some: bytes(_open(data).drop(some[data])),  # type: ignore[misc]
+            "encrypt": lambda data, some=some: bytes(ssic.encrypt(data, some[data], recipient)),  # type: ignore[misc]
+            "reorder": lambda data, some=some: bytes(_open(data).reorder(some[data])),  # type: ignore[misc]
+            "merge": lambda data, parts=parts: bytes(ssic.merge(parts[data])),  # type: ignore[misc]
         }
         size = sum(map(len, files))
         for name, operation in operations.items():
