@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
 from ssic.engine.threads import available_threads
 from ssic.errors import EngineError, ModelError
-from ssic.imports import later
+from ssic.imports import onnx_runtime
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import Plan
-
-ort = later("onnxruntime")  # 40 ms: who reads heads only does without
 
 MULTIPLE = 16
 """Lists of blocks and of pairs are filled up to a multiple of this. Matrix products and vector loops may treat the rest
@@ -121,7 +119,7 @@ class OnnxEngine:
             return self._sessions[graph]
 
     def _make(self, graph: str) -> Any:
-        ort = _runtime()
+        ort = onnx_runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -138,19 +136,6 @@ class OnnxEngine:
             raise ModelError(
                 f"the graph {graph} of model {self.weights.id.hex()} can't be used: {_first_line(error)}"
             ) from error
-
-
-def _runtime() -> Any:
-    """The package, without what it would send to its maker.
-
-    From version 1.29 on, its builds for Linux and macOS report every process and session to Microsoft by default, from
-    a thread that, besides, keeps forked children from ending. The variable counts when the package is first imported;
-    whoever wants the reports can set it to 0.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:
