@@ -282,19 +282,6 @@ def test_nothing_heavy_is_imported_in_vain(inputs: Path, keys: Path, line: str, 
     assert done.stderr.decode().strip() == imported
 
 
-def test_clear_files_need_no_cryptography(inputs: Path) -> None:
-    report = REPORT.replace('("torch", "numpy")', '("cryptography",)')
-    assert report != REPORT
-    for line in (
-        ["info", "photo.ssic"],
-        ["--help"],
-        ["info", "photo.ssic", "--no-check"],
-        ["extract", "photo.ssic", "--groups", "dog", "-o", "/dev/null"],
-    ):
-        done = command(*line, code=report, cwd=inputs, check=True)
-        assert done.stderr.decode().strip() == ""
-
-
 def test_keys_are_not_written_over(run: Run, inputs: Path, keys: Path) -> None:
     file = inputs / "photo.ssic"
     (keys / "word").write_text("secret\n")

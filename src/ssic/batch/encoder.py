@@ -113,7 +113,7 @@ class Encoder(Work):
         ).data
         if recipe.encrypt is not None:
             recipients = [Recipient.parse(word) for word in recipe.recipients]
-            coded = encrypt(coded, recipe.encrypt, recipients, hide=recipe.hide)
+            coded = bytes(encrypt(coded, recipe.encrypt, recipients, hide=recipe.hide))
         SsicFile(coded)  # what can't be read again shall not replace what is there
         return Made(coded, picture.size, len(mask.groups), (*map(str, qualities), *map(str, targets), *first))
 

@@ -48,6 +48,6 @@ class Sealer(Work):
         opened = SsicFile(data)
         check_there(opened.mask, recipe.groups, "--groups")
         recipients = [Recipient.parse(word) for word in recipe.recipients]
-        sealed = encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, cipher=recipe.cipher)
+        sealed = bytes(encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, cipher=recipe.cipher))
         SsicFile(sealed)  # what can't be read again shall not replace what is there
         return Made(sealed, opened.size, len(opened.groups), recipe.groups)

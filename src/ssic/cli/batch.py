@@ -28,9 +28,10 @@ def encode(
     running: RunOptions,
     masks: BatchMaskOptions,
     rates: RateOptions,
-    hiding: HideOptions,
+    *,
     encrypt: Encrypted = None,
     recipient: Recipients = None,
+    hiding: HideOptions,
     model: Model = "small",
     device: Device = "cpu",
 ) -> None:
@@ -126,8 +127,9 @@ def encrypt(
     output: OutputFolder,
     groups: Groups,
     running: RunOptions,
-    hiding: HideOptions,
+    *,
     recipient: Recipients = None,
+    hiding: HideOptions,
     cipher: Annotated[
         str | None,
         typer.Option(

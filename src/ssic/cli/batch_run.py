@@ -256,13 +256,13 @@ def _summary(
 
 
 def _show(output: Path, summary: Mapping[str, Any], status: str) -> None:
-    rows = [["", str(output)]]
+    rows = [["", ""]]
     rows += [[key, f"{summary[key]:,}"] for key in ("pictures", status, "kept", "failed", "groups", "bytes")]
     rows.append(["bits per pixel", "-" if summary["bpp"] is None else f"{summary['bpp']:.3f}"])
     rows.append(["seconds", f"{summary['seconds']:,.1f}"])
     rows.append(["pictures per second", f"{summary['pictures_per_second']:,.2f}"])
     say(f"{output}:")
-    say(table([["", ""], *rows[1:]], left=1, width=terminal_width()))
+    say(table(rows, left=1, width=terminal_width(), headings=False))
     if summary["warnings"]:
         first = summary["warnings"][0]
         say(f"{len(summary['warnings']):,} warnings, such as {first['picture']}: {first['warning']}")

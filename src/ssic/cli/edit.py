@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, SupportsBytes
 
 import typer
 
@@ -49,7 +49,7 @@ def replace(
     if quality is not None:
         check_quality(quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
+    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> SupportsBytes:
         assert loaded is not None
         return opened.replace(wanted, loaded, quality=quality, device=device, progress=stage)
 
@@ -76,7 +76,7 @@ def set_quality(
     """Code some groups anew at another quality; the bytes of the other groups stay as they are."""
     qualities = group_qualities(group_quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
+    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> SupportsBytes:
         return opened.set_quality(qualities, loaded, device=device, progress=stage)
 
     _recode(file, original, output, model, change)
@@ -87,7 +87,7 @@ def _recode(
     picture: Path | None,
     output: Path,
     model: str | None,
-    change: Callable[[SsicFile, Picture | None, Callable[[str], None]], bytes],
+    change: Callable[[SsicFile, Picture | None, Callable[[str], None]], SupportsBytes],
 ) -> None:
     check_stdin([file, picture])
     check_local([picture, model])
@@ -99,7 +99,7 @@ def _recode(
             loaded = load_picture(read(picture) if is_stdin(picture) else picture)
         stage("loading the model")
         with naming(file):
-            data = change(opened, loaded, stage)
+            data = bytes(change(opened, loaded, stage))
     after = SsicFile(data).groups  # first: what can't be read again shall not replace what is there
     write(output, data)
     warn_unsigned(data, opened)

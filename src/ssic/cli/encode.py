@@ -34,6 +34,8 @@ def encode(
     pictures: Annotated[list[Path], typer.Argument(metavar="IN", help="Picture: a path, or - for stdin.")],
     masks: MaskOptions,
     rates: RateOptions,
+    *,
+    encrypt: Encrypted = None,
     recipients: LockOptions,
     hiding: HideOptions,
     output: Annotated[
@@ -45,7 +47,6 @@ def encode(
             help="ssic file to write; - is stdout. Default: IN with suffix .ssic.",
         ),
     ] = None,
-    encrypt: Encrypted = None,
     model: Model = "small",
     device: Device = "cpu",
     as_json: AsJson = False,
@@ -68,7 +69,7 @@ def encode(
         data = coded.data
         if secret is not None and keys is not None:
             stage("encryption")
-            data = seal(data, secret, keys, hide=hiding.hide)
+            data = bytes(seal(data, secret, keys, hide=hiding.hide))
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     _report(output, info, coded.reached, rate, as_json, begun)

@@ -121,7 +121,7 @@ def encrypt(
     keys = recipients.locks()
     opened, data = open_ssic(file)
     with naming(file):
-        sealed = seal(data, wanted, keys, hide=hiding.hide, version=group_version, cipher=cipher)
+        sealed = bytes(seal(data, wanted, keys, hide=hiding.hide, version=group_version, cipher=cipher))
     if lost := [tag for tag in opened.head.chunks if tag not in ("ICCP", "SIGN")]:
         warn(f"left out, as they may show what is sealed: {', '.join(lost)}")
     write(output, sealed)
@@ -144,7 +144,7 @@ def decrypt(
         raise InvalidInput("with what? --identity FILE, --passphrase or --passphrase-file FILE must say it")
     opened, data = open_ssic(file)
     with naming(file):
-        clear = unseal(data, keys, split(groups), min_version=min_version)
+        clear = bytes(unseal(data, keys, split(groups), min_version=min_version))
     write(output, clear)
     say_file(output, clear, opened)
 
@@ -170,7 +170,7 @@ def rewrap(
     new = recipients.locks()
     opened, data = open_ssic(file)
     with naming(file):
-        sealed = seal_for(data, keys, new, split(groups), keep=keep)
+        sealed = bytes(seal_for(data, keys, new, split(groups), keep=keep))
     write(output, sealed)
     say_file(output, sealed, opened)
 
@@ -185,7 +185,7 @@ def sign(
     secret = signing_key(key)
     _, data = open_ssic(file)
     with naming(file):
-        signed = put_signature(data, secret)
+        signed = bytes(put_signature(data, secret))
     write(output, signed)
     if not is_stdout(output):
         say(f"{output}: {len(signed):,} bytes, signed by {secret.verify_key}")

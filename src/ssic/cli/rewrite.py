@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, SupportsBytes
 
 import typer
 
@@ -50,13 +50,17 @@ def reorder(
 
 
 def _rewrite(
-    file: str, output: Path, option: str, groups: list[str], change: Callable[[SsicFile, list[str]], bytes]
+    file: str,
+    output: Path,
+    option: str,
+    groups: list[str],
+    change: Callable[[SsicFile, list[str]], SupportsBytes],
 ) -> None:
     wanted = named(option, groups)
     check_output(output, (), as_json=False)
     opened, _ = open_ssic(file)
     with naming(file):
-        data = change(opened, wanted)
+        data = bytes(change(opened, wanted))
     write(output, data)
     say_file(output, data, opened)
 
@@ -77,7 +81,7 @@ def merge(
     opened = [open_ssic(file) for file in files]
     parts = [_whole(file, *one) for file, one in zip(files, opened, strict=True)]
     with _numbering(files):
-        data = merge_files(parts)
+        data = bytes(merge_files(parts))
     write(output, data)
     say_file(output, data, *(one for one, _ in opened))
 

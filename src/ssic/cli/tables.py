@@ -16,20 +16,24 @@ GAP = 2
 """Spaces between columns; one where there is no room for two."""
 
 
-def table(rows: Sequence[Sequence[str]], *, left: int, width: int | None = None) -> str:
+def table(
+    rows: Sequence[Sequence[str]], *, left: int, width: int | None = None, headings: bool = True
+) -> str:
     """A table.
 
     Args:
         rows: headings first.
         left: so many columns, the first ones, are text; the others are numbers, aligned on the right.
         width: of the terminal; None if there is none.
+        headings: print the headings, and a rule below them.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(_width(row[k]) for row in rows) for k in range(len(rows[0]))]
     for gap in (GAP, 1):
         if width is None or sum(widths) + gap * (len(widths) - 1) <= width:
             lines = [_line(row, widths, left, gap) for row in rows]
-            return "\n".join([lines[0], "-" * (sum(widths) + gap * (len(widths) - 1)), *lines[1:]])
+            rule = "-" * (sum(widths) + gap * (len(widths) - 1))
+            return "\n".join([lines[0], rule, *lines[1:]] if headings else lines[1:])
     return "\n".join(_stacked(rows, width or 80))
 
 

@@ -28,7 +28,7 @@ from ssic.storage.atomic import replacing
 
 torch = later("torch")
 
-SCHEMA = "ssic-eval-task/1"
+SCHEMA = "ssic-eval-task/2"
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of the AP on the original pictures, at which rates are compared."""
 Advance = Callable[[int, int], None]

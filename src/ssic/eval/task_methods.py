@@ -111,7 +111,7 @@ class SsicMethod(Method):
             return Sent(0, compose(scene.pixels, np.zeros(scene.pixels.shape[:2], bool), self.fill))
         data = self._file(scene, quality)
         if self.what == "selective":
-            data = SsicFile(data).extract(scene.wanted)
+            data = bytes(SsicFile(data).extract(scene.wanted))
         decoded = SsicFile(data, model=self.model).decode_pixels(device=self.device)
         if decoded.damaged:
             raise DamagedSegment("a file just written is damaged", decoded.damaged)
