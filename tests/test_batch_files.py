@@ -123,7 +123,7 @@ def test_what_is_passed_over_and_what_outputs_are_called(run: Run, tmp_path: Pat
     found = batch(run, *line)
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.jpg.ssic", "a.png.ssic", RECORDS}
     assert found["passed_over"] == {".txt": 2, ".dng": 1, "": 1}
-    notice = "files of other kinds that were passed over: 4 (2 .txt, 1 .dng, 1 without a suffix)"
+    notice = "files of other kinds that were passed over: 4 (2 .txt, 1 without a suffix, 1 .dng)"
     assert notice in found["said"]
     assert batch(run, *line)["kept"] == 2
     named = find_files([str(folder / "._a.jpg")])

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import ssic
 from conftest import Run
@@ -116,8 +115,8 @@ def test_control_characters_are_shown_in_escapes(run: Run, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("delay", [0.03, 0.06, 0.1])
 def test_ctrl_c_at_the_start_shows_no_traceback(inputs: Path, delay: float) -> None:
-    # Python itself must be up: before that nobody can help it.
-    code = "import sys; print(flush=True); from ssic.cli import main; main()"
+    # Python itself, and the package's table of names, must be up: before that nobody can help it.
+    code = "import ssic; print(flush=True); from ssic.cli import main; main()"
     line = [sys.executable, "-c", code, "encode", str(inputs / "photo.jpg"), "-o", "/dev/null"]
     environment = os.environ | {"PYTHONPATH": SOURCE}
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
@@ -180,7 +179,7 @@ def test_the_default_picture_is_never_an_existing_one(
     assert run("decode", "a.ssic").out.startswith("a.png: 96x64")
     before = (tmp_path / "a.png").read_bytes()
     code, _, err = run("decode", "a.ssic", "--groups", "dog")
-    assert (code, err[:32]) == (2, "ssic: error: a.png exists, and ma")
+    assert (code, err.startswith("ssic: error: a.png exists, and may be the original")) == (2, True)
     assert (tmp_path / "a.png").read_bytes() == before
     assert run("decode", "-").code == 2
 
@@ -241,6 +240,5 @@ def test_narrow_terminals(run: Run, inputs: Path, monkeypatch: pytest.MonkeyPatc
     for group in ssic.open(inputs / "photo.ssic").groups:
         assert f"group {group.name}" in out or f" {group.name} " in out
     text = run("encode", "--help").out
-    assert all(len(line) <= 40 for line in text.splitlines() if "http" not in line and "Mask:" not in line)
+    assert all(len(line) <= 40 for line in text.splitlines())
     assert "Lowest score, 0 to 1" in " ".join(text.split())
-    assert isinstance(Image.open(inputs / "photo.png"), Image.Image)

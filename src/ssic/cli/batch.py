@@ -38,6 +38,7 @@ def encode(
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
     begun = time.perf_counter()
     running.check()
+    check_local((masks.masks, masks.names, masks.boxes, masks.coco, model))
     mask, rate, secret = masks.recipe(), rates.read(), split(encrypt)
     _check_sealing(secret, rate, bool(recipient or hiding.hide != "nothing"), recipient)
     recipe = Recipe(

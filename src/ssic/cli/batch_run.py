@@ -113,7 +113,7 @@ def find(
     if found.passed_over:
         kinds = ", ".join(
             f"{count:,} {suffix or 'without a suffix'}"
-            for suffix, count in Counter(found.passed_over).most_common(5)
+            for suffix, count in sorted(found.passed_over.items(), key=lambda item: (-item[1], item[0]))[:5]
         )
         notice(f"files of other kinds that were passed over: {sum(found.passed_over.values()):,} ({kinds})")
     if options.root is not None and (old := elsewhere(found.files, known, output)):

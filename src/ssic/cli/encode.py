@@ -54,15 +54,15 @@ def encode(
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
     picture = _one(pictures)
+    inputs = (picture, *masks.files, *recipients.files)
+    check_local((picture, *masks.local, *recipients.files, model))
+    check_stdin(inputs)
     recipe, rate = masks.recipe(), rates.read()
     secret = split(encrypt)
     _check_sealing(secret, rate, recipients.given or hiding.hide != "nothing")
     if output is None:
         output = _output_of(picture)
-    inputs = (picture, *masks.files, *recipients.files)
-    check_local((picture, *masks.local, *recipients.files, model))
     check_output(output, (*inputs, model), as_json=as_json)
-    check_stdin(inputs)
     keys = None if secret is None else recipients.locks()
     with progress("reading the picture") as stage:
         coded = _code(picture, masks, recipe, rate, secret, lambda: Codec.load(model, device=device), stage)

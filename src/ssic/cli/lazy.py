@@ -6,6 +6,7 @@ it does in a line; its module imports what it needs at its top.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,7 +19,8 @@ from typer.core import TyperCommand, TyperGroup
 from ssic.cli.options import OUTPUT, expanded
 from ssic.errors import InvalidInput
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+WIDTH = 100
+"""Of help, where the terminal is wider."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for title, rows in sections(self, ctx).items():
-            with formatter.section(title):
-                formatter.write_dl(rows)
+            formatter.write_paragraph()
+            formatter.write_text(f"{title}:")
+            with formatter.indentation():
+                formatter.write_dl(rows, col_max=max(10, formatter.width // 3))
 
 
 def sections(command: Any, ctx: Any) -> dict[str, list[tuple[str, str]]]:
@@ -89,6 +93,11 @@ class LazyGroup(TyperGroup):
         name, listed, rest = super().resolve_command(ctx, args)
         return name, None if listed is None or name is None else self.load(name), rest
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, entry.help) for name, entry in self.table.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows, col_max=max(16, formatter.width // 3))
+
     def load(self, name: str) -> Any:
         """The command itself.
 
@@ -107,7 +116,7 @@ class LazyGroup(TyperGroup):
             raise InvalidInput(
                 f'ssic {name} needs the package {error.name}: pip install "ssic[{entry.extra}]"'
             ) from error
-        single = _typer(SETTINGS)
+        single = _typer()
         single.command(name, cls=Command)(expanded(command))
         return typer.main.get_command(single)
 
@@ -120,15 +129,18 @@ def group(table: Table, help: str, name: str | None = None, **options: Any) -> A
     """
     callback = options.pop("callback", _nothing)
     kind = type("Commands", (LazyGroup,), {"table": table})
-    made = _typer(SETTINGS, cls=kind, name=name, no_args_is_help=True, **options)
+    made = _typer(cls=kind, name=name, no_args_is_help=True, **options)
     made.callback(help=help)(callback)
     return typer.main.get_command(made)
 
 
-def _typer(settings: dict[str, Any], **options: Any) -> typer.Typer:
+def _typer(**options: Any) -> typer.Typer:
+    # Given, because by itself it would be 50 at least: in a narrower terminal every line would be broken once more.
+    width = max(20, min(shutil.get_terminal_size().columns, WIDTH) - 2)
+    settings = {"help_option_names": ["-h", "--help"], "terminal_width": width}
     options = {"add_completion": False} | options
     return typer.Typer(
-        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=dict(settings), **options
+        rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=settings, **options
     )
 
 

@@ -22,11 +22,11 @@ def preview(
     masks: MaskOptions,
 ) -> None:
     """Write the picture with its groups outlined and labelled: what encode makes of the same options."""
-    recipe = masks.recipe()
     inputs = (picture, *masks.files)
     check_local((picture, *masks.local))
-    check_output(output, inputs, as_json=False)
     check_stdin(inputs)
+    recipe = masks.recipe()
+    check_output(output, inputs, as_json=False)
     picture_kind(output)  # refuses a suffix before the work, not after it
     with progress("reading the picture") as stage:
         loaded = load_picture(read(picture) if is_stdin(picture) else picture)
