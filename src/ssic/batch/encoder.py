@@ -74,12 +74,12 @@ def hash_of(facts: Mapping[str, Any]) -> str:
     """Hash of what decides the bytes of an output. What is not given is left out, so that options to come don't make
     other recipes of those of today; names are sorted, as no result depends on the order of entries."""
 
-    def given(value: Any) -> Any:
+    def without_none(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {str(key): given(v) for key, v in value.items() if v is not None}
+        return {str(key): without_none(v) for key, v in value.items() if v is not None}
 
-    return hashlib.sha256(json.dumps(given(facts), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(without_none(facts), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

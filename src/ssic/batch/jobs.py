@@ -58,7 +58,7 @@ class Found:
 
 
 def find_files(
-    given: Sequence[str],
+    inputs: Sequence[str],
     *,
     root: Path | None = None,
     earlier: Path | None = None,
@@ -85,7 +85,7 @@ def find_files(
     found: set[Path] = set()
     folders: set[Path] = set()
     others: Counter[str] = Counter()
-    for item in given:
+    for item in inputs:
         here, folder = _files_of(item, recursive, suffixes, others)
         found |= here
         if here:
@@ -98,7 +98,7 @@ def find_files(
                 f"no {_kind(suffixes)} in {item}: a folder ({', '.join(suffixes)}) or a glob was expected{hint}"
             )
     if not found:
-        raise InvalidInput(f"no pictures, only ssic files, in {', '.join(given[:4])}")
+        raise InvalidInput(f"no pictures, only ssic files, in {', '.join(inputs[:4])}")
     base = Path(os.path.abspath(root)) if root is not None else earlier or _common(folders)
     if outside := sorted(p for p in found if not p.is_relative_to(base)):
         whose = "" if root is not None else ", where the pictures of earlier runs into this folder lie"
@@ -114,9 +114,9 @@ def find_files(
     return Found(targets, others)
 
 
-def find_pictures(given: Sequence[str], **options: Any) -> Sequence[tuple[Path, Path]]:
+def find_pictures(inputs: Sequence[str], **options: Any) -> Sequence[tuple[Path, Path]]:
     """`find_files`, only the files."""
-    return find_files(given, **options).files
+    return find_files(inputs, **options).files
 
 
 def _output_of(path: Path, suffix: str, naming: Naming) -> Path:

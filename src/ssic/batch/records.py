@@ -97,6 +97,6 @@ def as_line(record: Record) -> str:
 
 def from_line(line: str) -> Record:
     """Inverse of `as_line`; ValueError, TypeError or KeyError if the line is none."""
-    given = json.loads(line)
+    entry = json.loads(line)
     lists = ("matched", "damaged", "notes")  # earlier versions had no "damaged"
-    return Record(**given | {key: tuple(given.get(key, ())) for key in lists})
+    return Record(**entry | {key: tuple(entry.get(key, ())) for key in lists})

@@ -170,8 +170,8 @@ def run(
         say_json(summary)
     else:
         _show(output, summary, work.DONE)
-    for option, given in named.items():
-        for name in sorted(set(given).intersection(summary["unmatched"])):
+    for option, wanted in named.items():
+        for name in sorted(set(wanted).intersection(summary["unmatched"])):
             warn(f'{option}: no picture has a group "{name}"')
     _end(summary, output, options.as_json)
 

@@ -155,9 +155,9 @@ def emit(
         say(table([one.columns, *one.rows], left=one.left, width=terminal_width()))
 
 
-def read_qualities(given: list[str] | None) -> list[int] | None:
+def read_qualities(values: list[str] | None) -> list[int] | None:
     """The numbers of --quality."""
-    items = split(given)
+    items = split(values)
     if items is None:
         return None
     if wrong := [item for item in items if not re.fullmatch("[0-9]{1,3}", item) or not 1 <= int(item) <= 100]:
@@ -165,10 +165,10 @@ def read_qualities(given: list[str] | None) -> list[int] | None:
     return [int(item) for item in items]
 
 
-def _range(given: str | None) -> tuple[float, float] | None:
-    if given is None:
+def _range(values: str | None) -> tuple[float, float] | None:
+    if values is None:
         return None
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", given)
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", values)
     if not match or float(match[1]) >= float(match[2]):
-        raise InvalidInput(f"--bpp-range {given}: two rates were expected, as in 0.15-1.5")
+        raise InvalidInput(f"--bpp-range {values}: two rates were expected, as in 0.15-1.5")
     return float(match[1]), float(match[2])

@@ -213,9 +213,9 @@ def task(
     emit("task", "Accuracy per bit", results, task_tables, out, as_json, notes=task_notes)
 
 
-def _conditions(given: list[str] | None) -> dict[str, str]:
+def _conditions(values: list[str] | None) -> dict[str, str]:
     conditions: dict[str, str] = {}
-    for item in given or ():
+    for item in values or ():
         key, found, value = item.partition("=")
         if not found or not key:
             raise InvalidInput(f"--where {item}: a key and its value were expected, as in license=4")
@@ -223,9 +223,9 @@ def _conditions(given: list[str] | None) -> dict[str, str]:
     return conditions
 
 
-def _peer_qualities(given: list[str] | None) -> dict[str, list[int]]:
+def _peer_qualities(values: list[str] | None) -> dict[str, list[int]]:
     qualities: dict[str, list[int]] = {}
-    for item in given or ():
+    for item in values or ():
         match = re.fullmatch("([a-z]+)=([0-9]{1,3}(?:,[0-9]{1,3})*)", item)
         if not match:
             raise InvalidInput(

@@ -151,11 +151,11 @@ def check_sources(options: Any, kinds: dict[str, Kind]) -> Kind:
     Raises:
         InvalidInput: two of them are given, or an option that means nothing with what is given.
     """
-    given = dict(_given(options))
-    sources = [option for option in given if option in kinds]
+    chosen = dict(_given(options))
+    sources = [option for option in chosen if option in kinds]
     if len(sources) > 1:
         raise InvalidInput(f"{' and '.join(sources)} exclude each other: each makes the whole mask")
-    for option in given:
+    for option in chosen:
         # Of a command, only those of its own options can be named.
         wanted = [source for source in _NEEDS.get(option, ()) if source in kinds]
         if wanted and not set(sources) & set(wanted):

@@ -102,12 +102,12 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
     for kind in manners:
         parameters += _options_of(kind)
 
-    def run(**given: Any) -> None:
-        change_manner(**{f.name: given.pop(f.name) for kind in manners for f in fields(kind)})
+    def run(**values: Any) -> None:
+        change_manner(**{f.name: values.pop(f.name) for kind in manners for f in fields(kind)})
         built = {
-            name: kind(**{f.name: given.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()
+            name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()
         }
-        command(**given, **built)
+        command(**values, **built)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__annotations__ = {p.name: p.annotation for p in parameters}

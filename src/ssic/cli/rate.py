@@ -85,9 +85,9 @@ class Rate:
     order: list[str] | None
 
 
-def _target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
+def _target_of_file(values: dict[str, float | None], quality: int | None) -> str | None:
     """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
-    asked = {kind: value for kind, value in given.items() if value is not None}
+    asked = {kind: value for kind, value in values.items() if value is not None}
     options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
     if asked and len(options) > 1:
         raise InvalidInput(
@@ -100,10 +100,10 @@ def _target_of_file(given: dict[str, float | None], quality: int | None) -> str 
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
-def group_qualities(given: list[str] | None) -> dict[str | int, int]:
+def group_qualities(values: list[str] | None) -> dict[str | int, int]:
     """Qualities of groups, from the values of `--group-quality`; checked, as they may be for groups not found."""
     exceptions: dict[str | int, int] = {}
-    for item in split(given) or ():
+    for item in split(values) or ():
         name, _, value = item.rpartition("=")
         if not name or not re.fullmatch(" *[0-9]{1,3}", value):
             raise InvalidInput(
@@ -127,10 +127,10 @@ def check_quality(quality: int, option: str | None = None) -> None:
         raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
 
 
-def _targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
+def _targets_of_groups(values: list[str] | None) -> dict[str | int, str]:
     """Targets of groups, from the values of `--group-target`; checked."""
     targets: dict[str | int, str] = {}
-    for item in split(given) or ():
+    for item in split(values) or ():
         name, _, target = item.rpartition("=")
         if not name or ":" not in target:
             raise InvalidInput(

@@ -79,7 +79,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a model until the time or the steps are used up, or until Ctrl-C; both leave a checkpoint."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "preset": preset,
         "minutes": minutes,
         "steps": steps,
@@ -98,7 +98,7 @@ def train(
     }
     with progress("reading the pictures", log=True) as show:
         options = TrainOptions(
-            data=tuple(data), run=run, **{key: value for key, value in given.items() if value is not None}
+            data=tuple(data), run=run, **{key: value for key, value in values.items() if value is not None}
         )
         trainer = Trainer(options, report=lambda reached: show(_line(reached)))
         if not trainer.held_out:

@@ -289,10 +289,12 @@ def find_methods(
         find_peers([kind])  # tells what is missing
         library = features.version({"jpeg": "libjpeg_turbo"}.get(kind, kind)) or ""
         peer = PEERS[kind]
-        given = (peer_qualities or {}).get(kind)
-        if given is not None and any(not (peer.lowest or 0) <= q <= 100 for q in given):
-            raise InvalidInput(f"qualities of {kind} are from {peer.lowest} to 100, not {list(given)}")
-        chosen = peer.qualities if given is None else given
+        chosen_qualities = (peer_qualities or {}).get(kind)
+        if chosen_qualities is not None and any(not (peer.lowest or 0) <= q <= 100 for q in chosen_qualities):
+            raise InvalidInput(
+                f"qualities of {kind} are from {peer.lowest} to 100, not {list(chosen_qualities)}"
+            )
+        chosen = peer.qualities if chosen_qualities is None else chosen_qualities
         found.append(PeerMethod(kind, what, fill, margin, library, tuple(int(q) for q in chosen)))
     if unknown := set(peer_qualities or ()) - set(PEERS):
         raise InvalidInput(f"no codec {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
