@@ -20,7 +20,7 @@ from ssic.groups.objects import parse_json
 from ssic.groups.recipe import Kind, MaskRecipe
 from ssic.pictures.read import Picture
 
-PANEL = "Mask: one of --mask, --coco, --boxes, --grid, --segment; without any, one group"
+PANEL = "Mask (one source of groups; without any, the picture is one group)"
 
 
 def _option(help: str, metavar: str | None = None, *names: str) -> Any:
