@@ -273,7 +273,6 @@ def test_secrets_are_in_no_message(run: Run, inputs: Path, keys: Path) -> None:
     [
         ("encrypt photo.ssic --groups dog --recipient {key} -o {new}", "numpy"),
         ("--help", ""),
-        ("keygen --help", ""),
     ],
 )
 def test_nothing_heavy_is_imported_in_vain(inputs: Path, keys: Path, line: str, imported: str) -> None:

@@ -77,10 +77,15 @@ def read_names(names: Names | None) -> dict[int, str]:
     """
     given = read_json(names, "names") if names is not None else {}
     if isinstance(given, Mapping):
-        try:
-            return {int(key): name for key, name in given.items()}
-        except (TypeError, ValueError) as error:
-            raise MaskError(f'the keys of names must be labels, as in {{"1": "dog"}}: {error}') from error
+        found: dict[int, str] = {}
+        for key, name in given.items():
+            try:
+                found[int(key)] = name
+            except (TypeError, ValueError) as error:
+                raise MaskError(
+                    f'the keys of names must be labels, as in {{"1": "dog"}}, not {key!r:.80}'
+                ) from error
+        return found
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
         return dict(enumerate(given))
     raise MaskError("names must be an object, label -> name, or a list of names by label")
