@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -510,6 +510,7 @@ def open(
     limits: DecodeLimits | None = None,
     storage_options: Mapping[str, Any] | None = None,
     prefix: int | None = None,
+    protocols: Collection[str] = (),
     identity: Keys | None = None,
     min_version: int = 0,
     trust: Trust | None = None,
@@ -517,13 +518,15 @@ def open(
     """Open a file: reads its head, and later the segments that are asked for. Arguments as for `SsicFile`.
 
     Args:
-        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
-            the file systems installed for it take. Or an open binary file, such as `io.BytesIO`, which is read to its
-            end at once. (The bytes of a file go to `SsicFile`.)
+        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://...", "gs://...", "az://..." with
+            the file systems that fsspec names for them. Or an open binary file, such as `io.BytesIO`, which is read to
+            its end at once. (The bytes of a file go to `SsicFile`.)
         model: preset or weights file to decode with; by default the installed model that the file names.
         limits: bounds on what the head may ask for.
         storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
         prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
+        protocols: others of fsspec's that a URL may name, also in a chain (`zip://a.ssic::https://...`). Some of them
+            read, cache or run what they find at a second place: allow them only for URLs of people whom you trust.
 
     Raises:
         OSError: the file can't be read; its `filename` is the URL, without user, password and query.
@@ -531,7 +534,7 @@ def open(
         FormatError: it is not an intact ssic file.
     """
     return SsicFile(
-        open_source(path, as_mapping(storage_options, "storage_options"), prefix=prefix),
+        open_source(path, as_mapping(storage_options, "storage_options"), prefix=prefix, protocols=protocols),
         model=model,
         limits=limits,
         identity=identity,

@@ -81,7 +81,7 @@ def shown(place: str) -> str:
     from ssic.storage.source import is_url
 
     if is_url(place):
-        from ssic.storage.remote import without_secrets
+        from ssic.storage.urls import without_secrets
 
         return without_secrets(place)
     return "stdin" if is_pipe(place) else place
