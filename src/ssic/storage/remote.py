@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ssic.errors import InvalidInput
 from ssic.imports import later
+from ssic.storage.forks import guard
 from ssic.storage.http import HttpReader, Part, http_options
 from ssic.storage.source import FIRST_BYTES, ByteSource, FileBytes, cut, joined
 from ssic.storage.urls import checked_url, is_http, reason, without_secrets
@@ -22,6 +23,8 @@ from ssic.storage.urls import checked_url, is_http, reason, without_secrets
 # fsspec takes a tenth of a second to import.
 fsspec = later("fsspec")
 fsspec_local = later("fsspec.implementations.local")
+
+guard()
 
 
 class NoRangeRequests(UserWarning):
