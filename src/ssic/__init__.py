@@ -62,6 +62,7 @@ __all__ = [
     "Identity",
     "ImageError",
     "InvalidInput",
+    "LargePicture",
     "LimitExceeded",
     "MaskError",
     "ModelError",
@@ -90,6 +91,7 @@ __all__ = [
     "merge",
     "open",
     "rewrap",
+    "set_default_limits",
     "sign",
     "verify",
 ]
@@ -102,6 +104,7 @@ _HOMES = {
     "Decoded": "ssic.decoded",
     "GroupMask": "ssic.groups.mask",
     "Identity": "ssic.crypto",
+    "LargePicture": "ssic.format",
     "Passphrase": "ssic.crypto",
     "Recipient": "ssic.crypto",
     "SealedGroups": "ssic.decoded",
@@ -116,6 +119,7 @@ _HOMES = {
     "merge": "ssic.file",
     "open": "ssic.file",
     "rewrap": "ssic.protect",
+    "set_default_limits": "ssic.format",
     "sign": "ssic.protect",
     "verify": "ssic.protect",
 }

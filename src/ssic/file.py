@@ -31,6 +31,7 @@ from ssic.errors import (
 )
 from ssic.format import DecodeLimits, GroupEntry, Head
 from ssic.format.container import whole_segments
+from ssic.format.limits import checked_limits
 from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_by_id, find_weights
 from ssic.pictures.fill import Fill, check_fill, compose
@@ -101,7 +102,8 @@ class SsicFile:
         if isinstance(data, SsicFile):
             raise InvalidInput("this file is open already: call its own methods, such as .decode(...)")
         data = as_bytes(data)
-        self.head: Head = container.read_head(data, limits)
+        self._limits = checked_limits(limits)
+        self.head: Head = container.read_head(data, self._limits)
         self._data = data
         self._model = model
         self._shown = self.head
@@ -278,6 +280,7 @@ class SsicFile:
 
         Raises:
             UnknownGroup: the file has no such group.
+            LimitExceeded: it would take more memory than `DecodeLimits.max_memory` allows.
             DamagedSegment, EncryptedSegment, TruncatedFile: not one of the groups can be decoded; or not all, if
                 `strict`. (`WrongKey` and `TamperedSegment` are of these kinds.)
             UnknownModel: see `codec`.
@@ -285,6 +288,7 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
+        self._limits.check_work(sum(entry.blocks for entry in self.groups if entry.id in wanted))
         segments, broken = self._segments(wanted)
         if not segments:
             raise all_of(broken)

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from ssic.arguments import is_whole, type_name
 from ssic.crypto.keys import Identity, Passphrase, Recipient
 from ssic.errors import BadKey, DamagedSegment, EncryptedSegment, InvalidInput, LimitExceeded
-from ssic.format.limits import DecodeLimits
+from ssic.format.limits import DecodeLimits, checked_limits
 
 Key = Identity | Passphrase
 Lock = Recipient | Passphrase
@@ -188,7 +188,7 @@ class Keyring:
                 )
         if not is_whole(min_version):
             raise InvalidInput(f"versions are integers, not {min_version!r:.80}")
-        self._limits = DecodeLimits() if limits is None else limits
+        self._limits = checked_limits(limits)
         self._derived: dict[tuple[bytes, int], dict[int, bytes]] = {}
 
     def __bool__(self) -> bool:
