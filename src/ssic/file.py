@@ -42,10 +42,10 @@ from ssic.storage.source import FIRST_BYTES, Bytes, as_bytes, joined
 if TYPE_CHECKING:
     from ssic.crypto import Keyring, VerifyKey
     from ssic.crypto.signature import Signature
-    from ssic.crypto.wrap import Key
+    from ssic.crypto.wrap import Opener
     from ssic.model.runtime import Precision
 
-    Keys = Key | Iterable[Key]
+    Keys = Opener | Iterable[Opener]
     Trust = VerifyKey | Iterable[VerifyKey]
 
 GroupNames = Iterable[str | int] | str | int
@@ -124,11 +124,18 @@ class SsicFile:
 
     def _reveal(self, keyring: Keyring) -> None:
         """Open what the keys open of hidden entries; one that is damaged stays as it is, and is told of later."""
-        from ssic.crypto.files import open_parts, reveal
+        from ssic.crypto.files import fault_of, open_parts, reveal
 
         hidden = {entry.id: entry for entry in self.head.groups if entry.hidden}
         segments, broken = container.read_segments(self._data, self.head, hidden)
         self._faults |= broken
+        for (
+            group_id,
+            error,
+        ) in broken.items():  # each part has a seal of its own: damage costs the one that it hit
+            if isinstance(error, DamagedSegment):
+                entry = hidden[group_id]
+                segments[group_id] = bytes(self._data[entry.offset : entry.offset + entry.length])
         for group_id, segment in segments.items():
             entry = hidden[group_id]
             try:
@@ -137,7 +144,9 @@ class SsicFile:
             except (DamagedSegment, SignatureError, *SEALED) as e:
                 self._faults[entry.id] = e
                 continue
-            inners = [inner.segment for _, inner in parts if inner is not None]
+            if (fault := fault_of(parts)) is not None:
+                self._faults[entry.id] = fault
+            inners = [part.inner.segment for part in parts if part.inner is not None]
             self._inner |= {segment.id: segment.payload for segment in inners}
 
     @property

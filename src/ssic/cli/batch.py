@@ -175,7 +175,7 @@ def encode(
         if any(aim is not None and not aim.strip().startswith("psnr") for aim in (target, *targets.values())):
             raise InvalidInput(
                 "with --encrypt, targets can be of PSNR only: bytes and bits would be counted before groups are "
-                "sealed, which adds some 82 bytes each"
+                "sealed, which adds some 115 bytes each"
             )
 
     from ssic import batch as work

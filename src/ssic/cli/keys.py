@@ -18,7 +18,7 @@ from ssic.errors import BadKey, InvalidInput
 if TYPE_CHECKING:
     from ssic.crypto import Passphrase, SigningKey, VerifyKey
     from ssic.crypto.keys import AnyKey
-    from ssic.crypto.wrap import Key, Lock
+    from ssic.crypto.wrap import Locker, Opener
 
 K = TypeVar("K", bound="AnyKey")
 
@@ -68,7 +68,7 @@ Trust = Annotated[
 ]
 
 
-def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lock]:
+def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Locker]:
     """Whom to seal for. A passphrase that is typed in is asked for twice.
 
     Raises:
@@ -76,7 +76,7 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
     """
     from ssic.crypto import Recipient
 
-    found: list[Lock] = []
+    found: list[Locker] = []
     for word in recipients or ():
         found += _public(word, Recipient)
     if ask or file is not None:
@@ -86,9 +86,9 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
     return found
 
 
-def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Key] | None:
+def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Opener] | None:
     """What to open with; None if nothing was given. A passphrase in the environment is tried unasked."""
-    found: list[Key] = []
+    found: list[Opener] = []
     if identities:
         from ssic.crypto import Identity
 

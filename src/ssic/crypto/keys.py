@@ -18,14 +18,16 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self, cast
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from ssic.arguments import type_name
+from ssic.crypto.stanza import X25519, Stanza, Suite
 from ssic.errors import BadKey, InvalidInput
 
 KEY_BYTES = 32
@@ -194,6 +196,17 @@ class Recipient(_PublicKey):
     def key(self) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(self._raw)
 
+    def wrap(self, content_key: bytes, suite: Suite) -> Stanza:
+        """The content key for the holder of the private key, by HPKE.
+
+        Raises:
+            BadKey: the key is no usable one: its point has low order.
+        """
+        try:
+            return Stanza(X25519, suite.hpke.encrypt(content_key, self.key, suite.info))
+        except ValueError:
+            raise BadKey(f"{self} is no usable public key: its point has low order") from None
+
 
 class Identity(PrivateKey):
     """An X25519 private key, which opens what was sealed to its recipient."""
@@ -207,6 +220,16 @@ class Identity(PrivateKey):
     @cached_property
     def key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self._raw)
+
+    def unwrap(self, stanzas: Sequence[Stanza], suite: Suite) -> bytes | None:
+        """The content key out of the first stanza that is for this key; None if none is."""
+        for stanza in stanzas:
+            if stanza.kind == X25519:
+                try:
+                    return suite.hpke.decrypt(stanza.body, self.key, suite.info)
+                except (InvalidTag, ValueError):  # not for this key; ValueError: a point of low order
+                    continue
+        return None
 
     @property
     def recipient(self) -> Recipient:

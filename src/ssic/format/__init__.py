@@ -26,7 +26,7 @@ from ssic.format.container import (
     write_file,
     write_like,
 )
-from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
+from ssic.format.edit import Recoded, check_clear, drop, renumber, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
 from ssic.format.limits import DecodeLimits, LargePicture, default_limits, set_default_limits
@@ -54,6 +54,7 @@ __all__ = [
     "read_head",
     "read_segment",
     "read_segments",
+    "renumber",
     "reorder",
     "replace",
     "segment_of",

@@ -284,6 +284,24 @@ def whole_segments(data: Bytes, head: Head, ids: Iterable[int]) -> dict[int, Seg
     return {e.id: segment_of(e, intact[e.id]) for e in head.groups if e.id in intact}
 
 
+def segments_as_they_are(data: Bytes, head: Head) -> dict[int, Segment]:
+    """All groups as they would be written again, the damaged ones so that their damage stays seen (`Segment.damage`).
+
+    Raises:
+        TruncatedFile: the file ends before one of the segments does.
+    """
+    intact, broken = read_segments(data, head, head.order)
+    found: dict[int, Segment] = {}
+    for entry in head.groups:
+        error = broken.get(entry.id)
+        if isinstance(error, TruncatedFile):
+            raise error
+        payload = bytes(data[entry.offset : entry.offset + entry.length]) if error else intact[entry.id]
+        damage = zlib.crc32(payload) ^ entry.crc
+        found[entry.id] = dataclasses.replace(segment_of(entry, payload), damage=damage)
+    return found
+
+
 def kept_chunks(head: Head, *, metadata: bool) -> dict[str, bytes]:
     """Chunks for a file that is another one: the ICC profile, and if `metadata` all but a signature of this one."""
     return {
