@@ -149,13 +149,7 @@ def _passphrase(file: Path | None, *, confirm: bool) -> Passphrase:
     from ssic.crypto import Passphrase
 
     if file is not None:
-        try:
-            lines = read(file).decode().splitlines()
-        except UnicodeDecodeError:
-            raise BadKey(f"{file}: a passphrase is expected in UTF-8") from None
-        if not lines or not lines[0]:
-            raise BadKey(f"{file}: the first line, which should be the passphrase, is empty")
-        return Passphrase(lines[0])
+        return Passphrase.read(read(file), str(file))
     if given := os.environ.get(ENVIRONMENT):
         return Passphrase(given)
     if sys.stdin is None or not sys.stdin.isatty():

@@ -36,6 +36,7 @@ from ssic.cli.keys import (
 )
 from ssic.cli.terminal import say, warn
 from ssic.errors import InvalidInput
+from ssic.storage.atomic import create_private
 
 Opened = Annotated[
     list[str] | None,
@@ -87,9 +88,7 @@ def keygen(
         f"# public key: {key.public}",
         key.secret(),
     ]
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("\n".join(lines) + "\n")
+    create_private(output, ("\n".join(lines) + "\n").encode())
     if public is not None:
         write(public, f"{key.public}\n".encode())
     say(str(key.public))
