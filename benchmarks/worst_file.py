@@ -3,9 +3,9 @@
 
     PYTHONPATH=src python benchmarks/worst_file.py --megapixels 4
 
-Each file is valid, and made for one cost: pixels (one group, no bytes of mask or substream), 255 groups, a mask of noise,
-a profile that inflates, and scrypt. Each is read in a process of its own; time is CPU time, memory the growth of the peak
-beyond a process that has loaded the same code. Prints a table, or JSON with --json.
+Each file is valid, and made for one cost: pixels (one group, no bytes of mask or substream), 255 groups, a mask of
+noise, a profile that inflates, and scrypt. Each is read in a process of its own; time is CPU time, memory the growth of
+the peak beyond a process that has loaded the same code. Prints a table, or JSON with --json.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ def main() -> int:
         process = context.Process(target=cost, args=(data, how, results))
         process.start()
         process.join()
+        if process.exitcode != 0:
+            print(f"{name}: the process ended with {process.exitcode}", file=sys.stderr)
+            return 1
         seconds, mib = results.get()
         kilobytes = len(data) / 1000
         rows.append(
