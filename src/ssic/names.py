@@ -109,7 +109,7 @@ def text_fault(text: str) -> str | None:
         return (
             "has a comma"
             if found[0] == ","
-            else f"has a character that names can't hold, U+{ord(found[0]):04X}"
+            else f"has a control, invisible or unassigned character, U+{ord(found[0]):04X}"
         )
     if not text or text != text.strip(" "):
         return "is empty, or starts or ends with a space"
