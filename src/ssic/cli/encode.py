@@ -98,7 +98,7 @@ def _check_sealing(secret: list[str] | None, rate: Rate, told: bool) -> None:
         raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
     if secret is not None and rate.target is not None and not rate.target.startswith("psnr"):
         raise InvalidInput(
-            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes each: "
+            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 115 bytes each: "
             "encode to a smaller target first, then use ssic encrypt"
         )
 
@@ -159,7 +159,7 @@ def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: Mapping
     for name, target in targets.items():
         if not target.strip().startswith("psnr") and sealed.intersection(groups.resolve(name)):
             raise InvalidInput(
-                f"--group-target {name}={target} counts the segment before it is sealed, which adds some 82 bytes: "
+                f"--group-target {name}={target} counts the segment before it is sealed, which adds some 115 bytes: "
                 "encode to a smaller target first, then use ssic encrypt"
             )
 

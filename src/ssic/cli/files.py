@@ -19,8 +19,8 @@ from ssic.file import SsicFile
 from ssic.format import SIGNATURE, read_head
 from ssic.storage.atomic import errors_about, replacing
 from ssic.storage.opening import open_source
-from ssic.storage.remote import without_secrets
 from ssic.storage.source import Bytes, is_url, size_of
+from ssic.storage.urls import without_secrets
 
 _STREAMS = r"/dev/fd/{n}|/proc/(?:self|thread-self|{pid})/fd/{n}|/dev/{name}"
 

@@ -17,7 +17,7 @@ from ssic.cli.terminal import warn
 from ssic.crypto import Identity, Passphrase, Recipient, SigningKey, VerifyKey
 from ssic.crypto.files import Hide
 from ssic.crypto.keys import KINDS, AnyKey
-from ssic.crypto.wrap import Key, Lock
+from ssic.crypto.wrap import Locker, Opener
 from ssic.errors import BadKey, InvalidInput
 
 K = TypeVar("K", bound=AnyKey)
@@ -93,7 +93,7 @@ class OpenOptions:
         """Files that will be read."""
         return *(self.identity or ()), *(() if self.passphrase_file is None else (self.passphrase_file,))
 
-    def keys(self) -> list[Key] | None:
+    def keys(self) -> list[Opener] | None:
         """As `openers`."""
         return openers(self.identity, self.passphrase, self.passphrase_file)
 
@@ -116,7 +116,7 @@ class LockOptions:
         """Whether any was given."""
         return bool(self.files) or self.passphrase
 
-    def locks(self) -> list[Lock]:
+    def locks(self) -> list[Locker]:
         """As `locks`."""
         return locks(self.recipient, self.passphrase, self.passphrase_file)
 
@@ -134,13 +134,13 @@ class HideOptions:
         return "outline" if self.hide_outline else "names" if self.hide_names else "nothing"
 
 
-def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lock]:
+def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Locker]:
     """Whom to seal for. A passphrase that is typed in is asked for twice.
 
     Raises:
         InvalidInput: for nobody.
     """
-    found: list[Lock] = []
+    found: list[Locker] = []
     for word in recipients or ():
         found += _public(word, Recipient)
     if ask or file is not None:
@@ -150,9 +150,9 @@ def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Lo
     return found
 
 
-def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Key] | None:
+def openers(identities: list[Path] | None, ask: bool, file: Path | None) -> list[Opener] | None:
     """What to open with; None if nothing was given. A passphrase in the environment is tried unasked."""
-    found: list[Key] = []
+    found: list[Opener] = []
     if identities:
         for path in identities:
             found += _secrets(path, Identity)
@@ -201,13 +201,7 @@ def _secrets(path: Path, kind: type[K]) -> list[K]:
 
 def _passphrase(file: Path | None, *, confirm: bool) -> Passphrase:
     if file is not None:
-        try:
-            lines = read(file).decode().splitlines()
-        except UnicodeDecodeError:
-            raise BadKey(f"{file}: a passphrase is expected in UTF-8") from None
-        if not lines or not lines[0]:
-            raise BadKey(f"{file}: the first line, which should be the passphrase, is empty")
-        return Passphrase(lines[0])
+        return Passphrase.read(read(file), str(file))
     if given := os.environ.get(ENVIRONMENT):
         return Passphrase(given)
     if sys.stdin is None or not sys.stdin.isatty():

@@ -40,6 +40,7 @@ from ssic.protect import encrypt as seal
 from ssic.protect import rewrap as seal_for
 from ssic.protect import sign as put_signature
 from ssic.protect import verify as check_signature
+from ssic.storage.atomic import create_private
 
 Opened = Annotated[
     list[str] | None,
@@ -87,9 +88,7 @@ def keygen(
         f"# public key: {key.public}",
         key.secret(),
     ]
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("\n".join(lines) + "\n")
+    create_private(output, ("\n".join(lines) + "\n").encode())
     if public is not None:
         write(public, f"{key.public}\n".encode())
     if public is None or not is_stdout(public):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import text_of
 from ssic.errors import MaskError
 
 
@@ -46,6 +47,6 @@ def parse_json(data: bytes, what: str, source: object) -> Any:
     if not data:
         raise MaskError(f"the file of the {what}, {source}, is empty")
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(text_of(data, str(source), MaskError))
     except (ValueError, RecursionError) as error:
         raise MaskError(f"the {what} in {source} is not valid JSON: {error}") from error
