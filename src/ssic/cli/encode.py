@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, split, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
+from ssic.cli.pictures import Background, Frame, MaxPixels, To8Bit, load
 from ssic.cli.protect import HideNames, HideOutline, hiding
 from ssic.cli.rate import (
     Device,
@@ -46,6 +47,10 @@ def encode(
         typer.Option("-o", "--output", help="File to write; - is stdout. By default IN with suffix .ssic."),
     ] = None,
     groups_from: MaskOptions = NOTHING_SAID,
+    to_8_bit: To8Bit = None,
+    background: Background = None,
+    frame: Frame = None,
+    max_pixels: MaxPixels = None,
     quality: Quality = None,
     group_quality: GroupQuality = None,
     target_bytes: TargetBytes = None,
@@ -96,11 +101,10 @@ def encode(
         from ssic.codec import Codec
         from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
-        from ssic.pictures.read import load_picture
 
-        loaded = load_picture(read(picture) if is_pipe(picture) else picture)
+        loaded = load(picture, to_8_bit, background, frame, max_pixels)
         stage("finding the groups" if groups_from.segment else "reading the mask")
-        groups = groups_from.maker()(loaded, picture.name)
+        groups = groups_from.maker()(loaded, str(picture))
         wanted = split(order)
         if groups_from.segment is not None:
             exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -29,8 +30,16 @@ def _option(help: str, metavar: str | None = None) -> Any:
 class MaskOptions:
     """What was said about the mask. An option that was not given is None (a flag False)."""
 
-    mask: Annotated[Path | None, _option("Label map: a number per pixel, or per 16x16 block.")] = None
-    names: Annotated[Path | None, _option('JSON with names of its labels: {"1": "dog"}.')] = None
+    mask: Annotated[
+        Path | None,
+        _option("Label map, or annotations of labelme, YOLO, VOC, CVAT, SAM, ...: see docs/segment.md."),
+    ] = None
+    names: Annotated[
+        Path | None, _option('Names of its labels, {"1": "dog"}, or of its colours, {"#ff0000": "dog"}.')
+    ] = None
+    ignore_label: Annotated[
+        int | None, _option("Label that means void: its blocks go to their neighbours.", "N")
+    ] = None
     coco: Annotated[Path | None, _option("COCO annotations.")] = None
     image_id: Annotated[str | None, _option("Which picture of them; by default that of IN's file name.")] = (
         None
@@ -93,18 +102,25 @@ class MaskOptions:
         Raises:
             SegmenterError: there is no such segmenter, or it can't be made.
         """
-        from ssic.groups.label_maps import parse_labels
         from ssic.groups.mask import GroupMask
 
         rule: Any = {"rule": self.block_rule or ("any" if self.segment else "most")}
         by: Any = {"group_by": self.group_by or "instance"}
         if self.mask is not None:
-            labels = parse_labels(read(self.mask), "stdin") if is_pipe(self.mask) else self.mask
+            mask = read(self.mask) if is_pipe(self.mask) else self.mask
             names = None if self.names is None else _json(self.names, "names")
             return _about(
                 self.mask,
-                lambda picture, _: GroupMask.from_label_map(
-                    labels, picture.size, names, drop_empty=self.drop_empty, **rule
+                lambda picture, name: GroupMask.from_any(
+                    mask,
+                    picture.size,
+                    names,
+                    file_name=_whole(name),
+                    image_id=self.image_id,
+                    drop_empty=self.drop_empty or None,
+                    ignore_label=self.ignore_label,
+                    **rule,
+                    **by,
                 ),
             )
         if self.coco is not None:
@@ -112,7 +128,7 @@ class MaskOptions:
             return _about(
                 self.coco,
                 lambda picture, name: GroupMask.from_coco(
-                    coco, picture.size, image_id=self.image_id, file_name=name, **rule, **by
+                    coco, picture.size, image_id=self.image_id, file_name=_whole(name), **rule, **by
                 ),
             )
         if self.boxes is not None:
@@ -150,6 +166,11 @@ class MaskOptions:
         raise InvalidInput(f"--grid {self.grid}: rows and columns were expected, as in 4x6")
 
 
+def _whole(name: str) -> str:
+    """A picture's path with its folders, by which pictures of one name are told apart in annotations."""
+    return name if is_pipe(name) else os.path.abspath(name)
+
+
 def _json(path: Path, what: str) -> Any:
     """What `ssic.groups.coco` takes: a path, or the content of stdin."""
     if not is_pipe(path):
@@ -178,11 +199,12 @@ NOTHING_SAID = MaskOptions()
 _SOURCES = ("--mask", "--coco", "--boxes", "--grid", "--segment")
 _NEEDS = {
     "--names": ("--mask",),
-    "--image-id": ("--coco",),
+    "--ignore-label": ("--mask",),
+    "--image-id": ("--coco", "--mask"),
     "--keep": ("--segment",),
     "--min-score": ("--segment",),
     "--max-groups": ("--segment",),
-    "--group-by": ("--coco", "--segment"),
+    "--group-by": ("--mask", "--coco", "--segment"),
     "--block-rule": ("--mask", "--coco", "--boxes", "--segment"),
     "--drop-empty": ("--mask", "--boxes"),
 }
