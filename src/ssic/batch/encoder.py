@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ssic.batch.jobs import Job
 from ssic.batch.records import Record
 from ssic.errors import InvalidInput, MaskError, SsicError
+from ssic.groups.label_maps import UnusedNames
 from ssic.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Encoder:
         try:
             with warnings.catch_warnings(record=True) as raised:
                 warnings.simplefilter("always", UserWarning)
+                # Names are those of all pictures; that one lacks some of them is no news.
+                warnings.simplefilter("ignore", UnusedNames)
                 record = self._encode(job, blank)
         except OSError as error:
             about = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
