@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 import zlib
 from contextlib import suppress
@@ -17,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import ssic
+from conftest import Run
 from image_files import tiff
 from ssic.errors import MaskError
 from ssic.groups.label_maps import UnusedNames, blocks_without
@@ -452,3 +455,62 @@ def test_small_objects_are_left_out_and_told() -> None:
         assert GroupMask.from_any(data, SIZE).ids.tolist() == SCENE
     with pytest.raises(MaskError, match="own no block"):
         GroupMask.from_any(data, SIZE, drop_empty=False)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_recipes_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs/segment.md").read_text()
+    section = re.search(r"^## Masks from elsewhere\n(.*?)(?=^## )", page, re.S | re.M)
+    assert section is not None
+    blocks = re.findall(r"```python\n(.*?)```", section[1], re.S)
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    large = {"imageWidth": 96, "imageHeight": 64}
+    Path("photo.json").write_text(json.dumps(LABELME | large))
+    Path("photo.txt").write_bytes(YOLO)
+    Path("photo.xml").write_bytes(
+        VOC.replace(b"<width>64", b"<width>96").replace(b"<height>48", b"<height>64")
+    )
+    cvat = CVAT.replace(b'"64" height="48"', b'"96" height="64"').replace(b"x/a.jpg", b"day 1/photo.jpg")
+    Path("annotations.xml").write_bytes(cvat)
+    colours = np.zeros((64, 96, 3), np.uint8)
+    colours[:, :48, 0] = colours[:, 48:, 2] = 255
+    Path("colours.png").write_bytes(png(colours))
+    Path("voc.png").write_bytes(png(colours[:, :, 0]))
+    Image.fromarray(colours).save("photo.jpg")
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert ssic.SsicFile(names["data"]).names == ("background", "wall", "dog")
+
+
+def test_any_mask_and_any_picture_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(YOLO)
+    (tmp_path / "names.json").write_text('["wall", "dog"]')
+    rgba = np.full((48, 64, 4), 100, np.uint8)
+    (tmp_path / "a.png").write_bytes(png(rgba))
+    out = tmp_path / "a.ssic"
+    given_as = [
+        "encode",
+        tmp_path / "a.png",
+        "-o",
+        out,
+        "--mask",
+        tmp_path / "a.txt",
+        "--names",
+        tmp_path / "names.json",
+    ]
+    code, _, err = run(*given_as)
+    assert (code != 0, "--background white" in err) == (True, True)
+    assert run(*given_as, "--background", "white").code == 0
+    assert ssic.open(out).names == ("background", "wall", "dog")
+    pages = [Image.fromarray(LABELS), Image.fromarray(LABELS * 2)]
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "void.png").write_bytes(png(LABELS))
+    start = ["preview", tmp_path / "b.tif", "-o", tmp_path / "p.png", "--mask", tmp_path / "void.png"]
+    code, _, err = run(*start)
+    assert (code != 0, "--frame 0" in err) == (True, True)
+    code, out_text, _ = run(*start, "--frame", "1", "--ignore-label", "2")
+    assert code == 0
+    assert "group 2" not in out_text
+    assert run("encode", tmp_path / "b.tif", "-o", out, "--frame", "0", "--max-pixels", "9").code != 0
