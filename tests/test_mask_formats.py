@@ -514,3 +514,36 @@ def test_any_mask_and_any_picture_on_the_command_line(run: Run, tmp_path: Path) 
     assert code == 0
     assert "group 2" not in out_text
     assert run("encode", tmp_path / "b.tif", "-o", out, "--frame", "0", "--max-pixels", "9").code != 0
+
+
+WRONG = [
+    5, 3.5, -1, 10**400, float("nan"), True, None, "x", "", "a\0b", b"x", b"", [], ["a"], [None], [[1]], (1, 2), {},
+    {"a": 1}, {1: None}, np.zeros((2, 2)), np.zeros(0), np.zeros((3, 48, 64)), object(), len, Path("nope"),
+    [[10**400] * 4], io.StringIO("x"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("call", "given_as", "options"),
+    [
+        (GroupMask.from_any, [LEFT, SIZE], "names file_name image_id group_by rule drop_empty ignore_label"),
+        (GroupMask.from_label_map, [LEFT, SIZE], "names rule ignore_label"),
+        (GroupMask.from_masks, [{"a": LEFT}, SIZE], "names rule"),
+        (GroupMask.from_sam, [SAM, SIZE], "rule"),
+        (GroupMask.from_labelme, [LABELME, SIZE], "group_by rule"),
+        (GroupMask.from_voc, [VOC, SIZE], "group_by rule"),
+        (GroupMask.from_cvat, [CVAT, SIZE], "image_id file_name group_by rule"),
+        (GroupMask.from_yolo, [YOLO, SIZE], "names group_by rule"),
+    ],
+)
+def test_arguments_of_any_type_work_or_raise_errors_of_ssic(
+    call: Any, given_as: list[Any], options: str
+) -> None:
+    for wrong in WRONG:
+        for place in range(len(given_as)):
+            with suppress(ssic.SsicError):
+                call(*given_as[:place], wrong, *given_as[place + 1 :])
+        for option in options.split():
+            with suppress(ssic.SsicError):
+                call(*given_as, **{option: wrong})

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from ssic.arguments import type_name
 from ssic.errors import MaskError
 from ssic.groups.objects import GroupBy, Item, Objects, Region, check_size, paint, read_file
 from ssic.groups.raster import ellipse_points, fill_box, fill_polygon, turned
@@ -41,6 +42,8 @@ def read_cvat(
     )
     if root.tag != "annotations":
         raise MaskError(f"these are no {WHAT}: the root is <{root.tag:.40}>, <annotations> was expected")
+    if file_name is not None and not isinstance(file_name, str):
+        raise MaskError(f"file_name is a string, not {type_name(file_name)}")
     images = root.findall("image")
     if not images and root.find("track") is not None:
         raise MaskError(f'the {WHAT} are tracks of a video: export them as "CVAT for images"')

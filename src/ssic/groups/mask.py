@@ -41,7 +41,7 @@ from ssic.groups.label_maps import (
 )
 from ssic.groups.labelme import read_labelme
 from ssic.groups.legend import labels_of_colours, read_legend
-from ssic.groups.objects import GroupBy, Objects
+from ssic.groups.objects import GroupBy, Objects, check_group_by
 from ssic.groups.recognise import read_recognised, recognise
 from ssic.groups.sam import read_sam
 from ssic.groups.voc import read_voc
@@ -284,6 +284,9 @@ class GroupMask:
             MaskError: what was given is not recognised, or can't be read as what it was recognised as.
         """
         block_grid(size)
+        check_group_by(group_by)
+        if drop_empty is not None and not isinstance(drop_empty, bool):
+            raise MaskError(f"drop_empty is True, False or None, not {drop_empty!r:.80}")
         found = recognise(source)
         if found.kind == "label map":
             if group_by != "instance" or image_id is not None:

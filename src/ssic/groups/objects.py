@@ -70,6 +70,9 @@ def paint(items: Sequence[Item], size: tuple[int, int], group_by: GroupBy = "ins
     check_group_by(group_by)
     if len(items) > MOST_OBJECTS:
         raise MaskError(f"{len(items)} objects in one picture; at most {MOST_OBJECTS} are painted")
+    for item in items:
+        if not isinstance(item.class_name, str):
+            raise MaskError(f"the name of a class is text, not {type_name(item.class_name)}")
     of_class = [as_text(item.class_name) for item in items]
     if "" in of_class:
         raise MaskError(f"object {of_class.index('') + 1} of {len(items)} has no name of its class")
