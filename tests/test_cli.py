@@ -31,6 +31,7 @@ INFO_KEYS = [
     "file_bytes",
     "head_bytes",
     "mask_bytes",
+    "profile",
     "groups",
     "transfer",
 ]

@@ -20,6 +20,7 @@ def describe(opened: SsicFile) -> dict[str, Any]:
         "file_bytes": head.file_bytes,
         "head_bytes": head.head_bytes,
         "mask_bytes": head.mask_bytes,
+        "profile": opened.icc is not None,
         "groups": [
             {
                 "id": g.id,
