@@ -30,6 +30,7 @@ INFO_KEYS = [
     "file_bytes",
     "head_bytes",
     "mask_bytes",
+    "profile",
     "groups",
     "transfer",
 ]
@@ -182,7 +183,7 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--mask a --grid 2x2", "--mask and --grid exclude each other"),
         ("--coco a --boxes b --mask c", "--mask and --coco and --boxes exclude each other"),
         ("--names n.json", "--names is of use with --mask only"),
-        ("--image-id 3 --mask a", "--image-id is of use with --coco only"),
+        ("--image-id 3 --grid 2x2", "--image-id is of use with --coco or --mask only"),
         ("--group-by class --boxes a", "--group-by is of use with --coco or --segment only"),
         (
             "--block-rule any --grid 2x2",

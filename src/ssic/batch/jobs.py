@@ -13,9 +13,24 @@ from typing import Any, Literal
 
 from ssic.batch.records import RECORDS, Record
 from ssic.errors import InvalidInput
+from ssic.groups.coco import check_coco
 from ssic.groups.objects import read_json
+from ssic.groups.which import choose, path_parts, same_id
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".ppm", ".bmp", ".tif", ".tiff")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".ppm",
+    ".bmp",
+    ".tif",
+    ".tiff",
+)
 """What is taken for a picture in a folder; a glob takes what it names, but for files that batch itself writes."""
 CODED = (".ssic",)
 
@@ -216,30 +231,25 @@ def find_jobs(
             output,
             labels=None if masks is None else masks / output.with_suffix(".png"),
             boxes=None if boxes is None else boxes / output.with_suffix(".json"),
-            annotations=None if annotated is None else annotated(picture.name),
+            annotations=None if annotated is None else annotated(os.path.abspath(picture)),
             before=records.get(output.as_posix()),
         )
 
 
 def _by_picture(coco: Path) -> Callable[[str], str]:
-    data = read_json(coco, "COCO annotations")
-    if not isinstance(data, dict) or not all(
-        isinstance(data.get(key), list) and all(isinstance(item, dict) for item in data[key])
-        for key in ("images", "annotations", "categories")
-    ):
-        raise InvalidInput(
-            f'{coco} is no COCO annotation file: lists "images", "annotations", "categories" are needed'
-        )
+    data = check_coco(read_json(coco, "COCO annotations"))
     images: dict[str, list[Any]] = {}
     for image in data["images"]:
-        images.setdefault(Path(str(image.get("file_name"))).name, []).append(image)
-    objects: dict[str, list[Any]] = {}
+        images.setdefault(next(iter(path_parts(image.get("file_name"))), ""), []).append(image)
+    objects: dict[object, list[Any]] = {}
     for item in data["annotations"]:
-        objects.setdefault(str(item.get("image_id")), []).append(item)
+        objects.setdefault(same_id(item.get("image_id")), []).append(item)
 
-    def of(name: str) -> str:
-        here = images.get(name, [])
-        known = [item for image in here for item in objects.get(str(image.get("id")), [])]
+    def of(path: str) -> str:
+        named = images.get(path_parts(path)[0], [])
+        # Of several with its name those whose folders agree with it.
+        here = choose(named, path, lambda image: image.get("file_name"))
+        known = [item for image in here for item in objects.get(same_id(image.get("id")), [])]
         return json.dumps({"images": here, "annotations": known, "categories": data["categories"]})
 
     return of
