@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssic.errors import SegmenterError
+from ssic.imports import onnx_runtime
 
 Floats = NDArray[np.float32]
 Task = Literal["detect", "segment", "pose"]
@@ -213,7 +214,7 @@ class YoloModel:
             SegmenterError: onnxruntime is missing, the file is unreadable or no graph of this family, or it does not
                 say what it is and the arguments don't either.
         """
-        ort = _onnxruntime()
+        ort = onnx_runtime()
         self.path = Path(path)
         try:
             with self.path.open("rb"):
@@ -469,12 +470,3 @@ def suppress(boxes: Floats, classes: NDArray[np.int64], iou: float, limit: int) 
         common = np.maximum(width, 0) * np.maximum(height, 0)
         left = left[common <= iou * (area[n] + area[left] - common)]
     return np.array(stay, np.int64)
-
-
-def _onnxruntime() -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it reports to its maker; see ssic.engine.onnx
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise SegmenterError('ONNX graphs need onnxruntime: pip install "ssic[segment]"') from error
-    return onnxruntime
