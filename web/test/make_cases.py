@@ -2,7 +2,8 @@
 
 python web/test/make_cases.py FOLDER [WEIGHTS]
 
-WEIGHTS, by default those of the package, are copied for the decoder: they must have graphs. In FOLDER: files `*.ssic`, keys, the weights, and `cases.json`. What it expects comes from the Python package alone.
+WEIGHTS, by default those of the package, are copied for the decoder: they must have graphs. In FOLDER: files `*.ssic`,
+keys, the weights, and `cases.json`. What it expects comes from the Python package alone.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def describe(data: bytes) -> dict[str, Any]:
         head = ssic.SsicFile(data).head
     except ssic.SsicError as error:
         return {"error": type(error).__name__}
-    intact, broken = read_segments(data, head, head.order)
+    _, broken = read_segments(data, head, head.order)
     return {
         "width": head.width,
         "height": head.height,

@@ -21,6 +21,7 @@ from ssic.cli.preview import preview
 from ssic.cli.protect import decrypt, encrypt, keygen, rewrap, sign, verify
 from ssic.cli.terminal import EXIT_CODES, Reporting, ending
 from ssic.cli.train import export_weights, train
+from ssic.cli.view import view
 from ssic.version import __version__
 
 _CODES = "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Exit codes. {_CODES}.",
 )
-for _command in (encode, preview, decode, info, extract, drop, merge, reorder, replace):
+for _command in (encode, preview, decode, view, info, extract, drop, merge, reorder, replace):
     app.command()(_command)
 app.command("set-quality")(set_quality)
 for _protect in (keygen, encrypt, decrypt, rewrap, sign, verify):
