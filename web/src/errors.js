@@ -1,13 +1,7 @@
 /** All errors that the decoder raises on purpose, named as in Python (`ssic.errors`). */
 
 /** Root of every error that the decoder raises on purpose. */
-export class SsicError extends Error {
-  /** @param {string} message @param {ErrorOptions} [options] */
-  constructor(message, options) {
-    super(message, options);
-    this.name = new.target.name;
-  }
-}
+export class SsicError extends Error {}
 
 /** What the caller gave can't be used. */
 export class InvalidInput extends SsicError {}
@@ -43,3 +37,27 @@ export class UnknownModel extends ModelError {}
 export class EngineError extends SsicError {}
 /** The bytes can't be fetched: network, server, or a file that can't be read. */
 export class SourceError extends SsicError {}
+
+// Written out, as bundlers rename classes.
+for (const [name, { prototype }] of Object.entries({
+  SsicError,
+  InvalidInput,
+  UnknownGroup,
+  BadKey,
+  FormatError,
+  NotAnSsicFile,
+  UnsupportedVersion,
+  TruncatedFile,
+  CorruptHead,
+  LimitExceeded,
+  EncryptedSegment,
+  WrongKey,
+  DamagedSegment,
+  TamperedSegment,
+  ModelError,
+  UnknownModel,
+  EngineError,
+  SourceError,
+})) {
+  Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true });
+}

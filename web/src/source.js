@@ -77,14 +77,29 @@ export class HttpSource {
   async read(start, end) {
     if (this.size !== null) end = Math.min(end, this.size);
     if (start >= end) return new Uint8Array();
-    const kept = this.#kept.find((part) => part.start <= start && end <= part.start + part.bytes.length);
-    if (kept) return kept.bytes.slice(start - kept.start, end - kept.start);
-    // What is known of the beginning of the range need not travel again.
-    const head = this.#kept.find((part) => part.start <= start && start < part.start + part.bytes.length);
-    const from = head ? head.start + head.bytes.length : start;
-    const rest = await this.#fetch(from, end);
-    const bytes = head ? concat(head.bytes.subarray(start - head.start), rest) : rest;
-    return bytes.slice(0, end - start);
+    // Only what has not come before travels.
+    const out = new Uint8Array(end - start);
+    /** @type {[number, number][]} */
+    const gaps = [];
+    let at = start;
+    for (const part of [...this.#kept].sort((a, b) => a.start - b.start)) {
+      const stop = Math.min(part.start + part.bytes.length, end);
+      if (stop <= at || part.start >= end) continue;
+      if (part.start > at) gaps.push([at, part.start]);
+      const from = Math.max(part.start, at);
+      out.set(part.bytes.subarray(from - part.start, stop - part.start), from - start);
+      at = stop;
+    }
+    if (at < end) gaps.push([at, end]);
+    let length = end - start;
+    await Promise.all(
+      gaps.map(async ([from, stop]) => {
+        const bytes = await this.#fetch(from, stop);
+        out.set(bytes, from - start);
+        if (bytes.length < stop - from) length = Math.min(length, from - start + bytes.length);
+      }),
+    );
+    return out.slice(0, length);
   }
 
   /** @param {number} start @param {number} end */

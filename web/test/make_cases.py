@@ -25,7 +25,9 @@ from ssic.format.container import whole_segments, write_like
 from ssic.model.weights import find_by_id
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples")]
+
+from lay_out import lay_out, photograph  # noqa: E402
 
 from conftest import blob_mask, natural_picture  # noqa: E402
 
@@ -111,6 +113,22 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+def portrait(codec: ssic.Codec, me: ssic.Identity, folder: Path) -> dict[str, bytes]:
+    """The demo's file, and what may happen to it."""
+    lay_out(folder / "portrait", photograph())
+    jpg, labels, names = (folder / "portrait" / name for name in ("photo.jpg", "labels.png", "names.json"))
+    mask = ssic.GroupMask.from_label_map(labels, (512, 600), names)
+    photo = codec.encode(jpg, mask, quality=50, group_quality={"face": 80}).data
+    damaged = bytearray(photo)
+    damaged[ssic.SsicFile(photo)["face"].offset + 9] ^= 64
+    (folder / "damaged-photo.ssic").write_bytes(damaged)
+    return {
+        "photo": photo,
+        "sealed-photo": ssic.encrypt(photo, "face", me.recipient),
+        "hidden-photo": ssic.encrypt(photo, ["face", "cap"], me.recipient, hide="outline"),
+    }
+
+
 def main(folder: Path, weights: Path | None = None) -> None:
     """Write everything."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +160,11 @@ def main(folder: Path, weights: Path | None = None) -> None:
     files["names"] = ssic.encrypt(small, names[2:], me.recipient, hide="names")
     outline = ssic.encrypt(small, names[1:3], me.recipient, hide="outline")
     files["outline"] = outline
+    files |= portrait(codec, me, folder)
+    markup = ssic.GroupMask(
+        blob_mask(2, 4, 5, 2), {0: "background", 1: "<img src=x onerror=document.title=1>"}
+    )
+    files["markup"] = codec.encode(natural_picture(9, 64, 80), markup, quality=30).data
     (folder / "me.key").write_text(f"# a key\n{me.secret()}\n")
     (folder / "stranger.key").write_text(ssic.Identity.generate().secret() + "\n")
 

@@ -3,6 +3,20 @@
 const SVG = 'http://www.w3.org/2000/svg';
 /** Blocks that no group of the file owns. */
 const ABSENT = 255;
+const LOCK = 'M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z';
+
+/** A padlock, for a line of text. */
+export function lockIcon() {
+  const icon = document.createElementNS(SVG, 'svg');
+  const path = document.createElementNS(SVG, 'path');
+  icon.setAttribute('viewBox', '0 0 16 16');
+  icon.setAttribute('class', 'lock');
+  icon.setAttribute('aria-hidden', 'true');
+  path.setAttribute('d', LOCK);
+  path.setAttribute('fill-rule', 'evenodd');
+  icon.append(path);
+  return icon;
+}
 
 /** A colour for each group, as far from those before as a golden angle brings it. @param {number} i */
 export const colourOf = (i) => `hsl(${Math.round(35 + i * 137.508) % 360} 75% 62%)`;
@@ -81,8 +95,13 @@ export function drawOutlines(svg, file, onClick) {
     const element = /** @type {SVGGElement} */ (make('g', { class: kind, 'data-id': group.id }));
     const areaPath = make('path', { class: 'area', d: area, fill: group.sealed ? 'url(#sealed)' : colourOf(i) });
     const text = make('text', { x: label.x, y: label.y, 'font-size': size });
-    text.textContent = group.sealed ? `🔒 ${group.name}` : group.name;
+    text.textContent = group.name;
     element.append(areaPath, make('path', { class: 'edge', d: edge, stroke: colourOf(i) }));
+    if (group.sealed) {
+      const scale = size / 11;
+      const transform = `translate(${label.x - 8 * scale} ${label.y - size * 0.75 - 16 * scale}) scale(${scale})`;
+      element.append(make('path', { class: 'lock', d: LOCK, 'fill-rule': 'evenodd', transform }));
+    }
     element.addEventListener('click', () => onClick(group.id));
     svg.append(element);
     texts.push(/** @type {const} */ ([element, text]));

@@ -1,7 +1,7 @@
 /** The page: outlines first, then the groups that are asked for, and only their bytes. */
 
 import { startWorker } from './client.js';
-import { absentBlocks, colourOf, drawOutlines } from './outlines.js';
+import { absentBlocks, colourOf, drawOutlines, lockIcon } from './outlines.js';
 import { makePan } from './pan.js';
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
@@ -188,7 +188,7 @@ function refresh() {
     entry.setAttribute('aria-busy', String(state === 'busy'));
     const label = { out: '', busy: 'loading', in: 'shown', bad: 'damaged' }[state];
     const [, , status, more] = entry.children;
-    status.textContent = group.sealed ? '🔒 sealed' : label;
+    status.replaceChildren(...(group.sealed ? [lockIcon(), 'sealed'] : [label]));
     const size = `${kilobytes(group.length)} · ${percent(group.length / file.fileBytes)} of the file`;
     const area = `${percent(group.blocks / file.mask.length)} of the picture`;
     more.textContent = faults.get(group.id) ?? `${size} · ${area}${group.hidden ? '' : ` · quality ${group.quality}`}`;
