@@ -94,7 +94,7 @@ class ViewServer:
         name: what it is called in the browser.
         model: weights for it, a preset or a path; by default the installed ones that the file names.
         port: to listen on; 0 takes any free one.
-        page: folder of the built viewer.
+        page: folder of the built viewer; by default that of this installation.
 
     Raises:
         InvalidInput: this installation has no viewer.
@@ -103,8 +103,15 @@ class ViewServer:
     """
 
     def __init__(
-        self, data: Bytes, name: str, *, model: str | Path | None = None, port: int = 0, page: Path = PAGE
+        self,
+        data: Bytes,
+        name: str,
+        *,
+        model: str | Path | None = None,
+        port: int = 0,
+        page: Path | None = None,
     ) -> None:
+        page = PAGE if page is None else page
         if not (page / "index.html").is_file():
             raise InvalidInput(
                 "this installation has no viewer: releases have it; in a checkout `make web` builds it, with Node.js"
