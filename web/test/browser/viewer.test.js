@@ -224,6 +224,20 @@ test('hostile and broken files give an error on the page, and the next file open
   });
 });
 
+test('a server without ranges works, and the page says so', async (t) => {
+  await withPage(browser, 'photo.ssic', t.name, async (page) => {
+    // As a server does that knows no ranges: the whole file, whatever is asked for.
+    await page.route((url) => url.pathname === '/files/photo.ssic', (route) => route.fulfill({ status: 200, body: Buffer.from(bytes('photo.ssic')) }));
+    await page.reload();
+    await page.waitForSelector('#groups button');
+    await entry(page, 'cap').click();
+    await page.waitForSelector('#groups .in', { timeout: 120000 });
+    await paints(page, 'photo', ['cap']);
+    assert.match((await page.textContent('#hint')) ?? '', /whole files only/);
+    assert.match((await page.textContent('#travelled')) ?? '', /^24\.\d kB of 24\.\d kB have travelled, in 1 request$/);
+  });
+});
+
 test('a local file can be dropped', async (t) => {
   await withPage(browser, 'small.ssic', t.name, async (page) => {
     await page.evaluate((list) => {
