@@ -662,7 +662,7 @@ def test_documentation_has_every_command_and_option() -> None:
     for option in [opt for p in top.params for opt in p.opts]:
         assert option in sections[0]
     for name, command in top.commands.items():  # type: ignore[attr-defined]
-        section = next(s for s in sections if name in s.splitlines()[0])
+        section = next(s for s in sections if name in re.findall(r"[\w-]+", s.splitlines()[0]))
         for option in [opt for p in command.params for opt in p.opts if opt.startswith("-")]:
             assert re.search(rf"{option}\b", section), (name, option)
 
