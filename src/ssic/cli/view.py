@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import webbrowser
 from contextlib import suppress
 from typing import Annotated
@@ -28,6 +29,7 @@ def view(
     server = ViewServer(data, name_of(file), model=model, port=port)
     say(server.url)
     if browser:
-        webbrowser.open(server.url)
+        # Some browsers, those of terminals, hold the caller up until they end.
+        threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
     with suppress(KeyboardInterrupt):  # the way to end it
         server.run()
