@@ -76,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         *GROUND,
     },
     "protect": {"file", "crypto", "groups", "format", "storage", *GROUND},
+    "view": {"format", "model", "storage", *GROUND},
     "pillow": {"codec", "file", "decoded", "pictures", "groups", "format", "storage", "rate", *GROUND},
     "train": {
         "codec",

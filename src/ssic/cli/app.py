@@ -29,6 +29,7 @@ COMMANDS: Table = {
     "encode": Entry("ssic.cli.encode:encode", "Encode a picture as a file of independent groups."),
     "preview": Entry("ssic.cli.preview:preview", "Show the groups of a picture before it is encoded."),
     "decode": Entry("ssic.cli.decode:decode", "Decode a file, or some of its groups, to a picture."),
+    "view": Entry("ssic.cli.view:view", "Show a file in the browser: a click decodes a group."),
     "info": Entry("ssic.cli.info:info", "Show what is in a file, and check that it is intact."),
     "extract": Entry("ssic.cli.rewrite:extract", "Write a file with some of the groups only."),
     "drop": Entry("ssic.cli.rewrite:drop", "Write a file without some of the groups."),
