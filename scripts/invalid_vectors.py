@@ -50,6 +50,8 @@ from vector_writer import (
     without,
 )
 
+from ssic.format.mask_coder import encode_mask
+
 # -- what there is: invalid --------------------------------------------------------------------------------
 
 
@@ -144,7 +146,7 @@ def fields() -> list[Made]:
         ("flag-chunks-none", "Chunks are announced, and there are none.",
          replace(base, raw_chunks=b"\0"), "CorruptHead", {}),
         ("flag-absent-none", "Absent blocks are announced, and there are none.",
-         replace(base, flags_xor=8), "CorruptHead", {}),
+         replace(base, flags_xor=8, raw_mask=encode_mask(base.mask + 1, 3, 0)), "CorruptHead", {}),
         ("flag-seal-needless", "A seal, and no encrypted group.", sealing_free, "CorruptHead", {}),
         ("flag-seal-missing", "An encrypted group, and no seal.",
          base.with_group(1, encrypted=True), "CorruptHead", {}),
@@ -165,7 +167,7 @@ def fields() -> list[Made]:
         ("quality-0", "A quality of 0.", rows(Entry(0, quality=0), Entry(1, quality=5)), "CorruptHead", {}),
         ("quality-101", "A quality of 101.", rows(Entry(0), Entry(1, quality=101)), "CorruptHead", {}),
         ("quality-repeated", "The quality is told, though it is that of the entry before.",
-         rows(Entry(0), Entry(1, repeat_quality=True)), "CorruptHead", {}),
+         rows(Entry(0), Entry(1, name="dog", repeat_quality=True)), "CorruptHead", {}),
         ("segment-length-not-minimal", "The length of a segment has a byte too many.",
          rows(Entry(0), Entry(1, raw_length=b"\x80\0")), "CorruptHead", {}),
         ("segment-length-huge", "A segment of 2^60 bytes.",
@@ -173,7 +175,7 @@ def fields() -> list[Made]:
         ("segment-length-limit", "A segment of more bytes than the limit that is given.", one(), "LimitExceeded",
          {"limits": {"max_segment_bytes": 5}}),
         ("name-implied", "A name is given that is the implied one.",
-         rows(Entry(0, name="background"), Entry(1)), "CorruptHead", {}),
+         rows(Entry(0, name="background"), Entry(1, name="dog")), "CorruptHead", {}),
         ("name-twice", "Two groups of one name.", rows(Entry(0, name="dog"), Entry(1, name="dog")),
          "CorruptHead", {}),
         ("name-twice-implied", "A group is called as another one is by implication.",
@@ -424,7 +426,8 @@ def seal_faults() -> list[Made]:
         ("tampered-longer", "A byte behind the sealed group.", of(payload + b"\0"), "TamperedSegment", me),
         ("tampered-mac", "A bit of the key list MAC is flipped.",
          of(flipped(payload, 1 + len(packed_stanzas([alice])))), "TamperedSegment", me),
-        ("tampered-exchanged", "The sealed segment of another group of the file stands in its place.", of(another), "TamperedSegment", me),
+        ("tampered-exchanged", "The sealed segment of another group of the file stands in its place.", of(another),
+         "TamperedSegment", me),
         ("tampered-other-file", "A sealed group of another file, which has another file id.", elsewhere,
          "TamperedSegment", me),
         ("tampered-version", "The version is another than was sealed.", of(b"\1" + payload[1:]), "TamperedSegment",

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from invalid_vectors import INVALID
+from numpy.typing import NDArray
 from PIL import Image
 from valid_vectors import VALID
 from vector_writer import MODEL, PEOPLE, PHRASES, SIGNERS
@@ -35,6 +36,12 @@ def key_files() -> dict[str, bytes]:
     files |= {f"{n}.pub": f"{note}{k.verify_key}\n" for n, k in SIGNERS.items()}
     files |= {f"{n}.txt": f"{phrase}\n" for n, phrase in PHRASES.items()}
     return {name: content.encode() for name, content in files.items()}
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def written(sheet: Mapping[str, Any]) -> bytes:
@@ -60,7 +67,7 @@ def written(sheet: Mapping[str, Any]) -> bytes:
 def all_files() -> dict[str, bytes]:
     """Everything that the script writes, by path within vectors/. Vectors that show the same picture share a PNG."""
     out = {f"keys/{name}": data for name, data in key_files().items()}
-    pictures: dict[bytes, str] = {}
+    pictures: dict[tuple[Any, bytes], str] = {}
     for folder, makers in (("valid", VALID), ("invalid", INVALID)):
         for make in makers:
             for vector, picture in make():
@@ -72,9 +79,10 @@ def all_files() -> dict[str, bytes]:
                     "model": MODEL.hex(),
                 } | vector.sheet
                 if picture is not None:
-                    name = pictures.setdefault(picture, f"{vector.name}.png")
+                    name = pictures.setdefault((picture.shape, picture.tobytes()), f"{vector.name}.png")
                     sheet["pixels"] = {"file": name, "tolerance": 1}
-                    out[f"{folder}/{name}"] = picture
+                    if f"{folder}/{name}" not in out:
+                        out[f"{folder}/{name}"] = png(picture)
                 out[f"{stem}.ssic"] = vector.data
                 out[f"{stem}.json"] = written(sheet)
     return out

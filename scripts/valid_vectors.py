@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from vector_writer import (
     AES,
     CHACHA,
@@ -103,14 +101,8 @@ def head_of(file: ssic.SsicFile) -> dict[str, Any]:
     return {name: value for name, value in file.info().items() if name != "transfer"}
 
 
-Made = tuple[Vector, bytes | None]
-"""A vector, and its PNG."""
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG", optimize=True)
-    return out.getvalue()
+Made = tuple[Vector, NDArray[np.uint8] | None]
+"""A vector, and its pixels [H, W, 3]."""
 
 
 def valid(name: str, about: str, file: File | bytes, **sheet: Any) -> Made:
@@ -129,7 +121,7 @@ def valid(name: str, about: str, file: File | bytes, **sheet: Any) -> Made:
         "chunks": {t: hashlib.sha256(c).hexdigest() for t, c in found.head.chunks.items() if t != "SIGN"},
         "latents": latents(found),
     }
-    return vector, png(np.where(decoded.present[..., None], decoded.pixels, 0).astype(np.uint8))
+    return vector, np.where(decoded.present[..., None], decoded.pixels, 0).astype(np.uint8)
 
 
 def invalid(name: str, about: str, file: File | bytes, error: str, at: str = "open", **sheet: Any) -> Made:
