@@ -41,6 +41,7 @@ SOURCE_QUALITY = 55
 ABSENT = 255
 MAGIC = b"\xf3sic"
 IMPLIED = "implied"
+"""A class that is told by group flag 4: the name without its number."""
 
 
 def varint(value: int) -> bytes:
@@ -89,7 +90,6 @@ class Entry:
     name: str | None = None
     """None: the implied one."""
     class_name: str | None = None
-    """`IMPLIED`: told by flag 2."""
     score: int | None = None
     encrypted: bool = False
     hidden: bool = False
@@ -302,7 +302,7 @@ def flat(size: tuple[int, int], mask: NDArray[np.uint8], ids: Iterable[int], **o
 
 
 def fixed(what: str, length: int = 32) -> bytes:
-    """Bytes that are the same each time, for what should be random."""
+    """Bytes that are the same each time, for what must be random anywhere else."""
     return hashlib.shake_256(f"ssic vectors: {what}".encode()).digest(length)
 
 
@@ -395,6 +395,7 @@ def seal(
 
 
 def runs(blocks: NDArray[np.bool_]) -> bytes:
+    """Lengths of runs over the grid: not of the group, of the group, ..."""
     whole = blocks.ravel()
     edges = [0, *(np.flatnonzero(np.diff(whole)) + 1).tolist(), whole.size]
     lengths = [b - a for a, b in pairwise(edges)]
