@@ -163,8 +163,8 @@ def _tell_gaps(head: Head, hidden: Collection[int]) -> None:
     if series or gap:
         what = f"names ({', '.join(sorted(series))} ...)" if series else "ids"
         warnings.warn(
-            f"gaps in the {what} of the groups that are left tell of those that are hidden: ssic.format.renumber "
-            "gives ids and names without gaps first",
+            f"gaps in the {what} of the groups that are left tell of those that are hidden: renumber=True (--renumber) "
+            "closes them first",
             NamesTell,
             stacklevel=4,
         )
