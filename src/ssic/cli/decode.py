@@ -42,7 +42,9 @@ SomeGroups = Annotated[
 Fill = Annotated[
     str,
     typer.Option(
-        "--fill", metavar="black|mean|transparent|#rrggbb", help="What stands where no decoded group is."
+        "--fill",
+        metavar="mean|transparent|COLOUR",
+        help="What stands where no decoded group is; colours as in white or #20a0ff.",
     ),
 ]
 Crop = Annotated[bool, typer.Option("--crop", help="Cut the picture to the box around the decoded groups.")]
