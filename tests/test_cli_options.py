@@ -17,10 +17,11 @@ from PIL import Image
 import ssic
 from conftest import Run, natural_picture
 from ssic.cli.pictures import PictureOptions
-from ssic.errors import LimitExceeded
-from ssic.format import default_limits
+from ssic.codec import check_limits
+from ssic.errors import ImageError, LimitExceeded
+from ssic.format import Segment, allowing, default_limits, read_head, read_segment, write_file
 from ssic.groups.mask import GroupMask
-from ssic.pictures.read import load_picture
+from ssic.pictures.read import Picture, load_picture
 from test_cli import damaged, inputs  # noqa: F401
 
 SIZE = (64, 48)
@@ -137,6 +138,34 @@ def test_sizes_are_what_the_command_line_allows(run: Run, odd: Path) -> None:
         assert run(*line, "--max-pixels", 3072).code == 0
     finally:
         ssic.set_default_limits(before)
+
+
+def test_pictures_of_phones_with_200_megapixels(run: Run, tmp_path: Path) -> None:
+    """Read and written where that is asked for, without the memory that all their pixels would take here."""
+    size = 20_000, 10_000
+    pixels = np.broadcast_to(np.uint8(0), (size[1], size[0], 3))
+    mask = np.zeros((size[1] // 16, size[0] // 16), np.uint8)
+    mask[3, 5] = 1
+    small = ssic.encode(natural_picture(5, 16, 16), quality=60)
+    head = read_head(small)
+    segment = read_segment(small, head, 0)
+    parts = [Segment(0, "sky", 60, b"not decoded"), Segment(1, "dog", 60, segment)]
+    file = tmp_path / "large.ssic"
+    file.write_bytes(
+        write_file(width=size[0], height=size[1], model_id=head.model_id, mask=mask, segments=parts)
+    )
+    with pytest.raises(ImageError, match="--max-pixels"):
+        ssic.encode(Picture(pixels), GroupMask(mask, {0: "sky", 1: "dog"}))
+    with allowing(200_000_000):
+        check_limits(Picture(pixels))
+    options = ["--groups", "dog", "--crop", "-o", tmp_path / "dog.png"]
+    for line in (["info"], ["decode", *options]):
+        code, _, err = run(line[0], file, *line[1:])
+        assert (code, "--max-pixels" in err) == (4, True)
+        code, _, err = run(line[0], file, *line[1:], "--max-pixels", 200_000_000)
+        assert (code, err) == (0, "")
+    with Image.open(tmp_path / "dog.png") as image:
+        assert image.size == (16, 16)
 
 
 # -- masks of all kinds ----------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class Codec:
         target = None if target is None else Target.of(target)
         aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
         picture = load_picture(image)
-        _check_limits(picture)
+        check_limits(picture)
         groups = _as_mask(mask, picture.size)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
@@ -381,8 +381,8 @@ def encode(
     )
 
 
-def _check_limits(picture: Picture) -> None:
-    """What this process would not read again is not written: by default what readers refuse by default."""
+def check_limits(picture: Picture) -> None:
+    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default."""
     rows, columns = block_grid(picture.size)
     limits = default_limits()
     if rows * columns * BLOCK**2 > limits.max_pixels:
