@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "nets": {"plan", "model", *GROUND},
     "engine": {"plan", "model", *GROUND},
     "engine.torch": {"engine", "plan", "model", "nets", *GROUND},
+    "engine.refine": {"engine", "plan", "model", "nets", "entropy", *GROUND},
     "groups": GROUND,
     "pictures": {"groups", *GROUND},
     "crypto": {"format", "storage", *GROUND},
@@ -99,7 +100,7 @@ ALLOWED |= {
 
 # Package -> the only rooms that import it.
 OUTSIDE: dict[str, set[str]] = {
-    "torch": {"nets", "engine.torch", "train", "eval"},
+    "torch": {"nets", "engine.torch", "engine.refine", "train", "eval"},
     "onnxruntime": {"engine.onnx", "groups.segment"},
     "cryptography": {"crypto"},
     "fsspec": {"storage"},

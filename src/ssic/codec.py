@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ssic import format as container
 from ssic.arguments import as_mapping, type_name
-from ssic.blocks import BLOCK, block_grid, pad_to_blocks, to_blocks
+from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
+from ssic.engine.effort import SCHEDULES, Clock, Stopped, Task, as_stopped, check_effort, never
 from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
@@ -28,12 +29,14 @@ from ssic.errors import (
 from ssic.format import DecodeLimits, Segment
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
+from ssic.imports import optional
 from ssic.model.config import QUALITIES
 from ssic.model.weights import Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
 
 if TYPE_CHECKING:
+    from ssic.engine.refine import Refiner
     from ssic.model.runtime import Precision
     from ssic.rate.targets import Target, Targeted
 
@@ -41,7 +44,8 @@ DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
 
 Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"."""
+"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; while latents are refined,
+once a second with how much is done and how long the rest takes."""
 
 
 def silent(stage: str) -> None:
@@ -87,6 +91,7 @@ class Codec:
         # Here, because it imports torch, which takes seconds: heads, extract and merge do without.
         from ssic.model.runtime import Transforms
 
+        self._weights, self._device = weights, device
         self.model_id = weights.id
         self.config = weights.config
         self.transforms = Transforms(weights, device, precision)
@@ -111,15 +116,19 @@ class Codec:
         quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`."""
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
         group_quality = as_mapping(group_quality, "group_quality")
         picture, groups = _prepared(image, mask)
         qualities = _qualities(groups, quality, group_quality)
         blocks = to_blocks(pad_to_blocks(picture.pixels))
-        _, coded = self.code(blocks, groups.ids, qualities, progress)
+        inside = inside_blocks(picture.size)
+        _, coded = self.code(blocks, groups.ids, qualities, progress, inside, effort, stopped)
         data = self.assemble(picture, groups, qualities, coded.substreams, _whole_order(groups, order))
         return Encoding(data, coded.hyper_bytes, coded.ideal_bits, coded.latents, coded.hyper_latents)
 
@@ -133,7 +142,9 @@ class Codec:
         quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> Targeted:
         """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
         `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
@@ -141,6 +152,7 @@ class Codec:
 
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
         group_quality = as_mapping(group_quality, "group_quality")
         target = None if target is None else Target.of(target)
@@ -153,7 +165,9 @@ class Codec:
             named = [g for name in (group_quality or {}) for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
         whole_order = _whole_order(groups, order)
-        return encode_to(self, picture, groups, fixed, target, group_targets, whole_order, progress)
+        return encode_to(
+            self, picture, groups, fixed, target, group_targets, whole_order, progress, effort, stopped
+        )
 
     def code(
         self,
@@ -161,18 +175,51 @@ class Codec:
         ids: NDArray[np.uint8],
         qualities: Mapping[int, int],
         progress: Progress = silent,
+        inside: NDArray[np.bool_] | None = None,
+        effort: int = 1,
+        stopped: Stopped = never,
     ) -> tuple[Plan, Encoded]:
         """Substreams of the groups that `qualities` names, and of no others.
 
         Args:
             blocks: [h w, 4, 192] of the whole picture, as `ssic.pictures.read.to_blocks` gives them.
             ids: [h, w] group of each block.
+            inside: [h w, 4, 192] which values are the picture's own, as `inside_blocks` tells; all by default.
+            effort: 1 to 9; above 1 latents are refined.
+            stopped: ask whether to leave it at what is reached.
+
+        Raises:
+            ModelError: an effort above 1 without torch.
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
+        refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
         y, z = self.transforms.analyse(blocks[plan.block], plan, qualities)
+        if refiner is not None:
+            clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
+
+            def step(done: int) -> bool:
+                clock.advance(done)
+                return not stopped()
+
+            for g in np.unique(plan.group).tolist():
+                if stopped():
+                    break
+                # A plan of its own: what is found can't depend on other groups.
+                alone, own, pairs = make_plan(ids, ids == g), plan.group == g, plan.pair_group == g
+                there = np.ones((len(alone), 1, 1), np.bool_) if inside is None else inside[alone.block]
+                task = Task(alone, qualities[g], blocks[alone.block], there, y[own], z[pairs])
+                refined = refiner.refine(task, SCHEDULES[effort], step=step)
+                y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
         return plan, self.coder.encode(plan, qualities, y, z)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        optional("torch", "torch", ModelError, "an effort above 1")
+        from ssic.engine.refine import Refiner
+
+        return Refiner(self._weights, self.coder, self.transforms.synthesise, self._device)
 
     def assemble(
         self,
@@ -250,7 +297,9 @@ def encode(
     group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path | None = None,
     device: str = "cpu",
+    effort: int = 1,
     progress: Progress | None = None,
+    stopped: Stopped | None = None,
 ) -> bytes:
     """Encode a picture as a file of independent groups.
 
@@ -269,7 +318,9 @@ def encode(
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
         device: of the float networks, as torch names it ("cpu", "cuda").
-        progress: called with the name of each stage as it begins.
+        effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Needs torch above 1.
+        progress: called with the name of each stage as it begins, and while latents are refined with the time left.
+        stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
     Returns:
         the file.
@@ -294,10 +345,19 @@ def encode(
             quality=quality,
             group_quality=group_quality,
             order=order,
+            effort=effort,
             progress=progress,
+            stopped=stopped,
         ).data
     return codec.encode(
-        image, mask, quality=quality, group_quality=group_quality, order=order, progress=progress
+        image,
+        mask,
+        quality=quality,
+        group_quality=group_quality,
+        order=order,
+        effort=effort,
+        progress=progress,
+        stopped=stopped,
     ).data
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssic import format as container
-from ssic.blocks import pad_to_blocks, to_blocks
+from ssic.blocks import inside_blocks, pad_to_blocks, to_blocks
 from ssic.codec import Progress, check_quality
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Recoded
@@ -25,13 +25,20 @@ class OtherProfile(UserWarning):
 
 
 def new_pixels(
-    opened: SsicFile, ids: list[int], image: ImageSource, quality: int | None, device: str, progress: Progress
+    opened: SsicFile,
+    ids: list[int],
+    image: ImageSource,
+    quality: int | None,
+    device: str,
+    progress: Progress,
+    effort: int,
+    stopped: Callable[[], bool],
 ) -> dict[int, Recoded]:
     """Segments of groups `ids` from the pixels of another picture; see `SsicFile.replace`."""
     container.check_clear(opened.head, ids)
     now = {g.id: g.quality for g in opened.groups}
     qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
-    return _coded(opened, _fitting(opened, image).pixels, qualities, device, progress)
+    return _coded(opened, _fitting(opened, image).pixels, qualities, device, progress, effort, stopped)
 
 
 def new_quality(
@@ -40,13 +47,15 @@ def new_quality(
     original: ImageSource | None,
     device: str,
     progress: Progress,
+    effort: int,
+    stopped: Callable[[], bool],
 ) -> dict[int, Recoded]:
     """Segments of groups at other qualities; see `SsicFile.set_quality`."""
     container.check_clear(opened.head, list(qualities))
     now = {g.id: g.quality for g in opened.groups}
     changed = {g: check_quality(q) for g, q in qualities.items()}
     if original is not None:
-        return _coded(opened, _fitting(opened, original).pixels, changed, device, progress)
+        return _coded(opened, _fitting(opened, original).pixels, changed, device, progress, effort, stopped)
     if higher := [opened.mask.names[g] for g, q in changed.items() if q > now[g]]:
         raise InvalidInput(
             f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
@@ -55,7 +64,7 @@ def new_quality(
     if not changed:
         return {}
     decoded = opened.decode_pixels(list(changed), strict=True, device=device, progress=progress)
-    return _coded(opened, decoded.pixels, changed, device, progress)
+    return _coded(opened, decoded.pixels, changed, device, progress, effort, stopped)
 
 
 def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
@@ -70,8 +79,15 @@ def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
 
 
 def _coded(
-    opened: SsicFile, pixels: NDArray[np.uint8], qualities: Mapping[int, int], device: str, progress: Progress
+    opened: SsicFile,
+    pixels: NDArray[np.uint8],
+    qualities: Mapping[int, int],
+    device: str,
+    progress: Progress,
+    effort: int,
+    stopped: Callable[[], bool],
 ) -> dict[int, Recoded]:
-    blocks = to_blocks(pad_to_blocks(pixels))
-    _, coded = opened.codec(device=device).code(blocks, opened.head.mask, qualities, progress)
+    blocks, inside = to_blocks(pad_to_blocks(pixels)), inside_blocks(opened.size)
+    codec = opened.codec(device=device)
+    _, coded = codec.code(blocks, opened.head.mask, qualities, progress, inside, effort, stopped)
     return {g: Recoded(coded.substreams[g], q) for g, q in qualities.items()}

@@ -19,6 +19,7 @@ from ssic.decoded import SEALED, all_of, placed
 from ssic.decoded import DamagedGroups as DamagedGroups
 from ssic.decoded import Decoded as Decoded
 from ssic.decoded import SealedGroups as SealedGroups
+from ssic.engine.effort import Stopped, as_stopped, check_effort
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
@@ -401,7 +402,9 @@ class SsicFile:
         *,
         quality: int | None = None,
         device: str = "cpu",
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> bytes:
         """A file in which these groups show what another picture has in their place. The mask and the bytes of all
         other groups stay. EXIF and XMP, which may show what was replaced, do not.
@@ -410,6 +413,8 @@ class SsicFile:
             groups: names, classes or ids. Their old segments are not read: they may be damaged.
             image: as for `ssic.encode`, of the size of this one.
             quality: of the new segments; by default that of the old ones.
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             ImageError: the picture can't be coded, or has another size.
@@ -418,10 +423,13 @@ class SsicFile:
         """
         from ssic.edit import new_pixels
 
+        effort = check_effort(effort)
         ids = self._in_file(groups)
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
-        recoded = new_pixels(self, ids, image, quality, device, as_progress(progress))
+        recoded = new_pixels(
+            self, ids, image, quality, device, as_progress(progress), effort, as_stopped(stopped)
+        )
         data = self._copied(self._others(recoded))
         return container.replace(data, recoded, head=self.head, metadata=False)
 
@@ -431,7 +439,9 @@ class SsicFile:
         original: ImageSource | None = None,
         *,
         device: str = "cpu",
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> bytes:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
@@ -440,6 +450,8 @@ class SsicFile:
             original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
                 that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
                 can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             InvalidInput: a quality is not in 1 to 100, higher than now without `original`, or one of two for a group.
@@ -449,9 +461,12 @@ class SsicFile:
         """
         from ssic.edit import new_quality
 
+        effort = check_effort(effort)
         qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
         self._in_file(list(qualities))
-        recoded = new_quality(self, qualities, original, device, as_progress(progress))
+        recoded = new_quality(
+            self, qualities, original, device, as_progress(progress), effort, as_stopped(stopped)
+        )
         return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
 
     def damaged(self) -> list[str]:

@@ -1,0 +1,142 @@
+"""Efforts 1 to 9: how long an encoder may look for better latents. Here are their schedules, and what refining takes
+and gives; `ssic.engine.refine` does it. No torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.arguments import type_name
+from ssic.errors import InvalidInput
+from ssic.plan import Plan
+
+EFFORTS = 9
+"""Efforts are the integers 1 to 9. At 1 nothing is refined."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to refine.
+
+    Attributes:
+        iterations: steps of the descent.
+        rate: of Adam, in quantisation steps.
+    """
+
+    iterations: int
+    rate: float
+
+
+SCHEDULES: Mapping[int, Schedule] = {
+    2: Schedule(20, 0.02),
+    3: Schedule(30, 0.0175),
+    4: Schedule(45, 0.015),
+    5: Schedule(65, 0.0125),
+    6: Schedule(100, 0.009),
+    7: Schedule(150, 0.008),
+    8: Schedule(250, 0.0065),
+    9: Schedule(400, 0.006),
+}
+"""Of each effort above 1; docs/effort.md says what they cost and buy."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A group to be refined.
+
+    Attributes:
+        plan: of this group alone.
+        quality: 1 to 100.
+        blocks: [N, 4, 192] pixels of its blocks.
+        inside: [N, 4, 192] which of these are part of the picture; what pads it to whole blocks does not count.
+        y: [N, M] latents, gain applied, before rounding.
+        z: [P, Z] hyper-latents before rounding.
+    """
+
+    plan: Plan
+    quality: int
+    blocks: NDArray[np.uint8]
+    inside: NDArray[np.bool_]
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What refining gives.
+
+    Attributes:
+        y: [N, M] latents as every decoder will have them: coding these again gives the same symbols.
+        z: [P, Z] hyper-latents, likewise.
+        before: bits + lambda * squared error of the group as the encoder codes it without refinement.
+        after: the same of what is returned; never more.
+    """
+
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
+    before: float
+    after: float
+
+
+Stopped = Callable[[], bool]
+"""Whether to end the search now, with the best so far."""
+
+
+def never() -> bool:
+    """A `Stopped` that does not."""
+    return False
+
+
+def check_effort(effort: int) -> int:
+    """
+    Raises:
+        InvalidInput: it is not an integer from 1 to 9.
+    """
+    if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)) or not 1 <= effort <= EFFORTS:
+        raise InvalidInput(f"effort is an integer from 1 to {EFFORTS}, not {effort!r:.80}")
+    return int(effort)
+
+
+def as_stopped(given: Stopped | None) -> Stopped:
+    """What to ask; `never` for None (`InvalidInput` if it can't be called)."""
+    if given is not None and not callable(given):
+        raise InvalidInput(f"stopped is a function that tells whether to stop, not {type_name(given)}")
+    return given or never
+
+
+@dataclass
+class Clock:
+    """Tells, once a second, how much is done and how long the rest will take.
+
+    Attributes:
+        total: units of work.
+        progress: called with a text.
+    """
+
+    total: int
+    progress: Callable[[str], None]
+    done: int = 0
+    _begun: tuple[float, int] | None = None
+    _told: float = -1.0
+
+    def advance(self, units: int) -> None:
+        """So much more is done."""
+        self.done += units
+        now = time.monotonic()
+        if self._begun is None:  # the first step sets up much that the others find there: it says nothing
+            self._begun = now, self.done
+        elif now >= self._told + 1:
+            self._told = now
+            left = (now - self._begun[0]) * (self.total - self.done) / (self.done - self._begun[1])
+            self.progress(f"refining, {100 * self.done // self.total} %, {_spoken(left)} left")
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
