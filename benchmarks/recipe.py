@@ -25,8 +25,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.entropy_model import EntropyModel
-from ssic.model.network import Network, PlanTensors
+from ssic.nets.entropy_model import EntropyModel
+from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
 from ssic.train.options import TrainOptions
 from ssic.train.trainer import Trainer

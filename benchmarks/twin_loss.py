@@ -4,7 +4,7 @@ A picture is encoded, and the same latents are then charged several times:
 
 - *twin*: ideal code length under what the coder uses: integer nets, scales in classes of an eighth of an octave,
   integer tables with escapes (`Encoded.ideal_bits`);
-- *float*: the float nets (`ssic.model.network.Network`) in float32 on the very latents and hyper-latents that the
+- *float*: the float nets (`ssic.nets.network.Network`) in float32 on the very latents and hyper-latents that the
   decoder will have, in its order of tokens; continuous scales, exact Gaussians, code length in float64;
 - *float, floored*: the same with the tails of the tables, in real numbers: no symbol less likely than 2^-24 of the
   whole range, escapes beyond six standard deviations. Latents have heavier tails than Gaussians, so this floor is a
@@ -30,16 +30,16 @@ from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
 from ssic.blocks import pad_to_blocks, to_blocks
+from ssic.engine.torch import Transforms
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
-from ssic.entropy.tables import CLASSES_PER_OCTAVE, Tables
+from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.groups.mask import GroupMask
-from ssic.model.config import SCALE_CEILING, SCALE_FLOOR
-from ssic.model.entropy_model import bits
-from ssic.model.network import Network, PlanTensors
-from ssic.model.runtime import Transforms
+from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_CEILING, SCALE_FLOOR
 from ssic.model.weights import find_weights, load_weights
+from ssic.nets.entropy_model import bits
+from ssic.nets.network import Network, PlanTensors
 from ssic.plan import PHASES, Plan, make_plan
 from ssic.rangecoder import TOTAL
 

@@ -17,13 +17,13 @@ from ssic.blocks import to_blocks
 from ssic.entropy import fixedpoint, tables
 from ssic.entropy.coder import STEP_WORTH, UNIT, LatentCoder
 from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
-from ssic.entropy.tables import CLASSES, Tables
+from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ModelError
-from ssic.model.config import ModelConfig
-from ssic.model.entropy_model import EntropyModel
-from ssic.model.network import Network
+from ssic.model.config import CLASSES, ModelConfig
 from ssic.model.weights import find_weights, load_weights
+from ssic.nets.entropy_model import EntropyModel
+from ssic.nets.network import Network
 from ssic.plan import make_plan
 from ssic.rangecoder import TOTAL
 from ssic.train.freeze import freeze

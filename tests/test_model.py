@@ -14,10 +14,10 @@ from conftest import blob_mask, natural_picture
 from ssic.blocks import to_blocks
 from ssic.errors import ModelError
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.entropy_model import bits
-from ssic.model.layers import PIECE, QualityTable, TokenLinear, _Depthwise
-from ssic.model.network import Network, PlanTensors
 from ssic.model.weights import find_weights, load_weights, model_id, save_weights
+from ssic.nets.entropy_model import bits
+from ssic.nets.layers import PIECE, QualityTable, TokenLinear, _Depthwise
+from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
 
 TINY = ModelConfig(

@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "nets": {"plan", "model", *GROUND},
     "engine": {"plan", "model", *GROUND},
     "engine.torch": {"engine", "plan", "model", "nets", *GROUND},
+    "engine.effort": {"engine", "plan", "model", "entropy", *GROUND},
     "engine.refine": {"engine", "plan", "model", "nets", "entropy", *GROUND},
     "groups": GROUND,
     "pictures": {"groups", *GROUND},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from ssic import format as container
 from ssic.arguments import as_mapping, type_name
 from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
-from ssic.engine.effort import SCHEDULES, Clock, Stopped, Task, as_stopped, check_effort, never
+from ssic.engine.base import Engine, find_engine
+from ssic.engine.effort import (
+    SCHEDULES,
+    Clock,
+    Refiner,
+    Stopped,
+    Task,
+    as_stopped,
+    check_effort,
+    find_refiner,
+    never,
+)
+from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
@@ -24,20 +36,16 @@ from ssic.errors import (
     ImageError,
     InvalidInput,
     MaskError,
-    ModelError,
 )
 from ssic.format import DecodeLimits, Segment
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
-from ssic.imports import optional
 from ssic.model.config import QUALITIES
 from ssic.model.weights import Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
 
 if TYPE_CHECKING:
-    from ssic.engine.refine import Refiner
-    from ssic.model.runtime import Precision
     from ssic.rate.targets import Target, Targeted
 
 DEFAULT_MODEL = "small"
@@ -79,34 +87,43 @@ class Encoding:
 
 
 class Codec:
-    """A model, ready to encode and decode. Make it once; it has no state and serves any number of pictures."""
+    """A model, ready to encode and decode. Make it once; it has no state and serves any number of pictures.
 
-    def __init__(self, weights: Weights, *, device: str = "cpu", precision: Precision = "auto") -> None:
+    Attributes:
+        model_id: what files name the model by.
+        config: shape of its networks.
+        engine: what runs them.
+    """
+
+    def __init__(self, weights: Weights, *, engine: str | Engine = "auto") -> None:
         """
         Args:
             weights: from `ssic.model.weights.load_weights`.
-            device: of the float networks, as torch names it.
-            precision: of the float networks; moves some pixels by one level, and changes no byte's meaning.
-        """
-        # Here, because it imports torch, which takes seconds: heads, extract and merge do without.
-        from ssic.model.runtime import Transforms
+            engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine with these
+                weights. It moves some pixels by one level, and changes no byte's meaning.
 
-        self._weights, self._device = weights, device
+        Raises:
+            EngineError: the engine is not installed, or its device is not there.
+        """
         self.model_id = weights.id
         self.config = weights.config
-        self.transforms = Transforms(weights, device, precision)
-        try:
-            tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
-            self.coder = LatentCoder(Twin(weights.config, weights.twin), tables)
-        except (KeyError, ValueError, IndexError) as e:
-            raise ModelError(f"the integer twin of model {weights.id.hex()} is incomplete: {e!r}") from e
+        self.engine = find_engine(engine, weights)
+        self.coder = LatentCoder(
+            Twin(weights.config, weights.twin),
+            Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"]),
+        )
+        self._weights = weights
+
+    def __reduce__(self) -> Any:
+        return _again, (self._weights, self.engine)
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.config.name} {self.model_id.hex()} on {self.engine.name}>"
 
     @classmethod
-    def load(
-        cls, model: str | Path | None = None, *, device: str = "cpu", precision: Precision = "auto"
-    ) -> Codec:
+    def load(cls, model: str | Path | None = None, *, engine: str | Engine = "auto") -> Codec:
         """The codec of an installed model ("small") or of a weights file; the last few are kept in memory."""
-        return load_current(find_weights(DEFAULT_MODEL if model is None else model), device, precision)
+        return load_current(find_weights(DEFAULT_MODEL if model is None else model), engine)
 
     def encode(
         self,
@@ -189,12 +206,12 @@ class Codec:
             stopped: ask whether to leave it at what is reached.
 
         Raises:
-            ModelError: an effort above 1 without torch.
+            EngineError: an effort above 1 without torch.
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
         refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
-        y, z = self.transforms.analyse(blocks[plan.block], plan, qualities)
+        y, z = self.engine.analyse(blocks[plan.block], plan, qualities)
         if refiner is not None:
             clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
 
@@ -212,14 +229,12 @@ class Codec:
                 refined = refiner.refine(task, SCHEDULES[effort], step=step)
                 y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
-        return plan, self.coder.encode(plan, qualities, y, z)
+        with one_blas_thread():
+            return plan, self.coder.encode(plan, qualities, y, z)
 
     @cached_property
     def _refiner(self) -> Refiner:
-        optional("torch", "torch", ModelError, "an effort above 1")
-        from ssic.engine.refine import Refiner
-
-        return Refiner(self._weights, self.coder, self.transforms.synthesise, self._device)
+        return find_refiner(self._weights, self.coder, self.engine)
 
     def assemble(
         self,
@@ -256,7 +271,8 @@ class Codec:
     ) -> tuple[Plan, Fixed, list[int]]:
         """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
-        latents, damaged = self.coder.decode(plan, qualities, segments)
+        with one_blas_thread():
+            latents, damaged = self.coder.decode(plan, qualities, segments)
         return plan, latents, damaged
 
     def decode_blocks(
@@ -270,20 +286,30 @@ class Codec:
         progress("entropy")
         plan, latents, damaged = self.decode_latents(mask, qualities, segments)
         progress("synthesis")
-        return plan, self.transforms.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
+        return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
 
 
-def load_current(path: Path, device: str, precision: Precision) -> Codec:
-    for what, given in (("device", device), ("precision", precision)):
-        if not isinstance(given, str):
-            raise InvalidInput(f"{what} is a string, not {type_name(given)}")
+def _again(weights: Weights, engine: Engine) -> Codec:
+    """A codec that was pickled."""
+    return Codec(weights, engine=engine)
+
+
+def load_current(path: Path, engine: str | Engine) -> Codec:
     state = path.stat()  # weights that are trained anew at the same place are other weights
-    return _load(path.resolve(), device, precision, (state.st_mtime_ns, state.st_size))
+    version = (state.st_mtime_ns, state.st_size)
+    if isinstance(engine, str):
+        return _load(path.resolve(), engine, version)
+    return Codec(_weights(path.resolve(), version), engine=engine)
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, device: str, precision: Precision, version: tuple[int, int]) -> Codec:
-    return Codec(load_weights(path), device=device, precision=precision)
+def _load(path: Path, engine: str, version: tuple[int, int]) -> Codec:
+    return Codec(_weights(path, version), engine=engine)
+
+
+@lru_cache(maxsize=4)
+def _weights(path: Path, version: tuple[int, int]) -> Weights:
+    return load_weights(path)
 
 
 def encode(
@@ -296,7 +322,7 @@ def encode(
     target: Target | str | None = None,
     group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path | None = None,
-    device: str = "cpu",
+    engine: str | Engine = "auto",
     effort: int = 1,
     progress: Progress | None = None,
     stopped: Stopped | None = None,
@@ -317,7 +343,7 @@ def encode(
         group_targets: the same for single groups, named as in `group_quality`: bytes and bits of the segment, PSNR
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
-        device: of the float networks, as torch names it ("cpu", "cuda").
+        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
         effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Needs torch above 1.
         progress: called with the name of each stage as it begins, and while latents are refined with the time left.
         stopped: asked often while latents are refined: once it returns True, the best so far is taken.
@@ -333,8 +359,9 @@ def encode(
             group is given two different ones, by name and by id, say.
         UnreachableTarget: no quality meets a target; the message says what is reachable.
         ModelError: there is no such model.
+        EngineError: the engine is not installed, or its device is not there.
     """
-    codec = Codec.load(model, device=device)
+    codec = Codec.load(model, engine=engine)
     group_targets = as_mapping(group_targets, "group_targets")
     if target is not None or group_targets:
         return codec.encode_to(

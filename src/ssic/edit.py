@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ssic import format as container
 from ssic.blocks import inside_blocks, pad_to_blocks, to_blocks
 from ssic.codec import Progress, check_quality
+from ssic.engine.base import Engine
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Recoded
 from ssic.pictures.read import ImageSource, Picture, load_picture
@@ -29,7 +30,7 @@ def new_pixels(
     ids: list[int],
     image: ImageSource,
     quality: int | None,
-    device: str,
+    engine: str | Engine,
     progress: Progress,
     effort: int,
     stopped: Callable[[], bool],
@@ -38,14 +39,14 @@ def new_pixels(
     container.check_clear(opened.head, ids)
     now = {g.id: g.quality for g in opened.groups}
     qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
-    return _coded(opened, _fitting(opened, image).pixels, qualities, device, progress, effort, stopped)
+    return _coded(opened, _fitting(opened, image).pixels, qualities, engine, progress, effort, stopped)
 
 
 def new_quality(
     opened: SsicFile,
     qualities: Mapping[int, int],
     original: ImageSource | None,
-    device: str,
+    engine: str | Engine,
     progress: Progress,
     effort: int,
     stopped: Callable[[], bool],
@@ -55,7 +56,7 @@ def new_quality(
     now = {g.id: g.quality for g in opened.groups}
     changed = {g: check_quality(q) for g, q in qualities.items()}
     if original is not None:
-        return _coded(opened, _fitting(opened, original).pixels, changed, device, progress, effort, stopped)
+        return _coded(opened, _fitting(opened, original).pixels, changed, engine, progress, effort, stopped)
     if higher := [opened.mask.names[g] for g, q in changed.items() if q > now[g]]:
         raise InvalidInput(
             f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
@@ -63,8 +64,8 @@ def new_quality(
     changed = {g: q for g, q in changed.items() if q != now[g]}  # what is so already would lose for nothing
     if not changed:
         return {}
-    decoded = opened.decode_pixels(list(changed), strict=True, device=device, progress=progress)
-    return _coded(opened, decoded.pixels, changed, device, progress, effort, stopped)
+    decoded = opened.decode_pixels(list(changed), strict=True, engine=engine, progress=progress)
+    return _coded(opened, decoded.pixels, changed, engine, progress, effort, stopped)
 
 
 def _fitting(opened: SsicFile, image: ImageSource) -> Picture:
@@ -82,12 +83,12 @@ def _coded(
     opened: SsicFile,
     pixels: NDArray[np.uint8],
     qualities: Mapping[int, int],
-    device: str,
+    engine: str | Engine,
     progress: Progress,
     effort: int,
     stopped: Callable[[], bool],
 ) -> dict[int, Recoded]:
     blocks, inside = to_blocks(pad_to_blocks(pixels)), inside_blocks(opened.size)
-    codec = opened.codec(device=device)
+    codec = opened.codec(engine=engine)
     _, coded = codec.code(blocks, opened.head.mask, qualities, progress, inside, effort, stopped)
     return {g: Recoded(coded.substreams[g], q) for g, q in qualities.items()}

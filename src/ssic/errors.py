@@ -21,8 +21,9 @@
     │   ├── DamagedSegment      one group's segment is damaged; carries `.groups`
     │   │   └── TamperedSegment a key fits, but what it opens is not what was sealed under it
     │   └── SignatureError      the file is not signed as was asked for
-    └── ModelError              weights: unreadable, or not those that the file was made with
-        └── UnknownModel        the file names a model that is not installed
+    ├── ModelError              weights: unreadable, or not those that the file was made with
+    │   └── UnknownModel        the file names a model that is not installed
+    └── EngineError             what shall run the networks is unknown, not installed, or fails
 
 Catch `SsicError` for all of them. Files and networks raise `OSError`s besides; pickling a key, or arguments that a
 function does not have, a `TypeError`. Anything else that escapes from ssic is a bug.
@@ -123,3 +124,7 @@ class ModelError(SsicError):
 
 class UnknownModel(ModelError):
     """The file was made with a model that is not installed here."""
+
+
+class EngineError(SsicError):
+    """What shall run the networks is unknown, lacks a package or a device, or fails."""

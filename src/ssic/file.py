@@ -19,6 +19,7 @@ from ssic.decoded import SEALED, all_of, placed
 from ssic.decoded import DamagedGroups as DamagedGroups
 from ssic.decoded import Decoded as Decoded
 from ssic.decoded import SealedGroups as SealedGroups
+from ssic.engine.base import Engine
 from ssic.engine.effort import Stopped, as_stopped, check_effort
 from ssic.errors import (
     DamagedSegment,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from ssic.crypto import Keyring, VerifyKey
     from ssic.crypto.signature import Signature
     from ssic.crypto.wrap import Key
-    from ssic.model.runtime import Precision
 
     Keys = Key | Iterable[Key]
     Trust = VerifyKey | Iterable[VerifyKey]
@@ -198,7 +198,7 @@ class SsicFile:
         data = bytes(self._data) if isinstance(self._data, memoryview) else self._data
         return vars(self) | {"_data": data}
 
-    def codec(self, *, device: str = "cpu", precision: Precision = "auto") -> Codec:
+    def codec(self, *, engine: str | Engine = "auto") -> Codec:
         """The codec that decodes this file.
 
         Raises:
@@ -206,7 +206,7 @@ class SsicFile:
             ModelError: the model given when opening is not the one that the file was made with.
         """
         path = find_by_id(self.head.model_id) if self._model is None else find_weights(self._model)
-        codec = load_current(path, device, precision)
+        codec = load_current(path, engine)
         if codec.model_id != self.head.model_id:
             raise ModelError(
                 f"{path} is model {codec.model_id.hex()}; the file needs {self.head.model_id.hex()}"
@@ -271,8 +271,7 @@ class SsicFile:
         crop: bool = False,
         strict: bool = False,
         partial: bool = False,
-        device: str = "cpu",
-        precision: Precision = "auto",
+        engine: str | Engine = "auto",
         progress: Progress | None = None,
     ) -> Decoded:
         """Decode some groups, all by default, and say where their pixels are; arguments as in `ssic.decode`.
@@ -290,7 +289,7 @@ class SsicFile:
         if not segments:
             raise all_of(broken)
         quality = {g.id: g.quality for g in self.groups}
-        codec = self.codec(device=device, precision=precision)
+        codec = self.codec(engine=engine)
         plan, pixels, damaged = codec.decode_blocks(
             self._shown.mask, quality, segments, as_progress(progress)
         )
@@ -321,8 +320,7 @@ class SsicFile:
         crop: bool = False,
         strict: bool = False,
         partial: bool = False,
-        device: str = "cpu",
-        precision: Precision = "auto",
+        engine: str | Engine = "auto",
         progress: Progress | None = None,
         _stacklevel: int = 2,
     ) -> NDArray[np.uint8]:
@@ -334,8 +332,7 @@ class SsicFile:
             crop=crop,
             strict=strict,
             partial=partial,
-            device=device,
-            precision=precision,
+            engine=engine,
             progress=progress,
         )
         if decoded.damaged:
@@ -401,7 +398,7 @@ class SsicFile:
         image: ImageSource,
         *,
         quality: int | None = None,
-        device: str = "cpu",
+        engine: str | Engine = "auto",
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
@@ -428,7 +425,7 @@ class SsicFile:
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
         recoded = new_pixels(
-            self, ids, image, quality, device, as_progress(progress), effort, as_stopped(stopped)
+            self, ids, image, quality, engine, as_progress(progress), effort, as_stopped(stopped)
         )
         data = self._copied(self._others(recoded))
         return container.replace(data, recoded, head=self.head, metadata=False)
@@ -438,7 +435,7 @@ class SsicFile:
         group_quality: Mapping[str | int, int],
         original: ImageSource | None = None,
         *,
-        device: str = "cpu",
+        engine: str | Engine = "auto",
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
@@ -465,7 +462,7 @@ class SsicFile:
         qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
         self._in_file(list(qualities))
         recoded = new_quality(
-            self, qualities, original, device, as_progress(progress), effort, as_stopped(stopped)
+            self, qualities, original, engine, as_progress(progress), effort, as_stopped(stopped)
         )
         return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
 
@@ -564,7 +561,7 @@ def decode(
     strict: bool = False,
     partial: bool = False,
     model: str | Path | None = None,
-    device: str = "cpu",
+    engine: str | Engine = "auto",
     limits: DecodeLimits | None = None,
     progress: Progress | None = None,
     identity: Keys | None = None,
@@ -584,7 +581,7 @@ def decode(
             left out without a warning (`SsicFile.decode_pixels` lists them).
         model: preset that comes with the package, or path of a weights file; by default the installed model that the
             file names.
-        device: of the float networks, as torch names it.
+        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
         limits: bounds on what a hostile head may ask for.
         progress: called with the name of each stage as it begins.
         identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
@@ -601,6 +598,7 @@ def decode(
         SignatureError: the file is not signed by one of the keys in `trust`, or was changed since.
         UnknownModel: the file was made with a model that is not installed.
         ModelError: `model` is not the one that the file was made with.
+        EngineError: the engine is not installed, or its device is not there.
     """
     opened = SsicFile(data, model=model, limits=limits, identity=identity, trust=trust)
     return opened.decode(
@@ -609,7 +607,7 @@ def decode(
         crop=crop,
         strict=strict,
         partial=partial,
-        device=device,
+        engine=engine,
         progress=progress,
         _stacklevel=3,
     )

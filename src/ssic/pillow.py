@@ -11,7 +11,7 @@
     photo.save("photo.ssic", mask=labels, quality=60, group_quality={"person": 85})
 
 `save` takes what `ssic.encode` takes: `mask`, `quality`, `group_quality`, `target`, `group_targets`, `order`, `model`
-and `device`; `names` of the labels, where `mask` is a label map; and `icc_profile`. What looks like a slip of one of
+and `engine`; `names` of the labels, where `mask` is a label map; and `icc_profile`. What looks like a slip of one of
 these is refused. Other options, such as `optimize` or `exif`, are Pillow's or of other formats, and mean nothing
 here, as with all plugins.
 
@@ -37,7 +37,7 @@ from ssic.pictures.fill import Fill, check_fill, compose
 
 FORMAT = "SSIC"
 
-_OPTIONS = ("mask", "quality", "group_quality", "target", "group_targets", "order", "model", "device")
+_OPTIONS = ("mask", "quality", "group_quality", "target", "group_targets", "order", "model", "engine")
 """Options of `save` that are those of `ssic.encode`."""
 
 _FOREIGN = {"qtables", "mode", "modes", "format", "encoder", "encoding"}

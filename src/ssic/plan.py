@@ -97,6 +97,13 @@ class Plan:
         return token, group
 
     @cached_property
+    def members(self) -> NDArray[np.int64]:
+        """[P, 16] the blocks of each pair by their position in the cell; N where the pair has none there."""
+        members = np.full((len(self.pair_group), CELL**2), len(self), np.int64)
+        members[self.pair, self.cell_position] = np.arange(len(self))
+        return members
+
+    @cached_property
     def fine_neighbours(self) -> NDArray[np.int64]:
         """[4 N, 8] index of each fine token's neighbour if it is of the same group, else 4 N; as `neighbours`."""
         # One row of 3x3 coarse tokens for each block: what the neighbours' halves are parts of.

@@ -40,7 +40,7 @@ class Recipe:
         encrypt: groups that are sealed; a picture without one of them fails, lest it be written in clear.
         recipients: public keys, as text, of those for whom.
         hide: what else is sealed.
-        device: of the networks. It is not part of what makes a file another one.
+        engine: what runs the networks. It is not part of what makes a file another one.
     """
 
     quality: int = 60
@@ -60,7 +60,7 @@ class Recipe:
     recipients: Sequence[str] = ()
     hide: Hide = "nothing"
     model: str = "small"
-    device: str = "cpu"
+    engine: str = "auto"
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.
@@ -71,7 +71,7 @@ class Recipe:
         from ssic.model.weights import find_weights, load_weights
 
         facts = asdict(self) | {"model": load_weights(find_weights(self.model)).id.hex()}
-        del facts["device"]
+        del facts["engine"]
         facts["recipients"] = sorted(self.recipients)
         graph = Path(self.segment.partition(":")[2]) if self.segment else None
         if graph is not None and graph.is_file():  # a model; another one at the same place is another recipe
@@ -140,7 +140,7 @@ class Encoder:
             from ssic.protect import check_there
 
             check_there(mask, recipe.encrypt, "--encrypt")
-        codec = Codec.load(recipe.model, device=recipe.device)
+        codec = Codec.load(recipe.model, engine=recipe.engine)
         rate: dict[str, Any] = {
             "quality": recipe.quality if recipe.target is None else None,
             "group_quality": {name: recipe.group_quality[name] for name in excepted},

@@ -147,7 +147,7 @@ def run_on_ray(jobs: Iterable[Job], encoder: Encoder, workers: int | None) -> It
         import ray
         import ray.data
     except ImportError as error:
-        raise InvalidInput('the engine ray needs Ray Data: pip install "ssic[ray]"') from error
+        raise InvalidInput('the runner ray needs Ray Data: pip install "ssic[ray]"') from error
     import pickle
 
     if not ray.is_initialized():
@@ -159,7 +159,7 @@ def run_on_ray(jobs: Iterable[Job], encoder: Encoder, workers: int | None) -> It
 
     rows = [{"job": pickle.dumps(job)} for job in jobs]
     options: dict[str, Any] = {} if workers is None else {"concurrency": workers}
-    if encoder.recipe.device.startswith("cuda"):
+    if encoder.recipe.engine.startswith("torch:cuda"):
         options["num_gpus"] = 1
     blocks = max(1, min(len(rows), 4 * (workers or 64)))
     for row in ray.data.from_items(rows, override_num_blocks=blocks).map(encode, **options).iter_rows():

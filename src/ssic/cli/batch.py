@@ -19,7 +19,7 @@ from ssic.cli.keys import Recipients, locks
 from ssic.cli.masks import MaskOptions
 from ssic.cli.protect import HideNames, HideOutline, hiding
 from ssic.cli.rate import (
-    Device,
+    Engine,
     GroupQuality,
     GroupTarget,
     Model,
@@ -135,11 +135,11 @@ def encode(
         int | None,
         typer.Option(min=1, help="Pictures at a time. By default one per two cores.", rich_help_panel=_RUN),
     ] = None,
-    engine: Annotated[
+    runner: Annotated[
         str, typer.Option(metavar="local|ray", help="This machine, or a Ray cluster.", rich_help_panel=_RUN)
     ] = "local",
     model: Model = "small",
-    device: Device = "cpu",
+    engine: Engine = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
@@ -159,8 +159,8 @@ def encode(
     # What is wrong with these would else be told once per picture.
     about = MaskOptions(segment=segment, keep=keep, min_score=min_score, max_groups=max_groups, grid=grid)
     about.check()
-    if engine not in ("local", "ray"):
-        raise InvalidInput(f"--engine {engine}: local or ray was expected")
+    if runner not in ("local", "ray"):
+        raise InvalidInput(f"--runner {runner}: local or ray was expected")
     if group_by not in (None, "instance", "class") or block_rule not in (None, "most", "any"):
         raise InvalidInput("--group-by is instance or class, --block-rule most or any")
 
@@ -200,7 +200,7 @@ def encode(
         recipients=tuple(map(str, locks(recipient, False, None))) if secret is not None else (),
         hide=cast("Hide", hiding(hide_names, hide_outline)),
         model=model,
-        device=device,
+        engine=engine,
     )
     known = work.read_records(output)
     earlier = work.earlier_root(output, known) if root is None else None
@@ -220,8 +220,8 @@ def encode(
     jobs = work.find_jobs(found, known, masks=masks, boxes=boxes, coco=coco)
     done: list[Record] = []
     try:
-        with _finishing(engine == "local") as stopped:
-            if engine == "ray":
+        with _finishing(runner == "local") as stopped:
+            if runner == "ray":
                 records = work.run_on_ray(jobs, encoder, workers)
             else:
                 records = work.run_here(jobs, encoder, workers or work.default_workers(), stopped)

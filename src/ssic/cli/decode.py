@@ -11,7 +11,7 @@ import typer
 
 from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, naming, open_ssic, split, write
 from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
-from ssic.cli.rate import Device
+from ssic.cli.rate import Engine
 from ssic.cli.terminal import DAMAGED, notice, progress, say, warn
 
 
@@ -44,7 +44,7 @@ def decode(
             help="Installed model, or path of a weights file; by default the installed one that the file names.",
         ),
     ] = None,
-    device: Device = "cpu",
+    engine: Engine = "auto",
     identity: Identities = None,
     passphrase: AskPassphrase = False,
     passphrase_file: PassphraseFile = None,
@@ -71,7 +71,7 @@ def decode(
         if not crop:
             picture_kind(output, alpha=alpha, size=opened.size)
         with naming(file):
-            decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, device=device, progress=stage)
+            decoded = opened.decode_pixels(wanted, crop=crop, partial=partial, engine=engine, progress=stage)
         picture = compose(decoded.pixels, decoded.present, fill)
         write(output, picture_bytes(picture, output, opened.icc))
 
@@ -84,7 +84,8 @@ def decode(
         seconds = round(time.perf_counter() - begun, 3)
         faults = {"damaged": list(decoded.damaged), "sealed": list(decoded.sealed)}
         faults |= {"missing": list(decoded.missing)} if partial else {}
-        say(json.dumps(facts | faults | {"seconds": seconds}))
+        ran = {"engine": opened.codec(engine=engine).engine.name}
+        say(json.dumps(facts | faults | ran | {"seconds": seconds}))
     elif not is_pipe(output):
         say(f"{output}: {width}x{height}, {', '.join(shown)}")
     if decoded.sealed:

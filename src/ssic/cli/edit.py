@@ -21,7 +21,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.inspect import Input, Output
-from ssic.cli.rate import Device, check_quality, group_qualities
+from ssic.cli.rate import Engine, check_quality, group_qualities
 from ssic.cli.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def replace(
     output: Output,
     quality: Annotated[int | None, typer.Option(help="1 to 100; by default as the group is now.")] = None,
     model: Model = None,
-    device: Device = "cpu",
+    engine: Engine = "auto",
 ) -> None:
     """Put pixels of another picture in the place of some groups; the bytes of the others are unchanged."""
     wanted = named("--group", group)
@@ -58,7 +58,7 @@ def replace(
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
         assert loaded is not None
-        return opened.replace(wanted, loaded, quality=quality, device=device, progress=stage)
+        return opened.replace(wanted, loaded, quality=quality, engine=engine, progress=stage)
 
     _recode(file, picture, output, model, change)
 
@@ -78,13 +78,13 @@ def set_quality(
         ),
     ] = None,
     model: Model = None,
-    device: Device = "cpu",
+    engine: Engine = "auto",
 ) -> None:
     """Code some groups anew at another quality; the bytes of the others are unchanged."""
     qualities = group_qualities(group_quality)
 
     def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
-        return opened.set_quality(qualities, loaded, device=device, progress=stage)
+        return opened.set_quality(qualities, loaded, engine=engine, progress=stage)
 
     _recode(file, original, output, model, change)
 

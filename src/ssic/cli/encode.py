@@ -15,7 +15,7 @@ from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
 from ssic.cli.protect import HideNames, HideOutline, hiding
 from ssic.cli.rate import (
-    Device,
+    Engine,
     GroupQuality,
     GroupTarget,
     Model,
@@ -54,7 +54,7 @@ def encode(
     group_target: GroupTarget = None,
     order: Order = None,
     model: Model = "small",
-    device: Device = "cpu",
+    engine: Engine = "auto",
     encrypt: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Seal these groups, so that they are never stored in clear."),
@@ -94,7 +94,6 @@ def encode(
 
     with progress("reading the picture") as stage:
         from ssic.codec import Codec
-        from ssic.codec import encode as encode_picture
         from ssic.file import SsicFile
         from ssic.pictures.read import load_picture
 
@@ -119,10 +118,10 @@ def encode(
             "progress": stage,
         }
         reached: dict[str, Any] = {}
+        codec = Codec.load(model, engine=engine)
         if target is None and not group_targets:
-            data = encode_picture(loaded, groups, model=model, device=device, **rate)
+            data = codec.encode(loaded, groups, **rate).data
         else:
-            codec = Codec.load(model, device=device)
             met = codec.encode_to(loaded, groups, target=target, group_targets=group_targets, **rate)
             data = met.data
             reached = {
@@ -140,7 +139,8 @@ def encode(
     write(output, data)
     seconds = round(time.perf_counter() - begun, 3)
     if as_json:
-        say(json.dumps(info | ({"reached": reached} if reached else {}) | {"seconds": seconds}))
+        extra = {"engine": codec.engine.name, "seconds": seconds}
+        say(json.dumps(info | ({"reached": reached} if reached else {}) | extra))
     else:
         show_file("stdout" if is_pipe(output) else str(output), info, stderr=is_pipe(output))
         if reached and not is_pipe(output):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssic.cli.files import split, write
-from ssic.cli.rate import Device, Model
+from ssic.cli.rate import Engine, Model
 from ssic.cli.terminal import progress
 from ssic.errors import InvalidInput
 from ssic.storage.atomic import replacing
@@ -58,7 +58,7 @@ def rd(
         list[str] | None, typer.Option(metavar="NAME,...", help="Curves from files that the plot shows.")
     ] = None,
     model: Model = "small",
-    device: Device = "cpu",
+    engine: Engine = "auto",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +82,7 @@ def rd(
             structure=ablate_structure,
             bpp_range=limits,
             model=model,
-            device=device,
+            engine=engine,
         )
         _make(out)
         results = run_rd(options, stage)
@@ -103,7 +103,7 @@ def selective(
     ] = 0,
     run_peer: RunPeer = None,
     model: Model = "small",
-    device: Device = "cpu",
+    engine: Engine = "auto",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -120,7 +120,7 @@ def selective(
             background=background,
             peers=find_peers(split(run_peer) or available(("avif", "heic"))),
             model=model,
-            device=device,
+            engine=engine,
         )
         _make(out)
         results = run_selective(options, stage)

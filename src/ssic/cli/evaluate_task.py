@@ -12,7 +12,7 @@ import typer
 
 from ssic.cli.evaluate import AsJson, Out, emit, read_qualities
 from ssic.cli.files import split
-from ssic.cli.rate import Device
+from ssic.cli.rate import Engine
 from ssic.cli.terminal import console
 from ssic.errors import InvalidInput
 from ssic.storage.atomic import replacing
@@ -100,7 +100,7 @@ def task(
     ] = "small",
     samples: Annotated[int, typer.Option(min=0, help="Resamplings of the pictures, for intervals.")] = 500,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    device: Device = "cpu",
+    engine: Engine = "auto",
     work: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of what is measured; OUT/points by default."),
@@ -143,7 +143,7 @@ def task(
             peer_qualities=of_peers,
             margin=margin,
             background=background,
-            device=device,
+            engine=engine,
         ),
         layout=Layout(
             group_by=group_by,  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ def task(
         jobs=jobs,
         samples=samples,
         model=weights,
-        device=device,
+        engine=engine,
     )
     for folder in (out, options.work):
         if folder is not None:

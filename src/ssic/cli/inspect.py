@@ -24,6 +24,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.keys import AskPassphrase, Identities, PassphraseFile, Trust, openers, verify_keys
+from ssic.cli.model import is_weights, show_weights
 from ssic.cli.terminal import DAMAGED, notice, progress, say, show_file, warn
 from ssic.errors import InvalidInput
 
@@ -60,15 +61,22 @@ def info(
             help="For --preview: installed model, or path of a weights file; by default the one that the file names.",
         ),
     ] = None,
-    device: Annotated[
+    engine: Annotated[
         str | None,
-        typer.Option(help="For --preview: where the networks run, as torch names it; cpu by default."),
+        typer.Option(help="For --preview: what runs the networks, as in decode; auto by default."),
     ] = None,
     identity: Identities = None,
     passphrase: AskPassphrase = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Show what is in a file, and check that it is whole, and as it was signed if it was."""
+    """Show what is in a file, and check that it is whole, and as it was signed if it was. Of a weights file, show the
+    model."""
+    if is_weights(file):
+        given = (trust, check, groups, preview, model, engine, identity, passphrase, passphrase_file)
+        if any(given):
+            raise InvalidInput(f"{file} is a weights file: of the options, --json alone is of use with it")
+        show_weights(file, as_json=as_json)
+        return
     from ssic.format import SIGNATURE
     from ssic.format import check as check_segments
     from ssic.storage.source import is_url
@@ -79,8 +87,8 @@ def info(
         from ssic.pictures.write import picture_kind
 
         picture_kind(preview)  # refuses a suffix before the work, not after it
-    elif model is not None or device is not None:
-        raise InvalidInput("--model and --device are of use with --preview only")
+    elif model is not None or engine is not None:
+        raise InvalidInput("--model and --engine are of use with --preview only")
     check_local([*key_files, model])
     check_stdin([file, *key_files])
     keys, trusted = openers(identity, passphrase, passphrase_file), verify_keys(trust)
@@ -127,19 +135,19 @@ def info(
             f"still sealed, names and all: {', '.join(hidden)} (no key or passphrase given opens all of it)"
         )
     if preview is not None:  # last: where it fails, all else has been said
-        _preview(opened, file, preview, device or "cpu")
+        _preview(opened, file, preview, engine or "auto")
     if damaged:
         raise typer.Exit(DAMAGED)
 
 
-def _preview(opened: SsicFile, file: str, output: Path, device: str) -> None:
+def _preview(opened: SsicFile, file: str, output: Path, engine: str) -> None:
     with progress("loading the model") as stage:
         from ssic.pictures.fill import compose
         from ssic.pictures.preview import captions, draw
         from ssic.pictures.write import picture_bytes
 
         with naming(file):
-            decoded = opened.decode_pixels(device=device, progress=stage)
+            decoded = opened.decode_pixels(engine=engine, progress=stage)
         texts = captions(opened.mask)
         for group in opened.groups:
             lost = "  damaged" if group.name in decoded.damaged else ""

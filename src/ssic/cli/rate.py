@@ -41,7 +41,13 @@ Order = Annotated[
     typer.Option(metavar="NAME,...", help="Groups that shall lie first in the file.", rich_help_panel=_PANEL),
 ]
 Model = Annotated[str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")]
-Device = Annotated[str, typer.Option(help="Where the networks run, as torch names it.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|onnx|torch|torch:DEVICE",
+        help="What runs the networks; auto takes a GPU where torch finds one, else ONNX Runtime.",
+    ),
+]
 
 
 def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:

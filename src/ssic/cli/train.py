@@ -94,7 +94,12 @@ def _line(reached: Progress) -> str:
 
 
 def export_weights(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Of ssic train.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT|FILE", help="Of ssic train; or a weights file, to write it with graphs."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights file to write (.safetensors).")],
     data: Annotated[
         list[Path] | None,
@@ -102,11 +107,11 @@ def export_weights(
     ] = None,
     pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.", min=1)] = 48,
 ) -> None:
-    """Write the weights file of a checkpoint: what encode and decode take as --model."""
+    """Write the weights file of a checkpoint, graphs included: what encode and decode take as --model."""
     if is_pipe(output):
         raise InvalidInput("weights are not written to stdout: give them a file")
-    check_local([checkpoint])
-    check_output(output, [checkpoint], as_json=False)
+    check_local([source])
+    check_output(output, [source], as_json=False)
     with progress("freezing the entropy model"):
         from ssic.train.data import find_pictures
         from ssic.train.export import export
@@ -117,5 +122,5 @@ def export_weights(
             [files[i * len(files) // pictures] for i in range(pictures)] if len(files) > pictures else files
         )
         with replacing(output) as temporary:
-            identity = export(checkpoint, temporary, pictures=some)
-    print(f"{output}: model {identity.hex()}")
+            weights = export(source, temporary, pictures=some)
+    print(f"{output}: model {weights.id.hex()}, floats {weights.floats_id.hex()}")

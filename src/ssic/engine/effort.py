@@ -6,12 +6,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import type_name
+from ssic.engine.base import Engine, check_installed
+from ssic.entropy.coder import LatentCoder
 from ssic.errors import InvalidInput
+from ssic.model.weights import Weights
 from ssic.plan import Plan
 
 EFFORTS = 9
@@ -80,6 +85,39 @@ class Refined:
     z: NDArray[np.float32]
     before: float
     after: float
+
+
+class Refiner(Protocol):
+    """Looks for latents of a group that cost less."""
+
+    def refine(
+        self, task: Task, schedule: Schedule, seed: int = 0, step: Callable[[int], bool] = lambda blocks: True
+    ) -> Refined:
+        """
+        Args:
+            task: the group.
+            schedule: how long.
+            seed: of the noise.
+            step: called after each iteration with the number of blocks that it was about; False ends the search, and
+                the best so far is returned.
+        """
+        ...
+
+
+def find_refiner(weights: Weights, coder: LatentCoder, engine: Engine) -> Refiner:
+    """
+    Args:
+        weights: of the networks.
+        coder: writes the substreams.
+        engine: runs the synthesis that distortion is measured with; where that is torch, gradients are computed on
+            its device.
+
+    Raises:
+        EngineError: torch, which gradients need, is not installed.
+    """
+    check_installed("torch", 'an effort above 1 needs gradients: pip install "ssic[torch]"')
+    refiner: Refiner = import_module("ssic.engine.refine").AnnealingRefiner(weights, coder, engine)
+    return refiner
 
 
 Stopped = Callable[[], bool]

@@ -13,7 +13,7 @@ if it is better: refining never loses.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ssic.engine.base import Engine
 from ssic.engine.effort import Refined, Schedule, Task
+from ssic.engine.threads import one_blas_thread
+from ssic.engine.torch import TorchEngine, fast_precision
 from ssic.entropy.coder import STEP_WORTH, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
-from ssic.model.entropy_model import bits
-from ssic.model.network import Network, PlanTensors
-from ssic.model.runtime import fast_precision
 from ssic.model.weights import Weights
+from ssic.nets.entropy_model import bits
+from ssic.nets.network import Network, PlanTensors
 from ssic.plan import CELL, Plan, make_plan
 
 START, FALL = 0.5, 2.0
@@ -51,34 +53,28 @@ MARGIN = CELL
 WHOLE = 2048
 """Groups of up to so many blocks are refined in one piece."""
 
-Synthesise = Callable[[NDArray[np.floating[Any]], Plan, Mapping[int, int]], NDArray[np.uint8]]
-"""Decoded latents [N, M], their plan and qualities -> pixels of the blocks [N, 4, 192]."""
 
+class AnnealingRefiner:
+    """A `Refiner` by stochastic Gumbel annealing. Has no state between calls."""
 
-class Refiner:
-    """Networks with gradients, and the coder that judges. Has no state between calls."""
-
-    def __init__(
-        self, weights: Weights, coder: LatentCoder, synthesise: Synthesise, device: str = "cpu"
-    ) -> None:
+    def __init__(self, weights: Weights, coder: LatentCoder, engine: Engine) -> None:
         """
         Args:
             weights: of the networks.
             coder: writes the substreams.
-            synthesise: the synthesis that distortion is measured with.
-            device: where the gradients are computed, as torch names it.
+            engine: runs the synthesis that distortion is measured with; gradients are computed on its device.
         """
-        self.coder, self.synthesise, self.device = coder, synthesise, torch.device(device)
+        self.coder, self.engine = coder, engine
+        self.device = engine.device if isinstance(engine, TorchEngine) else torch.device("cpu")
         network = Network(weights.config)
         network.load_state_dict(
-            {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
+            {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()}
         )
         network.requires_grad_(False)
         self.network = network.train().to(
             self.device
         )  # there is no dropout; what is in pieces is without gradients
-        entropy = self.network.entropy
-        self._reference, self._dequantiser = entropy.reference(), entropy.dequantiser()
+        self._reference = self.network.entropy.reference()
 
     def refine(
         self,
@@ -87,14 +83,7 @@ class Refiner:
         seed: int = 0,
         step: Callable[[int], bool] = lambda blocks: True,
     ) -> Refined:
-        """Look for latents of a group that cost less.
-
-        Args:
-            schedule: how long; `ssic.engine.effort` has one for each effort.
-            seed: of the noise.
-            step: called after each iteration with the number of blocks that it was about; False ends the search, and
-                the best so far is returned.
-        """
+        """See `ssic.engine.effort.Refiner`."""
         y, z = task.y.copy(), task.z.copy()
         best = self._judged(task, y, z, STEP_WORTH)
         before, after = best[0], best[0]
@@ -120,8 +109,9 @@ class Refiner:
     ) -> tuple[float, Fixed, Fixed]:
         """-> bits + lambda * squared error, for real, and the latents and hyper-latents that decoders get."""
         quality = dict.fromkeys(np.unique(task.plan.group).tolist(), task.quality)
-        coded = self.coder.encode(task.plan, quality, y, z, step_worth=worth)
-        pixels = self.synthesise(coded.latents / 2**LATENT_BITS, task.plan, quality)
+        with one_blas_thread():
+            coded = self.coder.encode(task.plan, quality, y, z, step_worth=worth)
+        pixels = self.engine.synthesise(coded.latents / 2**LATENT_BITS, task.plan, quality)
         wrong = np.where(task.inside, pixels.astype(np.int32) - task.blocks, 0)
         squared = float(np.einsum("ijk,ijk->", wrong, wrong, dtype=np.int64))
         rate = 8 * sum(map(len, coded.substreams.values()))
@@ -152,8 +142,7 @@ class Refiner:
         index = tensors.index
         pixels = put(task.blocks[part.blocks]).float() / 255 - 0.5
         inside = put(task.inside[part.blocks]).float()
-        reference, dequantiser = (t[task.quality - 1] for t in (self._reference, self._dequantiser))
-        reference = reference.expand(count, -1)
+        reference = self._reference[task.quality - 1].expand(count, -1)
         trade_off = self._trade_off(task.quality) * 255**2 / 3
         latents, hyper = (put(v).requires_grad_(True) for v in (y[part.blocks], z[part.pairs]))
         optimiser = torch.optim.Adam(
@@ -184,9 +173,7 @@ class Refiner:
             rate = bits(y_hat - centre, scale).sum() + bits(z_hat - z_mean, z_scale).sum()
             # The formula of attention, as its fused kernels have slow gradients on processors, and random ones on GPUs.
             with sdpa_kernel(SDPBackend.MATH), torch.autocast(device.type, torch.bfloat16, enabled=half):
-                decoded = self.network.synthesis(
-                    y_hat * dequantiser, y_hat / reference, tensors.quality, tensors.fine, tensors.coarse
-                )
+                decoded = self.network.synthesise(y_hat, tensors.quality, tensors.fine, tensors.coarse)
             wrong = (decoded - pixels) * inside
             optimiser.zero_grad()
             (rate + trade_off * wrong.square().sum()).backward()

@@ -8,20 +8,18 @@ the norm for the order of symbols.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
-from ssic.entropy.tables import CLASSES, Tables
+from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import DamagedSegment
+from ssic.model.config import CLASSES
 from ssic.plan import PHASES, Plan
 from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes, integer_model
 
@@ -36,46 +34,6 @@ quantiser gives (see `EntropyModel`), were no symbol context for others; four ti
 pictures."""
 
 _ESCAPE_BITS = 2 * LARGEST.bit_length()
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class _OneThread:
-    """Run with one BLAS thread: the twin's products are too small to share out, and a pool of its own beside
-    torch's makes both wait; on a busy machine coding took three times as long with it.
-
-    The limit holds for the whole process, so it is set by the first of several calls that overlap, and lifted by
-    the last.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._libraries: ThreadpoolController | None = None
-        self._limit: Any = None
-
-    def __call__(self, function: _F) -> _F:
-        @wraps(function)
-        def limited(*args: Any, **kwargs: Any) -> Any:
-            with self._lock:
-                if self._inside == 0:
-                    # Finding the libraries takes milliseconds: once.
-                    self._libraries = self._libraries or ThreadpoolController()
-                    self._limit = self._libraries.limit(limits=1, user_api="blas")
-                self._inside += 1
-            try:
-                return function(*args, **kwargs)
-            finally:
-                with self._lock:
-                    self._inside -= 1
-                    if self._inside == 0:
-                        self._limit.restore_original_limits()
-
-        return cast(_F, limited)
-
-
-_one_thread = _OneThread()
 
 
 @dataclass(frozen=True)
@@ -150,7 +108,6 @@ class LatentCoder:
 
     # -- encoding ----------------------------------------------------------------------------------------------
 
-    @_one_thread
     def encode(
         self,
         plan: Plan,
@@ -242,7 +199,6 @@ class LatentCoder:
 
     # -- decoding ----------------------------------------------------------------------------------------------
 
-    @_one_thread
     def decode(
         self, plan: Plan, quality: Mapping[int, int], substreams: Mapping[int, bytes]
     ) -> tuple[Fixed, list[int]]:

@@ -13,11 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.model.config import SCALE_CEILING, SCALE_FLOOR
+from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_FLOOR
 from ssic.rangecoder import TOTAL, integer_model
-
-CLASSES_PER_OCTAVE = 8
-CLASSES = int((SCALE_CEILING - SCALE_FLOOR) * CLASSES_PER_OCTAVE) + 1
 
 
 def scale_of(index: int) -> float:

@@ -1,4 +1,4 @@
-"""The integer twin of `ssic.model.entropy_model`: what the coder runs, and all that decoding depends on.
+"""The integer twin of `ssic.nets.entropy_model`: what the coder runs, and all that decoding depends on.
 
 It has the float model's structure step by step, on integers (`ssic.entropy.fixedpoint`), and no torch. The names
 of its tensors are those under ``twin.`` in the weights file; `ssic.train.freeze` makes them.
@@ -24,8 +24,7 @@ from ssic.entropy.fixedpoint import (
     clamp,
     shift_right,
 )
-from ssic.entropy.tables import CLASSES, CLASSES_PER_OCTAVE
-from ssic.model.config import SCALE_FLOOR, VALUE_NEIGHBOURS, ModelConfig
+from ssic.model.config import CLASSES, CLASSES_PER_OCTAVE, SCALE_FLOOR, VALUE_NEIGHBOURS, ModelConfig
 from ssic.plan import NEIGHBOURS, Plan
 
 ONE = 1 << VALUE_BITS

@@ -37,14 +37,14 @@ class Coded:
 
 @dataclass(frozen=True)
 class Ssic:
-    """ssic with one model on one device."""
+    """ssic with one model on one engine."""
 
     model: str
-    device: str = "cpu"
+    engine: str = "auto"
 
     def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:
         """Encode as `ssic encode` does."""
-        coded = Codec.load(self.model, device=self.device).encode(picture, mask, quality=quality)
+        coded = Codec.load(self.model, engine=self.engine).encode(picture, mask, quality=quality)
         head = SsicFile(coded.data).head
         z = sum(coded.hyper_bytes.values())
         y = sum(g.length for g in head.groups) - z
@@ -57,7 +57,7 @@ class Ssic:
         Raises:
             DamagedSegment: a group could not be decoded.
         """
-        decoded = SsicFile(data, model=self.model).decode_pixels(device=self.device)
+        decoded = SsicFile(data, model=self.model).decode_pixels(engine=self.engine)
         if decoded.damaged:
             raise DamagedSegment("a file just written is damaged", decoded.damaged)
         return decoded.pixels, decoded.present

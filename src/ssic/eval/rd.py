@@ -36,7 +36,7 @@ class RdOptions:
         structure: measure with one group as well, and compare.
         bpp_range: mean rates of the points of ssic that BD-rates are taken from; None is all.
         model: installed model, or a weights file.
-        device: of its networks.
+        engine: what runs its networks.
     """
 
     cases: Cases
@@ -46,7 +46,7 @@ class RdOptions:
     structure: bool = False
     bpp_range: tuple[float, float] | None = None
     model: str = "small"
-    device: str = "cpu"
+    engine: str = "auto"
 
 
 def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
     qualities = sorted(set(options.qualities))
     if not qualities or qualities[0] < 1 or qualities[-1] > 100:
         raise InvalidInput(f"qualities are numbers from 1 to 100, not {list(options.qualities)}")
-    codec = Ssic(options.model, options.device)
+    codec = Ssic(options.model, options.engine)
     curves: dict[str, Points] = {}
     with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
         work = Path(folder)
@@ -83,7 +83,7 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
         structure = price_of_structure([one for one, _ in kept], [grouped for _, grouped in kept])
     return {
         "schema": SCHEMA,
-        "environment": environment(options.model, options.device),
+        "environment": environment(options.model, options.engine),
         "settings": {
             "pictures": [path.stem for path, _ in options.cases.files],
             "masks": masked,

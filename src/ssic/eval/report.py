@@ -22,23 +22,21 @@ PACKAGES = (
 )
 
 
-def environment(model: str, device: str) -> dict[str, Any]:
+def environment(model: str, engine: str) -> dict[str, Any]:
     """Machine, versions, model and commit."""
-    import torch
     from PIL import features
 
-    from ssic.model.weights import find_weights, load_weights
+    from ssic.codec import Codec
     from ssic.version import __version__
 
-    weights = load_weights(find_weights(model))
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    codec = Codec.load(model, engine=engine)
     libraries = {f: features.version(f) for f in ("libjpeg_turbo", "webp", "jpg_2000", "avif")}
     return {
-        "device": f"{device} ({name})",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "engine": codec.engine.name,
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {codec.engine.threads} threads",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {"ssic": __version__} | {p: _version(p) for p in PACKAGES} | libraries,
-        "model": f"{weights.config.name} {weights.id.hex()}",
+        "model": f"{codec.config.name} {codec.model_id.hex()}",
         "commit": _commit(),
     }
 
@@ -97,7 +95,7 @@ def about(results: dict[str, Any]) -> str:
     e, pictures = results["environment"], len(results["settings"]["pictures"])
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
     return (
-        f"{pictures} pictures; model {e['model']} on {e['device']}; {e['machine']}; {e['system']}; "
+        f"{pictures} pictures; model {e['model']} on {e['engine']}; {e['machine']}; {e['system']}; "
         f"commit {e['commit']}; {versions}."
     )
 

@@ -37,7 +37,7 @@ class SelectiveOptions:
         background: id of the group that is not sent.
         peers: each is measured in four ways, see `ways`.
         model: installed model, or a weights file.
-        device: of its networks.
+        engine: what runs its networks.
     """
 
     cases: Cases
@@ -45,7 +45,7 @@ class SelectiveOptions:
     background: int = 0
     peers: Sequence[Peer] = ()
     model: str = "small"
-    device: str = "cpu"
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     compared = [p for p in pictures if None not in p["methods"].values()]
     return {
         "schema": SCHEMA,
-        "environment": environment(options.model, options.device),
+        "environment": environment(options.model, options.engine),
         "settings": {
             "pictures": [path.stem for path, _ in options.cases.files],
             "psnr": options.target,
@@ -136,7 +136,7 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
         return None
     ids = case.mask.to_pixels(width, height)
     shown = np.isin(ids, wanted)
-    codec = Ssic(options.model, options.device)
+    codec = Ssic(options.model, options.engine)
     results = {"ssic": search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)}
     for peer in options.peers:
         for way, regions in ways(case.pixels, ids, wanted).items():

@@ -53,7 +53,7 @@ class TaskOptions:
     samples: int = 500
     seed: int = 0
     model: str = "small"
-    device: str = "cpu"
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,6 @@ class Bench:
         ]
         if not missing:
             return 0
-        import torch
-
-        torch.set_num_threads(self.threads)
         judge = load_judge(self.judge, self.threads)
         scene = entry.load(self.layout, self.categories, self.threads)
         for way, quality, path in missing:
@@ -188,7 +185,7 @@ def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], Non
     ap, ap50 = original.at()[1:]
     return {
         "schema": SCHEMA,
-        "environment": environment(options.model, options.device),
+        "environment": environment(options.model, options.engine),
         "settings": {
             "pictures": [entry.path.stem for entry in options.dataset.entries],
             "objects": len(options.dataset.truth["annotations"]),

@@ -83,7 +83,7 @@ class SsicWay(Way):
     Attributes:
         what: "selective", the groups that the task needs; "whole", all; "graded", all, with the background at a
             quality of its own.
-        model, model_id, device: of the codec.
+        model, model_id, engine: of the codec.
         fill: what stands where no group is, as for `ssic decode`.
         background: quality of the background of "graded".
     """
@@ -94,7 +94,7 @@ class SsicWay(Way):
     fill: str
     qualities: Sequence[int] = QUALITIES
     background: int = 1
-    device: str = "cpu"
+    engine: str = "auto"
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -110,7 +110,7 @@ class SsicWay(Way):
         data = self._file(scene, quality)
         if self.what == "selective":
             data = SsicFile(data).extract(scene.wanted)
-        decoded = SsicFile(data, model=self.model).decode_pixels(device=self.device)
+        decoded = SsicFile(data, model=self.model).decode_pixels(engine=self.engine)
         if decoded.damaged:
             raise DamagedSegment("a file just written is damaged", decoded.damaged)
         return Sent(len(data), compose(decoded.pixels, decoded.present, self.fill))
@@ -120,7 +120,7 @@ class SsicWay(Way):
         exceptions: dict[str | int, int] = {0: self.background} if graded else {}
         key = self.model_id, quality, tuple(exceptions.items())
         if key not in scene.files:
-            codec = Codec.load(self.model, device=self.device)
+            codec = Codec.load(self.model, engine=self.engine)
             made = codec.encode(scene.pixels, scene.mask, quality=quality, group_quality=exceptions)
             scene.files[key] = made.data
         return scene.files[key]
@@ -263,7 +263,7 @@ def find_ways(
     margin: int = 0,
     peer_qualities: Mapping[str, Sequence[int]] | None = None,
     background: int = 1,
-    device: str = "cpu",
+    engine: str = "auto",
 ) -> list[Way]:
     """The ways of these names.
 
@@ -286,7 +286,7 @@ def find_ways(
             raise InvalidInput(f"no way {name!r}; there are: {', '.join(WAYS)}")
         kind, _, what = name.partition(" ")
         if kind == "ssic":
-            found.append(SsicWay(what, model, model_id, fill, tuple(qualities), background, device))
+            found.append(SsicWay(what, model, model_id, fill, tuple(qualities), background, engine))
             continue
         find_peers([kind])  # tells what is missing
         library = features.version({"jpeg": "libjpeg_turbo"}.get(kind, kind)) or ""

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from ssic.plan import NEIGHBOURS
+
 QUALITIES = 100
 """Qualities are the integers 1 to 100."""
 
@@ -18,6 +20,18 @@ SCALE_FLOOR = -3.25
 
 SCALE_CEILING = 8.0
 """log2 of the largest scale that has a table (256)."""
+
+CLASSES_PER_OCTAVE = 8
+"""Scales that have a table, per factor of two."""
+
+CLASSES = int((SCALE_CEILING - SCALE_FLOOR) * CLASSES_PER_OCTAVE) + 1
+"""Scales that have a table."""
+
+BLOCK_VALUES = 16 * 16 * 3
+"""Values of a block of RGB pixels."""
+
+LARGEST_SUM = 1 << 12
+"""A layer of the integer twin has fewer inputs than this: so its sums are exact in float64."""
 
 VALUE_NEIGHBOURS = 2
 """Slices whose neighbours are seen value by value; later slices see sums of magnitudes: in high frequencies the
@@ -57,10 +71,53 @@ class ModelConfig:
     lambda_range: tuple[float, float] = (0.001, 0.256)
     local: bool = False
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ValueError: a field is not of its type, or beyond what any network could want.
+        """
+        if not isinstance(self.name, str) or not 0 < len(self.name) <= 64 or not self.name.isprintable():
+            raise ValueError("name is a text of 1 to 64 printable characters")
+        for name, low, high in _BOUNDS:
+            _check_integers(name, getattr(self, name), low, high)
+        for name in ("widths", "depths"):
+            if len(getattr(self, name)) != 2:
+                raise ValueError(
+                    f"{name} has an entry for each of two resolutions, not {len(getattr(self, name))}"
+                )
+        if not 0 < len(self.slices) <= 64:
+            raise ValueError(f"there are 1 to 64 slices, not {len(self.slices)}")
+        if any(width % self.head_width for width in self.widths):
+            raise ValueError(f"widths {self.widths} are not multiples of head_width {self.head_width}")
+        largest = max(self.slice_inputs(k) for k in range(len(self.slices)))
+        if largest >= LARGEST_SUM:
+            raise ValueError(
+                f"hyper_features and slices give a layer of the integer twin {largest} inputs; fewer than "
+                f"{LARGEST_SUM} keep its sums exact"
+            )
+        trade_offs = self.lambda_range
+        if (
+            not isinstance(trade_offs, tuple)
+            or len(trade_offs) != 2
+            or not all(type(v) in (float, int) for v in trade_offs)
+            or not 1e-9 <= trade_offs[0] < trade_offs[1] <= 1e9
+        ):
+            raise ValueError(f"lambda_range is two rising positive numbers, not {trade_offs!r}")
+        if not isinstance(self.local, bool):
+            raise ValueError(f"local is true or false, not {self.local!r}")
+
     @property
     def latent_channels(self) -> int:
         """M, the channels of `y`."""
         return sum(self.slices)
+
+    def slice_inputs(self, k: int) -> int:
+        """Inputs of the net that predicts slice k: features, the slices before, which neighbours are there, the
+        neighbours' slice k (values or summed magnitudes) and slice 0."""
+        around = len(NEIGHBOURS)
+        inputs = self.hyper_features + sum(self.slices[:k]) + around
+        inputs += self.slices[k] * (around if k < VALUE_NEIGHBOURS else 1)
+        return inputs + (around * self.slices[0] if k else 0)
 
     def to_json(self) -> str:
         """Canonical JSON: the same configuration always gives the same text."""
@@ -68,9 +125,41 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """Inverse of `to_json`."""
-        fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: no JSON object, fields that there are none of, or values that no configuration has.
+        """
+        given: Any = json.loads(text)
+        if not isinstance(given, dict):
+            raise ValueError("a configuration is a JSON object")
+        unknown = given.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"a configuration has no field {', '.join(sorted(unknown))}")
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
         return cls(**fields)
+
+
+_BOUNDS = (
+    ("widths", 1, 1 << 12),
+    ("depths", 0, 64),
+    ("head_width", 1, 1 << 12),
+    ("mlp_ratio", 1, 16),
+    ("slices", 1, 1 << 10),
+    ("hyper_channels", 1, 1 << 10),
+    ("hyper_features", 1, 1 << 11),
+    ("context_width", 1, LARGEST_SUM - 1),
+    ("anchors", 2, QUALITIES),
+)
+"""Integer fields, those of a single number and those of several, and the least and the largest value."""
+
+
+def _check_integers(name: str, value: Any, low: int, high: int) -> None:
+    several = name in ("widths", "depths", "slices")
+    numbers = value if several else (value,)
+    if not isinstance(numbers, tuple) or not all(type(n) is int and low <= n <= high for n in numbers):
+        kind = "integers" if several else "an integer"
+        raise ValueError(f"{name} is {kind} from {low} to {high}, not {value!r}")
 
 
 PRESETS = {

@@ -153,7 +153,7 @@ class _Trials:
         self.substreams |= {(g, q): coded.substreams[g] for g, q in todo.items()}
         if errors:
             self._progress("synthesis")
-            pixels = self._codec.transforms.synthesise(coded.latents / 2**LATENT_BITS, plan, todo)
+            pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, todo)
             wrong = pixels.astype(np.int32) - self._blocks[plan.block]
             squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
             for g, q in todo.items():

@@ -1,4 +1,4 @@
-"""A checkpoint to a weights file: averaged float weights, integer twin, tables, model card."""
+"""A checkpoint, or an existing weights file, to a weights file with graphs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.engine.base import find_engine
 from ssic.errors import ModelError
 from ssic.model.config import ModelConfig
-from ssic.model.network import Network
-from ssic.model.weights import Weights, model_id, save_weights
-from ssic.train.checkpoint import read_checkpoint
+from ssic.model.weights import (
+    Weights,
+    floats_id,
+    load_weights,
+    model_id,
+    pack_weights,
+    stored_floats,
+    unpack_weights,
+)
+from ssic.nets.network import Network
+from ssic.plan import make_plan
+from ssic.train.checkpoint import is_checkpoint, read_checkpoint
 from ssic.train.freeze import freeze
+from ssic.train.graphs import export_graphs
 from ssic.train.tables import fit_tables
 
 
@@ -30,30 +44,82 @@ def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
     return network.eval(), state
 
 
-def export(
-    checkpoint: Path, target: Path, card: Mapping[str, Any] | None = None, pictures: Sequence[Path] = ()
-) -> bytes:
-    """Write the weights file of a checkpoint.
-
-    Args:
-        checkpoint: of `ssic train`.
-        target: the file to write.
-        card: facts for the model card; steps, samples and hours are added.
-        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian.
-
-    Returns:
-        the model's id.
+def with_graphs(data: bytes) -> bytes:
+    """The bytes of a weights file without graphs -> those of the same with graphs, which were tried out.
 
     Raises:
-        ModelError: not a checkpoint, or weights that have grown out of their fixed-point formats.
+        EngineError: the package onnx or onnxruntime is missing.
+        ModelError: the graphs do not compute what the networks do.
     """
-    network, state = load_checkpoint(checkpoint)
-    facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
-    floats = {k: v.float().numpy() for k, v in network.state_dict().items()}
-    twin = freeze(network.entropy)
-    if pictures:
-        weights = Weights(network.config, model_id(network.config.to_json(), twin), {}, floats, twin)
-        twin = freeze(network.entropy, fit_tables(weights, pictures))
-        facts["tables"] = f"fitted to {len(pictures)} pictures"
+    bare = unpack_weights(data)
+    packed = pack_weights(bare.config, bare.floats, bare.twin, bare.card, export_graphs(bare), text=bare.text)
+    _try_out(unpack_weights(packed))
+    return packed
+
+
+def _try_out(weights: Weights) -> None:
+    """Hold the graphs against the networks that they were made from."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 3, (9, 13)).astype(np.uint8)
+    plan, quality = make_plan(ids), {0: 10, 1: 50, 2: 90}
+    blocks = rng.integers(0, 256, (len(plan), 4, 192), dtype=np.uint8)
+    one, two = find_engine("onnx", weights), find_engine("torch:cpu:float32", weights)
+    (y, z), (y2, z2) = one.analyse(blocks, plan, quality), two.analyse(blocks, plan, quality)
+    pixels, pixels2 = (engine.synthesise(np.rint(y2), plan, quality) for engine in (one, two))
+    apart = np.abs(pixels.astype(np.int64) - pixels2)
+    for what, differ in (
+        ("latents", not np.allclose(y, y2, rtol=1e-3, atol=1e-3)),
+        ("hyper-latents", not np.allclose(z, z2, rtol=1e-3, atol=1e-3)),
+        ("pixels", apart.max() > 1 or apart.mean() > 0.01),
+    ):
+        if differ:
+            raise ModelError(f"the graphs give other {what} than the networks that they were made from")
+
+
+def export(
+    source: Path, target: Path, card: Mapping[str, Any] | None = None, pictures: Sequence[Path] = ()
+) -> Weights:
+    """Write a weights file with graphs.
+
+    Args:
+        source: a checkpoint of `ssic train`; or a weights file, whose model stays the same, to the id.
+        target: the file to write.
+        card: facts for the model card; of a checkpoint, steps, samples and hours are added.
+        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian.
+            Only of a checkpoint: other tables make another model.
+
+    Returns:
+        what was written.
+
+    Raises:
+        ModelError: neither a checkpoint nor a weights file, or weights that have grown out of their fixed-point
+            formats.
+        EngineError: the package onnx is missing.
+    """
+    if is_checkpoint(source):
+        data = _from_checkpoint(source, card or {}, pictures)
+    else:
+        if pictures:
+            raise ModelError(
+                f"{source} has its tables: fitting other ones to pictures would make it another model"
+            )
+        old = load_weights(source, earlier=True)
+        facts = {**old.card, **(card or {})}
+        data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text)
+    data = with_graphs(data)
     target.parent.mkdir(parents=True, exist_ok=True)
-    return save_weights(target, network.config, floats, twin, facts | dict(card or {}))
+    target.write_bytes(data)
+    return unpack_weights(data, target)
+
+
+def _from_checkpoint(checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path]) -> bytes:
+    network, state = load_checkpoint(checkpoint)
+    config = network.config
+    facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
+    floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
+    twin = freeze(config, floats)
+    if pictures:
+        weights = Weights(config, model_id(config.to_json(), twin), {}, floats, twin, floats_id(floats))
+        twin = freeze(config, floats, fit_tables(weights, pictures))
+        facts["tables"] = f"fitted to {len(pictures)} pictures"
+    return pack_weights(config, stored_floats(floats), twin, facts | dict(card))

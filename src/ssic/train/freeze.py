@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ssic.entropy.fixedpoint import (
     BIAS_BITS,
@@ -19,50 +18,61 @@ from ssic.entropy.fixedpoint import (
     WEIGHT_BITS,
     to_fixed,
 )
-from ssic.entropy.tables import CLASSES, Tables, gaussian
+from ssic.entropy.tables import Tables, gaussian
 from ssic.errors import ModelError
-from ssic.model.entropy_model import EntropyModel, SliceNet
+from ssic.model import gains
+from ssic.model.config import CLASSES, ModelConfig
+from ssic.plan import CELL
 
 
-@torch.no_grad()
-def freeze(entropy: EntropyModel, tables: Tables | None = None) -> dict[str, NDArray[Any]]:
+def freeze(
+    config: ModelConfig, floats: Mapping[str, NDArray[Any]], tables: Tables | None = None
+) -> dict[str, NDArray[Any]]:
     """Integer tensors of the twin, by name.
 
     Args:
+        floats: float tensors of the network, by name (`ssic.model.tensors.float_shapes`); only the entropy model's
+            are looked at.
         tables: of the scale classes; Gaussian ones by default.
 
     Raises:
         ModelError: a weight has grown out of its fixed-point format.
     """
     frozen: dict[str, NDArray[Any]] = {}
+    basis = gains.quality_basis(config.anchors).astype(np.float64)
 
-    def put(name: str, x: Tensor, bits: int, dtype: type[np.signedinteger[Any]]) -> None:
+    def real(name: str) -> NDArray[np.float64]:
+        return floats[f"entropy.{name}"].astype(np.float64)
+
+    def table(name: str) -> NDArray[np.float64]:
+        return gains.quality_table(basis, real(f"{name}.weight"))
+
+    def put(name: str, x: NDArray[np.float64], bits: int, dtype: type[np.signedinteger[Any]]) -> None:
         try:
-            frozen[name] = to_fixed(x.double().cpu().numpy(), bits, dtype)
+            frozen[name] = to_fixed(x, bits, dtype)
         except OverflowError as e:
             raise ModelError(f"entropy model, {name}: {e}") from e
 
-    def layer(name: str, linear: nn.Linear) -> None:
-        put(f"{name}.weight", linear.weight, WEIGHT_BITS, np.int16)
-        put(f"{name}.bias", linear.bias, BIAS_BITS, np.int32)
+    def layer(name: str) -> None:
+        put(f"{name}.weight", real(f"{name}.weight"), WEIGHT_BITS, np.int16)
+        put(f"{name}.bias", real(f"{name}.bias"), BIAS_BITS, np.int32)
 
-    put("z_mean", entropy.z_mean.table(), LATENT_BITS, np.int16)
-    put("z_scale", entropy.z_scale.table(), SCALE_BITS, np.int16)
-    put("z_count", entropy.z_count, SCALE_BITS, np.int16)
-    precision = entropy.hyper_precision(torch.arange(1, len(entropy.z_count) + 1))
-    put("precision_reciprocal", 1 / precision[:, 0].double(), 12, np.int32)
-    layer("features1", entropy.features1)
-    layer("features2", entropy.features2)
-    put("features_quality", entropy.features_quality.table(), VALUE_BITS, np.int16)
-    put("position", entropy.position, VALUE_BITS, np.int16)
-    reference = entropy.reference().double()
+    put("z_mean", table("z_mean"), LATENT_BITS, np.int16)
+    put("z_scale", table("z_scale"), SCALE_BITS, np.int16)
+    put("z_count", real("z_count"), SCALE_BITS, np.int16)
+    put("precision_reciprocal", 1 / gains.hyper_precision(np.arange(1, CELL**2 + 1.0)), 12, np.int32)
+    layer("features1")
+    layer("features2")
+    put("features_quality", table("features_quality"), VALUE_BITS, np.int16)
+    put("position", real("position"), VALUE_BITS, np.int16)
+    log2_gain = gains.log2_gain(table("gain"), gains.log2_step(config.lambda_range))
+    reference = gains.reference(gains.gain(log2_gain), real("spread"))
     put("reference", reference, REFERENCE_BITS, np.int32)
     put("reference_reciprocal", 1 / reference, RECIPROCAL_BITS, np.int32)
-    put("log2_reference", torch.log2(reference), SCALE_BITS, np.int16)
-    for k, net in enumerate(entropy.slices):
-        assert isinstance(net, SliceNet)
-        for i, linear in enumerate((net.layer1, net.layer2, net.layer3), start=1):
-            layer(f"slices.{k}.layer{i}", linear)
+    put("log2_reference", np.log2(reference), SCALE_BITS, np.int16)
+    for k in range(len(config.slices)):
+        for i in (1, 2, 3):
+            layer(f"slices.{k}.layer{i}")
     tables = tables or Tables.from_probabilities([gaussian(i) for i in range(CLASSES)])
     frozen["tables.support"], frozen["tables.frequencies"] = tables.support, tables.frequencies
     return frozen

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ssic.blocks import to_blocks
-from ssic.model.network import Network
+from ssic.nets.network import Network
 
 
 def block_covariance(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

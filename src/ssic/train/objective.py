@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ssic.blocks import to_blocks
-from ssic.model.network import Estimate, Network, PlanTensors
+from ssic.nets.network import Estimate, Network, PlanTensors
 from ssic.plan import make_plan
 from ssic.train.data import Unusable, usable
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssic.engine.torch import Precision
 from ssic.errors import InvalidInput
 from ssic.model.config import PRESETS
-from ssic.model.runtime import Precision
 from ssic.train.data import check_crop
 
 

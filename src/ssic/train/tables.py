@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ssic.codec import Codec
 from ssic.entropy.coder import LatentCoder
-from ssic.entropy.tables import CLASSES, Tables, gaussian
+from ssic.entropy.tables import Tables, gaussian
 from ssic.errors import InvalidInput
+from ssic.model.config import CLASSES
 from ssic.model.weights import Weights
 from ssic.train.data import usable
 

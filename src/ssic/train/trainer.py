@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ssic.engine.torch import find_precision, usable_device
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.network import Network, PlanTensors
-from ssic.model.runtime import find_precision, usable_device
 from ssic.model.weights import find_weights, load_weights
+from ssic.nets.network import Network, PlanTensors
 from ssic.storage.atomic import replacing
 from ssic.train.checkpoint import is_checkpoint, read_checkpoint
 from ssic.train.data import Pictures, find_pictures

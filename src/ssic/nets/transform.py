@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from ssic.model.config import ModelConfig
-from ssic.model.layers import GISwinBlock, LevelIndex, QualityTable, TokenLinear
+from ssic.nets.layers import PLAIN, Layers, LevelIndex, QualityTable
 
 PATCH = 8 * 8 * 3
 """Values of a fine token: 8x8 RGB pixels."""
 
 
-def _stage(config: ModelConfig, level: int) -> nn.ModuleList:
-    block = (config.widths[level], config.head_width, config.mlp_ratio, config.local)
-    return nn.ModuleList(GISwinBlock(*block) for _ in range(config.depths[level]))
+def _stage(config: ModelConfig, layers: Layers, level: int) -> nn.ModuleList:
+    block = (config.widths[level], config.head_width, config.mlp_ratio, config.local, layers.linear)
+    return nn.ModuleList(layers.block(*block) for _ in range(config.depths[level]))
 
 
 def _apply(blocks: nn.ModuleList, x: Tensor, level: LevelIndex) -> Tensor:
@@ -37,20 +37,20 @@ def _apply(blocks: nn.ModuleList, x: Tensor, level: LevelIndex) -> Tensor:
 class Analysis(nn.Module):
     """Blocks of pixels -> latent `y`, before gain."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layers: Layers = PLAIN) -> None:
         super().__init__()
         fine, coarse = config.widths
         m = config.latent_channels
-        self.bypass = TokenLinear(4 * PATCH, m, bias=False)
-        self.embed = TokenLinear(PATCH, fine)
+        self.bypass = layers.linear(4 * PATCH, m, bias=False)
+        self.embed = layers.linear(PATCH, fine)
         self.quality_fine = QualityTable(config.anchors, fine)
-        self.blocks_fine = _stage(config, 0)
+        self.blocks_fine = _stage(config, layers, 0)
         self.norm_fine = nn.LayerNorm(fine)
-        self.merge = TokenLinear(4 * fine, coarse)
+        self.merge = layers.linear(4 * fine, coarse)
         self.quality_coarse = QualityTable(config.anchors, coarse)
-        self.blocks_coarse = _stage(config, 1)
+        self.blocks_coarse = _stage(config, layers, 1)
         self.norm_coarse = nn.LayerNorm(coarse)
-        self.head = TokenLinear(coarse, m)
+        self.head = layers.linear(coarse, m)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -63,37 +63,35 @@ class Analysis(nn.Module):
         coarse: LevelIndex,
     ) -> Tensor:
         """x [N, 4, 192], spread [M] (standard deviation of each latent), quality [N] -> y [N, M] float32."""
-        n = len(x)
-        t = self.embed(x.reshape(4 * n, PATCH)).view(n, 4, -1) + self.quality_fine(quality)[:, None]
-        t = _apply(self.blocks_fine, t.view(4 * n, -1), fine)
-        t = self.merge(self.norm_fine(t).view(n, -1)) + self.quality_coarse(quality)
+        width = self.norm_fine.normalized_shape[0]
+        t = self.embed(x.reshape(-1, PATCH)).reshape(-1, 4, width) + self.quality_fine(quality)[:, None]
+        t = _apply(self.blocks_fine, t.reshape(-1, width), fine)
+        t = self.merge(self.norm_fine(t).reshape(-1, 4 * width)) + self.quality_coarse(quality)
         t = _apply(self.blocks_coarse, t, coarse)
         deep = self.head(self.norm_coarse(t)).float() * spread
-        with torch.autocast(
-            x.device.type, enabled=self.training and torch.is_autocast_enabled(x.device.type)
-        ):
+        with torch.autocast(x.device.type, enabled=False):
             # Full precision where it counts: a bf16 mean colour would cost 57 dB.
-            linear = self.bypass(x.view(n, -1))
-        return deep + linear.float()
+            linear = self.bypass(x.reshape(-1, 4 * PATCH))
+        return deep + linear
 
 
 class Synthesis(nn.Module):
     """Dequantised latent `y_hat` -> blocks of pixels."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layers: Layers = PLAIN) -> None:
         super().__init__()
         fine, coarse = config.widths
         m = config.latent_channels
-        self.bypass = TokenLinear(m, 4 * PATCH, bias=False)
-        self.embed = TokenLinear(m, coarse)
+        self.bypass = layers.linear(m, 4 * PATCH, bias=False)
+        self.embed = layers.linear(m, coarse)
         self.quality_coarse = QualityTable(config.anchors, coarse)
-        self.blocks_coarse = _stage(config, 1)
+        self.blocks_coarse = _stage(config, layers, 1)
         self.norm_coarse = nn.LayerNorm(coarse)
-        self.split = TokenLinear(coarse, 4 * fine)
+        self.split = layers.linear(coarse, 4 * fine)
         self.quality_fine = QualityTable(config.anchors, fine)
-        self.blocks_fine = _stage(config, 0)
+        self.blocks_fine = _stage(config, layers, 0)
         self.norm_fine = nn.LayerNorm(fine)
-        self.head = TokenLinear(fine, PATCH)
+        self.head = layers.linear(fine, PATCH)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -106,14 +104,12 @@ class Synthesis(nn.Module):
         coarse: LevelIndex,
     ) -> Tensor:
         """y [N, M] dequantised, the same normalised to unit spread, quality [N] -> [N, 4, 192] float32."""
-        n = len(y)
+        width = self.norm_fine.normalized_shape[0]
         t = self.embed(normalised) + self.quality_coarse(quality)
         t = _apply(self.blocks_coarse, t, coarse)
-        t = self.split(self.norm_coarse(t)).view(n, 4, -1) + self.quality_fine(quality)[:, None]
-        t = _apply(self.blocks_fine, t.view(4 * n, -1), fine)
+        t = self.split(self.norm_coarse(t)).reshape(-1, 4, width) + self.quality_fine(quality)[:, None]
+        t = _apply(self.blocks_fine, t.reshape(-1, width), fine)
         deep = self.head(self.norm_fine(t)).float()
-        with torch.autocast(
-            y.device.type, enabled=self.training and torch.is_autocast_enabled(y.device.type)
-        ):
+        with torch.autocast(y.device.type, enabled=False):
             linear = self.bypass(y)
-        return deep.view(n, 4, PATCH) + linear.float().view(n, 4, PATCH)
+        return deep.reshape(-1, 4, PATCH) + linear.reshape(-1, 4, PATCH)

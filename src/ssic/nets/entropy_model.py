@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssic.model import gains
 from ssic.model.config import RANGE, SCALE_CEILING, SCALE_FLOOR, VALUE_NEIGHBOURS, ModelConfig
-from ssic.model.layers import QualityTable, TokenLinear
-from ssic.plan import CELL, NEIGHBOURS
+from ssic.nets.layers import PLAIN, Layers, QualityTable, padded_with_zeros
+from ssic.plan import CELL
 
 TAIL = 4.5
 """Standard deviations from which the tail is approximated."""
@@ -38,6 +39,7 @@ class BlockIndex:
     """What the entropy model takes from a `Plan`, as tensors; the names are the plan's."""
 
     pair: Tensor
+    members: Tensor
     pair_count: Tensor
     pair_quality: Tensor
     cell_position: Tensor
@@ -47,8 +49,7 @@ class BlockIndex:
 
 def gather_neighbours(values: Tensor, index: Tensor) -> Tensor:
     """values [N, C], index [N, 8] with N for 'none' -> [N, 8, C]; nothing counts as zero."""
-    padded = torch.cat([values, values.new_zeros(1, values.shape[1])])
-    return padded.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+    return padded_with_zeros(values).index_select(0, index.reshape(-1)).view(*index.shape, -1)
 
 
 class SliceNet(nn.Module):
@@ -61,10 +62,7 @@ class SliceNet(nn.Module):
         self.stop = self.start + config.slices[k]
         self.first = config.slices[0]
         width, channels = config.context_width, config.slices[k]
-        inputs = config.hyper_features + self.start + len(NEIGHBOURS)
-        inputs += channels * (len(NEIGHBOURS) if k < VALUE_NEIGHBOURS else 1)
-        if k:
-            inputs += len(NEIGHBOURS) * self.first
+        inputs = config.slice_inputs(k)
         self.layer1 = nn.Linear(inputs, width)
         self.layer2 = nn.Linear(width, width)
         self.layer3 = nn.Linear(width, 2 * channels)
@@ -99,23 +97,20 @@ class EntropyModel(nn.Module):
     """Hyperprior per (cell, group) and slice-by-slice context model."""
 
     spread: Tensor
+    log2_step: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layers: Layers = PLAIN) -> None:
         super().__init__()
         m, f = config.latent_channels, config.hyper_features
-        low, high = config.lambda_range
-        # The step that minimises D + R / lambda for a fine uniform quantiser of an orthonormal transform:
-        # lambda * 255^2 / 3 = 6 / (ln 2 * step^2), so step = sqrt(26 / lambda) / 255.
-        self.log2_step = tuple(
-            0.5 * math.log2(26.0 / trade_off) - math.log2(255.0) for trade_off in (low, high)
-        )
+        step = torch.from_numpy(gains.log2_step(config.lambda_range))
+        self.register_buffer("log2_step", step, persistent=False)
         self.register_buffer("spread", torch.ones(m))
         self.gain = QualityTable(config.anchors, m)
         self.inverse_gain = QualityTable(config.anchors, m)
-        self.analyse1 = TokenLinear(m, f)
+        self.analyse1 = layers.linear(m, f)
         self.analyse_quality = QualityTable(config.anchors, f)
-        self.analyse2 = TokenLinear(f, f)
-        self.analyse3 = TokenLinear(f, config.hyper_channels)
+        self.analyse2 = layers.linear(f, f)
+        self.analyse3 = layers.linear(f, config.hyper_channels)
         self.z_mean = QualityTable(config.anchors, config.hyper_channels)
         self.z_scale = QualityTable(config.anchors, config.hyper_channels)
         self.z_count = nn.Parameter(torch.zeros(CELL * CELL, config.hyper_channels))
@@ -129,32 +124,35 @@ class EntropyModel(nn.Module):
 
     def log2_gain(self) -> Tensor:
         """log2 of what `y` is multiplied with before rounding."""
-        first, last = self.log2_step
-        step = torch.linspace(first, last, self.gain.basis.shape[0], device=self.spread.device)
-        return self.gain.table() - step[:, None]
+        return gains.log2_gain(self.gain.table(), self.log2_step)
+
+    def gains(self) -> Tensor:
+        """What `y` is multiplied with before rounding."""
+        return gains.gain(self.log2_gain())
 
     def dequantiser(self) -> Tensor:
         """What a decoded latent is multiplied with to give `y_hat`."""
-        return torch.exp2(self.inverse_gain.table() - self.log2_gain())
+        return gains.dequantiser(self.inverse_gain.table(), self.log2_gain())
 
     def reference(self) -> Tensor:
-        """Expected spread of the rounded latents, never below 0.2: the unit of everything that the nets see and
-        say, so that they need not learn each quality's range anew."""
-        return ((torch.exp2(self.log2_gain()) * self.spread) ** 2 + 0.04).sqrt()
+        """The unit of the latents that the nets see."""
+        return gains.reference(self.gains(), self.spread)
 
     # -- hyper-latent ------------------------------------------------------------------------------------------
 
     def hyper_precision(self, count: Tensor) -> Tensor:
         """[P] blocks in the pair -> [P, 1]: `z` is coded the finer the more blocks it serves."""
-        return (count.float() / CELL**2).sqrt()[:, None]
+        return gains.hyper_precision(count.float())[:, None]
 
-    def hyper_analysis(self, normalised: Tensor, quality: Tensor, index: BlockIndex) -> Tensor:
-        """normalised [N, M] latents before rounding -> z [P, hyper_channels], before rounding."""
+    def hyper_analysis(self, normalised: Tensor, quality: Tensor, members: Tensor, count: Tensor) -> Tensor:
+        """normalised [N, M] latents before rounding; members [P, 16] of each pair (N for none) and how many they are
+        [P] -> z [P, hyper_channels], before rounding."""
         x = F.gelu(self.analyse1(normalised) + self.analyse_quality(quality))
         x = F.gelu(self.analyse2(x)).float()
-        pooled = x.new_zeros(len(index.pair_count), x.shape[1]).index_add(0, index.pair, x)
-        z: Tensor = self.analyse3(pooled / index.pair_count[:, None])
-        return z.float() * self.hyper_precision(index.pair_count)
+        slots = padded_with_zeros(x).index_select(0, members.reshape(-1))
+        pooled = slots.reshape(-1, CELL**2, self.analyse2.out_features).sum(1)
+        z: Tensor = self.analyse3(pooled / count[:, None])
+        return z.float() * self.hyper_precision(count)
 
     def hyper_prior(self, index: BlockIndex) -> tuple[Tensor, Tensor]:
         """-> mean and log2 scale of z, [P, hyper_channels] each."""

@@ -1,4 +1,4 @@
-"""The whole model, and one training step's worth of rate and distortion."""
+"""The whole model: what the encoder and the decoder run, and one training step's worth of rate and distortion."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.model.config import QUALITIES, ModelConfig
-from ssic.model.entropy_model import BlockIndex, EntropyModel, bits
-from ssic.model.layers import LevelIndex, WindowIndex
-from ssic.model.transform import Analysis, Synthesis
+from ssic.nets.entropy_model import BlockIndex, EntropyModel, bits
+from ssic.nets.layers import PLAIN, Layers, LevelIndex, WindowIndex
+from ssic.nets.transform import Analysis, Synthesis
 from ssic.plan import Plan, Windows
 
 
@@ -46,10 +46,11 @@ class PlanTensors:
             return torch.as_tensor(array).to(device, non_blocking=True)
 
         def windows(pair: tuple[Windows, Windows]) -> list[WindowIndex]:
-            return [(put(w.gather), put(w.key), put(w.scatter)) for w in pair]
+            return [WindowIndex(put(w.gather), put(w.key), put(w.scatter)) for w in pair]
 
         index = BlockIndex(
             pair=put(plan.pair),
+            members=put(plan.members),
             pair_count=put(plan.pair_count),
             pair_quality=put(pair_quality),
             cell_position=put(plan.cell_position),
@@ -84,17 +85,51 @@ def straight_through(x: Tensor) -> Tensor:
 class Network(nn.Module):
     """Analysis, entropy model and synthesis."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layers: Layers = PLAIN) -> None:
+        """
+        Args:
+            layers: what to build it of; plain ones by default.
+        """
         super().__init__()
         self.config = config
-        self.analysis = Analysis(config)
-        self.entropy = EntropyModel(config)
-        self.synthesis = Synthesis(config)
+        self.analysis = Analysis(config, layers)
+        self.entropy = EntropyModel(config, layers)
+        self.synthesis = Synthesis(config, layers)
 
     def trade_off(self, quality: Tensor) -> Tensor:
         """lambda of each quality, in bits per pixel per unit of MSE on the 0..255 scale."""
         low, high = self.config.lambda_range
         return low * (high / low) ** ((quality.float() - 1) / (QUALITIES - 1))
+
+    # -- what the encoder and the decoder run ------------------------------------------------------------------
+
+    def analyse(
+        self, x: Tensor, quality: Tensor, members: Tensor, count: Tensor, fine: LevelIndex, coarse: LevelIndex
+    ) -> tuple[Tensor, Tensor]:
+        """Pixels to latents and hyper-latents, both before rounding.
+
+        Args:
+            x: [N, 4, 192] in [-0.5, 0.5].
+            quality: [N] integers 1 to 100.
+            members: [P, 16] blocks of each (cell, group) pair, N for none.
+            count: [P] how many they are.
+
+        Returns:
+            y [N, M], gain applied, and z [P, Z].
+        """
+        e = self.entropy
+        y = self.analysis(x, e.spread, quality, fine, coarse) * e.gains().index_select(0, quality - 1)
+        normalised = y / e.reference().index_select(0, quality - 1)
+        return y, e.hyper_analysis(normalised, quality, members, count)
+
+    def synthesise(self, y: Tensor, quality: Tensor, fine: LevelIndex, coarse: LevelIndex) -> Tensor:
+        """Decoded latents [N, M], quality [N] integers 1 to 100 -> pixels [N, 4, 192], about -0.5 to 0.5."""
+        e = self.entropy
+        dequantised = y * e.dequantiser().index_select(0, quality - 1)
+        normalised = y / e.reference().index_select(0, quality - 1)
+        return self.synthesis(dequantised, normalised, quality, fine, coarse)
+
+    # -- what training runs ------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor, plan: PlanTensors, noise: bool = True) -> Estimate:
         """x [N, 4, 192] in [-0.5, 0.5].
@@ -103,11 +138,8 @@ class Network(nn.Module):
             noise: estimate the rate of uniformly perturbed latents, as in training; of rounded ones otherwise.
         """
         e, q, index = self.entropy, plan.quality, plan.index
-        gain = torch.exp2(e.log2_gain())[q - 1]
         reference = e.reference()[q - 1]
-        y = self.analysis(x, e.spread, q, plan.fine, plan.coarse) * gain
-
-        z = e.hyper_analysis(y / reference, q, index)
+        y, z = self.analyse(x, q, index.members, index.pair_count, plan.fine, plan.coarse)
         z_mean, z_scale = e.hyper_prior(index)
         z_hat = straight_through(z - z_mean) + z_mean
         features = e.hyper_synthesis(z_hat, q, index)
@@ -123,5 +155,5 @@ class Network(nn.Module):
             value = value + torch.rand_like(value) - 0.5 if noise else value.round()
             return bits(value, log2_scale).sum(1)
 
-        pixels = self.synthesis(y_hat * e.dequantiser()[q - 1], y_hat / reference, q, plan.fine, plan.coarse)
+        pixels = self.synthesise(y_hat, q, plan.fine, plan.coarse)
         return Estimate(pixels, rate(y, mean, scale), rate(z, z_mean, z_scale))

@@ -1,0 +1,131 @@
+"""What runs the float networks. They decide pixels only, so any engine may: bytes written with one are read with the
+other, latents are identical, and pixels differ by one level at most.
+
+An engine gives the same bits for a group whether it is computed alone or among others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.arguments import type_name
+from ssic.errors import EngineError, InvalidInput
+from ssic.model.weights import Weights
+from ssic.plan import Plan
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Networks with given weights.
+
+    Attributes:
+        name: what it is and where it runs, for people and records.
+        floats_id: hash of the float weights, `Weights.floats_id`.
+        threads: that share the work of one call; may be set.
+    """
+
+    name: str
+    floats_id: bytes
+    threads: int
+
+    def analyse(
+        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Pixels to latents.
+
+        Args:
+            blocks: [N, 4, 192] pixels of the plan's blocks.
+            plan: who sees whom.
+            quality: 1 to 100 of each group of the plan.
+
+        Returns:
+            y [N, M] latents, gain applied, and z [P, Z] hyper-latents, both before rounding.
+        """
+        ...
+
+    def synthesise(
+        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+    ) -> NDArray[np.uint8]:
+        """Decoded latents [N, M] of the plan -> pixels of its blocks, [N, 4, 192]."""
+        ...
+
+
+def find_engine(name: str | Engine, weights: Weights) -> Engine:
+    """The engine of that name, with these weights.
+
+    Args:
+        name: "onnx"; "torch", with a device and a precision if need be ("torch:cuda", "torch:cpu:float32"); "auto",
+            which is "torch:cuda" where torch is installed for CUDA and a GPU is there, else "onnx", or "torch" for
+            weights without graphs; or an engine, which is taken as it is.
+
+    Raises:
+        EngineError: unknown, or its package or device is not there, or an engine of other weights.
+    """
+    if not isinstance(name, str):
+        if not isinstance(name, Engine):
+            raise InvalidInput(f"engine is a name or an Engine, not {type_name(name)}")
+        if name.floats_id != weights.floats_id:
+            raise EngineError(
+                f"the engine {name.name} has other weights (floats {name.floats_id.hex()}) than model "
+                f"{weights.id.hex()} (floats {weights.floats_id.hex()})"
+            )
+        return name
+    kind, _, rest = (_chosen(weights) if name == "auto" else name).partition(":")
+    if kind == "onnx" and not rest:
+        check_installed("onnxruntime", "pip install onnxruntime")
+        engine: Engine = import_module("ssic.engine.onnx").OnnxEngine(weights)
+        return engine
+    if kind == "torch":
+        check_installed("torch", 'pip install "ssic[torch]"')
+        device, precision = _parsed(rest)
+        engine = import_module("ssic.engine.torch").TorchEngine(weights, device, precision)
+        return engine
+    raise EngineError(
+        f"no engine {name!r}: there are auto, onnx, torch, torch:cuda, torch:cpu:float32 and the like"
+    )
+
+
+def _parsed(rest: str) -> tuple[str, str]:
+    """What follows "torch:" -> device and precision."""
+    parts = rest.split(":") if rest else []
+    precision = parts.pop() if parts and parts[-1] in ("float32", "bfloat16") else "auto"
+    return ":".join(parts) or ("cuda" if _has_cuda() else "cpu"), precision
+
+
+def check_installed(package: str, advice: str) -> None:
+    """
+    Raises:
+        EngineError: the package is not installed; the message gives the advice.
+    """
+    if sys.modules.get(package) is None and (package in sys.modules or find_spec(package) is None):
+        raise EngineError(f"the package {package} is not installed: {advice}")
+
+
+def _chosen(weights: Weights) -> str:
+    if _has_cuda():
+        return "torch:cuda"
+    return "onnx" if weights.graphs else "torch"
+
+
+def _has_cuda() -> bool:
+    """Whether torch is installed for CUDA and an NVIDIA GPU can be seen, found out without importing torch, which takes
+    seconds."""
+    if (
+        os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+        or not Path("/proc/driver/nvidia/version").exists()
+    ):
+        return False
+    try:
+        files = metadata.files("torch") or []
+    except metadata.PackageNotFoundError:
+        return False
+    return any(file.name.startswith("libtorch_cuda") for file in files)

@@ -1,0 +1,130 @@
+"""The networks in ONNX Runtime, from the graphs that travel with the weights."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
+from ssic.engine.threads import available_threads
+from ssic.errors import EngineError, ModelError
+from ssic.model.weights import GRAPH_LOCATION, Weights
+from ssic.plan import Plan
+
+MULTIPLE = 16
+"""Lists of blocks and of pairs are filled up to a multiple of this. Matrix products and vector loops may treat the rest
+of a list in ways of their own, which round differently: so there is no rest, and a block gives the same bits in any
+list."""
+
+_orphans: list[Any] = []
+"""Sessions of a parent process, in its forked child: their threads are gone, so they can be neither used nor closed."""
+
+
+class OnnxEngine:
+    """Runs the graphs on the processor, in float32. Serves any number of threads; sessions are made when first used."""
+
+    name = "onnx"
+
+    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+        """
+        Args:
+            weights: with graphs.
+            threads: to share the work of one call; as many as the process has cores by default.
+
+        Raises:
+            ModelError: the weights have no graphs.
+        """
+        if not weights.graphs:
+            raise ModelError(
+                f"the weights of model {weights.id.hex()} have no graphs for ONNX Runtime: write them with "
+                "`ssic export-weights`, or use the engine torch"
+            )
+        self.weights = weights
+        self.floats_id = weights.floats_id
+        self._threads = available_threads() if threads is None else threads
+        self._sessions: dict[str, Any] = {}
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    @property
+    def threads(self) -> int:
+        """Threads that share the work of one call."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        with self._lock:
+            self._threads = threads
+            self._sessions = {}
+
+    def __reduce__(self) -> Any:
+        return OnnxEngine, (self.weights, self._threads)
+
+    def analyse(
+        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
+        pixels = np.zeros((len(plan) + -len(plan) % MULTIPLE, *blocks.shape[1:]), np.float32)
+        pixels[: len(plan)] = blocks
+        inputs = {"pixels": pixels} | pair_inputs(plan, multiple=MULTIPLE)
+        y, z = self._run("analysis", inputs, plan, quality)
+        return y[: len(plan)], z[: len(plan.pair_count)]
+
+    def synthesise(
+        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+    ) -> NDArray[np.uint8]:
+        """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
+        filled = np.zeros((len(plan) + -len(plan) % MULTIPLE, latents.shape[1]), np.float32)
+        filled[: len(plan)] = latents
+        (pixels,) = self._run("synthesis", {"latents": filled}, plan, quality)
+        return pixels[: len(plan)].astype(np.uint8)
+
+    def _run(
+        self, graph: str, inputs: dict[str, NDArray[Any]], plan: Plan, quality: Mapping[int, int]
+    ) -> list[NDArray[np.float32]]:
+        session = self._session(graph)
+        inputs |= index_inputs(plan, local=self.weights.config.local, multiple=MULTIPLE)
+        inputs["quality"] = quality_input(plan, quality, multiple=MULTIPLE)
+        asked = {entry.name for entry in session.get_inputs()}
+        try:
+            return session.run(None, {name: inputs[name] for name in asked})
+        except Exception as error:  # ONNX Runtime has a class of errors of its own for each reason
+            raise EngineError(f"ONNX Runtime failed in {graph}: {_first_line(error)}") from error
+
+    def _session(self, graph: str) -> Any:
+        with self._lock:
+            if self._process != os.getpid():
+                _orphans.append(self._sessions)
+                self._sessions, self._process = {}, os.getpid()
+            if graph not in self._sessions:
+                self._sessions[graph] = self._make(graph)
+            return self._sessions[graph]
+
+    def _make(self, graph: str) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Threads that wait sleep: spinning ones gain a sixth alone, and cost a multiple beside other processes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        data = self.weights.data
+        options.add_external_initializers_from_files_in_memory([GRAPH_LOCATION], [data], [len(data)])
+        try:
+            return ort.InferenceSession(
+                self.weights.graphs[graph].tobytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelError(
+                f"the graph {graph} of model {self.weights.id.hex()} can't be used: {_first_line(error)}"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,230 @@
+"""Group-independent building blocks.
+
+All work on token lists, [N, C]; what a token may see is decided by index arrays from `ssic.plan` alone. They are
+pure functions of tensors: in which pieces, on how many threads and at which precision they run is the business of
+those who run them (`ssic.engine`, `ssic.train`), who may put layers of their own in place of these (`Layers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssic.model import gains
+from ssic.plan import WINDOW
+
+
+class WindowIndex(NamedTuple):
+    """`ssic.plan.Windows` as tensors: gather [W, 64], key [W, 64], scatter [N]."""
+
+    gather: Tensor
+    key: Tensor
+    scatter: Tensor
+
+
+class LevelIndex(NamedTuple):
+    """Who sees whom at one resolution: plain and shifted windows, and, for networks that mix them, `neighbours` [N, 8]
+    (N for none)."""
+
+    windows: Sequence[WindowIndex]
+    neighbours: Tensor | None
+
+
+class _IntoWindows(torch.autograd.Function):
+    """The gradient of `into_windows`, which is a gather as well: every token has exactly one slot. That is much faster
+    than autograd's scatter-add. Empty slots repeat token 0, but nothing sees them, so their gradient is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gather: Tensor, scatter: Tensor) -> Tensor:
+        ctx.save_for_backward(scatter)
+        return x.index_select(0, gather)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _OutOfWindows(torch.autograd.Function):
+    """The gradient of `out_of_windows`: each token's goes into its slot."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scatter: Tensor) -> Tensor:
+        ctx.save_for_backward(scatter)
+        ctx.slots = len(x)
+        return x.index_select(0, scatter)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.new_zeros(ctx.slots, grad.shape[1]).index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+class _MixedLocally(torch.autograd.Function):
+    """The gradient of `mixed_locally`. Being a neighbour is mutual, and the offsets are listed so that i and 7 - i are
+    opposite: so it is the same sum with the weights turned around, again by gathering."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight, neighbours)
+        return _around(x, weight, neighbours)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, neighbours = ctx.saved_tensors
+        padded = padded_with_zeros(x)
+        parts = [(padded.index_select(0, neighbours[:, i]) * grad).sum(0) for i in range(8)]
+        parts.insert(4, (x * grad).sum(0))
+        return _around(grad, weight.flip(0), neighbours), torch.stack(parts).to(weight.dtype), None
+
+
+def padded_with_zeros(x: Tensor) -> Tensor:
+    """[N, C] -> [N + 1, C], the last row zero: what index N, 'none', finds."""
+    return torch.cat([x, x.new_zeros(1, x.shape[1])])
+
+
+def _around(x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+    padded = padded_with_zeros(x)
+    out = x * weight[4]
+    for i in range(8):
+        out = torch.addcmul(out, padded.index_select(0, neighbours[:, i]), weight[i if i < 4 else i + 1])
+    return out
+
+
+# Where a gradient is asked for, it is the written one; elsewhere the plain operation, which can be exported.
+
+
+def into_windows(x: Tensor, index: WindowIndex) -> Tensor:
+    """Token list [N, C] -> window slots [W * 64, C]."""
+    gather = index.gather.reshape(-1)
+    return _IntoWindows.apply(x, gather, index.scatter) if x.requires_grad else x.index_select(0, gather)
+
+
+def out_of_windows(x: Tensor, index: WindowIndex) -> Tensor:
+    """Window slots [W * 64, C] -> token list [N, C]."""
+    return _OutOfWindows.apply(x, index.scatter) if x.requires_grad else x.index_select(0, index.scatter)
+
+
+def mixed_locally(x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+    """x [N, C], weight [9, C], neighbours [N, 8] (N for none) -> [N, C], the sum over a token and its neighbours of the
+    same group, each weighed by its offset: a depthwise 3x3 convolution that takes other groups for zero."""
+    if x.requires_grad or weight.requires_grad:
+        return _MixedLocally.apply(x, weight, neighbours)
+    return _around(x, weight, neighbours)
+
+
+class QualityTable(nn.Module):
+    """A vector per quality 1..100, piecewise linear between a few learned knots."""
+
+    basis: Tensor
+
+    def __init__(self, anchors: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(anchors, channels))
+        self.register_buffer("basis", torch.from_numpy(gains.quality_basis(anchors)), persistent=False)
+
+    def table(self) -> Tensor:
+        """[100, channels] in float32; row `quality - 1`."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return gains.quality_table(self.basis, self.weight)
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """[N] integer qualities 1..100 -> [N, channels]."""
+        return self.table().index_select(0, quality - 1)
+
+
+class GISwinBlock(nn.Module):
+    """Window attention in which a token attends to tokens of its own group only, then an MLP per token.
+
+    The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
+    masked has weight exactly zero.
+    """
+
+    relative: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        head_width: int,
+        mlp_ratio: int,
+        local: bool,
+        linear: Callable[[int, int], nn.Linear] = nn.Linear,
+    ) -> None:
+        """
+        Args:
+            width: channels of a token.
+            head_width: channels per attention head; divides `width`.
+            mlp_ratio: hidden width of the MLP over `width`.
+            local: mix each token with its neighbours of the same group first.
+            linear: makes the linear maps of tokens.
+        """
+        super().__init__()
+        self.local = nn.Parameter(torch.zeros(9, width)) if local else None
+        self.width = width
+        self.heads = width // head_width
+        self.scale = head_width**-0.5
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = linear(width, 3 * width)
+        self.proj = linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.up = linear(width, mlp_ratio * width)
+        self.down = linear(mlp_ratio * width, width)
+        self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
+        at = torch.arange(WINDOW, dtype=torch.int32)
+        row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
+        relative = (
+            (row[:, None] - row + WINDOW - 1) * (2 * WINDOW - 1) + column[:, None] - column + WINDOW - 1
+        )
+        self.register_buffer("relative", relative.reshape(-1), persistent=False)
+        # The residual branches start silent: at first the codec is its linear bypass.
+        for layer in (self.proj, self.down):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def bias(self) -> Tensor:
+        """[1, heads, 64, 64] learned bias of each relative position."""
+        table = self.position.index_select(0, self.relative)
+        return table.reshape(1, WINDOW**2, WINDOW**2, self.heads).permute(0, 3, 1, 2)
+
+    def attend(self, qkv: Tensor, key: Tensor) -> Tensor:
+        """Queries, keys and values of window slots [W * 64, 3 * width], the slots' keys [W, 64] -> [W * 64, width]."""
+        shape = (-1, WINDOW**2, 3, self.heads, self.width // self.heads)
+        q, k, v = qkv.reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
+        visible = key[:, None, :, None] == key[:, None, None, :]
+        bias = self.bias().to(q.dtype).masked_fill(~visible, float("-inf"))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
+        return out.transpose(1, 2).reshape(-1, self.width)
+
+    def project(self, x: Tensor) -> Tensor:
+        """[N, width] -> queries, keys and values [N, 3 * width]."""
+        return self.qkv(self.norm1(x))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width]."""
+        return self.down(F.gelu(self.up(self.norm2(x))))
+
+    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
+        """[N, width] -> [N, width]."""
+        if self.local is not None:
+            assert neighbours is not None, "the plan was made for a network without local mixing"
+            x = x + mixed_locally(x, self.local.to(x.dtype), neighbours)
+        attended = self.attend(into_windows(self.project(x), windows), windows.key)
+        x = x + self.proj(out_of_windows(attended, windows))
+        return x + self.mlp(x)
+
+
+class Layers(NamedTuple):
+    """What a network is built of.
+
+    Attributes:
+        linear: makes a linear map of tokens, (inputs, outputs, bias=True).
+        block: makes a GI Swin block, with the arguments of `GISwinBlock`.
+    """
+
+    linear: Callable[..., nn.Linear] = nn.Linear
+    block: Callable[..., GISwinBlock] = GISwinBlock
+
+
+PLAIN = Layers()
