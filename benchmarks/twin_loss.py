@@ -30,7 +30,7 @@ from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
 from ssic.blocks import pad_to_blocks, to_blocks
-from ssic.engine.torch import Transforms
+from ssic.engine.torch import TorchEngine
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
@@ -65,7 +65,7 @@ class Recorder(Twin):
 class Models:
     """The installed model, as it codes and as it was trained (in float32)."""
 
-    transforms: Transforms
+    engine: TorchEngine
     twin: Recorder
     coder: LatentCoder
     network: Network
@@ -75,8 +75,8 @@ class Models:
         weights = load_weights(find_weights("small"))
         twin = Recorder(weights.config, weights.twin)
         tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
-        plain = Transforms(weights, precision="float32")
-        return cls(Transforms(weights), twin, LatentCoder(twin, tables), plain.network)
+        plain = TorchEngine(weights, precision="float32")
+        return cls(TorchEngine(weights), twin, LatentCoder(twin, tables), plain.network)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def measure(models: Models, pixels: NDArray[np.uint8], mask: GroupMask, quality:
     """Bits of one picture under each model."""
     plan = make_plan(mask.ids)
     qualities = dict.fromkeys(mask.groups, quality)
-    y, z = models.transforms.analyse(to_blocks(pad_to_blocks(pixels))[plan.block], plan, qualities)
+    y, z = models.engine.analyse(to_blocks(pad_to_blocks(pixels))[plan.block], plan, qualities)
     encoded = models.coder.encode(plan, qualities, y, z)
     each, each_pair = np.full(len(plan), quality), np.full(len(plan.pair_group), quality)
     coded = Coded(plan, each, each_pair, models.twin.hyper, encoded.latents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ settings.load_profile("ssic")
 
 # Shells ignore Ctrl-C for what they run in the background, and children inherit that: tests that send it need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+ENGINES = ("onnx", *(("torch:cpu:float32", "torch:cpu:bfloat16") if find_spec("torch") else ()))
+"""What the laws must hold for; those of torch where it is installed."""
 
 
 def natural_picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:

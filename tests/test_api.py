@@ -54,9 +54,9 @@ WRONG = [
 Call = tuple[Callable[..., Any], list[Any], str]
 CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.encode": lambda f: (
-        ssic.encode, [PIXELS, MASK], "quality group_quality order target group_targets model device"
+        ssic.encode, [PIXELS, MASK], "quality group_quality order target group_targets model engine"
     ),
-    "ssic.decode": lambda f: (ssic.decode, [f.data, "face"], "fill model device limits progress identity trust"),
+    "ssic.decode": lambda f: (ssic.decode, [f.data, "face"], "fill model engine limits progress identity trust"),
     "ssic.open": lambda f: (ssic.open, ["nope.ssic"], ""),
     "ssic.open of an open file": lambda f: (
         lambda **options: ssic.open(io.BytesIO(f.data), **options), [], "model limits storage_options prefix"
@@ -87,16 +87,16 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.Recipient.load_all": lambda f: (ssic.Recipient.load_all, ["nope"], ""),
     "ssic.Identity": lambda f: (ssic.Identity, [b"x" * 32], ""),
     "ssic.Passphrase": lambda f: (ssic.Passphrase, ["x"], ""),
-    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill device precision progress"),
+    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill engine progress"),
     "SsicFile.extract": lambda f: (f.opened.extract, ["face"], ""),
     "SsicFile.drop": lambda f: (f.opened.drop, ["face"], ""),
     "SsicFile.reorder": lambda f: (f.opened.reorder, ["face"], ""),
-    "SsicFile.replace": lambda f: (f.opened.replace, ["face", PIXELS], "quality device progress"),
-    "SsicFile.set_quality": lambda f: (f.opened.set_quality, [{"face": 20}], "original device progress"),
+    "SsicFile.replace": lambda f: (f.opened.replace, ["face", PIXELS], "quality engine progress"),
+    "SsicFile.set_quality": lambda f: (f.opened.set_quality, [{"face": 20}], "original engine progress"),
     "SsicFile.transfer": lambda f: (f.opened.transfer, ["face"], ""),
     "SsicFile.__getitem__": lambda f: (f.opened.__getitem__, ["face"], ""),
     "SsicFile.__contains__": lambda f: (f.opened.__contains__, ["face"], ""),
-    "ssic.Codec.load": lambda f: (ssic.Codec.load, [], "model device precision"),
+    "ssic.Codec.load": lambda f: (ssic.Codec.load, [], "model engine"),
 }  # fmt: skip
 
 

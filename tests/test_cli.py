@@ -198,7 +198,7 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--quality 0", "quality is an integer from 1 to 100"),
         ("--order cat", 'there is no group "cat"'),
         ("--order ,", "a list of groups is empty"),
-        ("--device nonsense", "device nonsense can't be used"),
+        ("--engine nonsense", "no engine 'nonsense'"),
         ("-o - --json", "both want stdout"),
     ],
 )

@@ -337,7 +337,7 @@ def test_a_preview_that_fails_hides_nothing(run: Run, inputs: Path, tmp_path: Pa
     assert not target.exists()
     # What the message advises is there.
     assert (
-        run("info", inputs / "photo.ssic", "--preview", target, "--model", weights, "--device", "cpu").code
+        run("info", inputs / "photo.ssic", "--preview", target, "--model", weights, "--engine", "onnx").code
         == 0
     )
     assert target.exists()

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -20,10 +19,8 @@ from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ModelError
-from ssic.model.config import CLASSES, ModelConfig
+from ssic.model.config import CLASSES
 from ssic.model.weights import find_weights, load_weights
-from ssic.nets.entropy_model import EntropyModel
-from ssic.nets.network import Network
 from ssic.plan import make_plan
 from ssic.rangecoder import TOTAL
 from ssic.train.freeze import freeze
@@ -51,11 +48,11 @@ def test_layers_agree_with_unlimited_integers(seed):
 def test_values_that_leave_their_format_are_an_error():
     with pytest.raises(OverflowError, match="12 fractional bits"):
         to_fixed(np.array([8.1]), 12, np.int16)
-    entropy = EntropyModel(ModelConfig())
-    with torch.no_grad():
-        entropy.slices[0].layer1.weight[0, 0] = 9.0
+    weights = load_weights(find_weights("small"))
+    grown = weights.floats["entropy.slices.0.layer1.weight"].copy()
+    grown[0, 0] = 9.0
     with pytest.raises(ModelError, match=r"slices\.0\.layer1\.weight"):
-        freeze(entropy)
+        freeze(weights.config, {**weights.floats, "entropy.slices.0.layer1.weight": grown})
 
 
 def test_tables_are_whole_and_close_to_their_scales():
@@ -128,14 +125,14 @@ class Unrounded:
 def cost(coder: LatentCoder, quality: int) -> float:
     """Bits of six pictures, and what the error of their latents is worth: what the encoder weighs against each other.
     Bits alone would also count every symbol that it now decides otherwise, for a better or a worse picture."""
-    codec = ssic.Codec.load(precision="float32")
+    codec = ssic.Codec.load(engine="onnx")
     total = 0.0
     for seed in range(6):
         mask = blob_mask(seed, 12, 14, 3)
         plan = make_plan(mask)
         blocks = to_blocks(natural_picture(seed, 192, 224))
         qualities = dict.fromkeys(range(3), quality)
-        y, z = codec.transforms.analyse(blocks, plan, qualities)
+        y, z = codec.engine.analyse(blocks, plan, qualities)
         coded = coder.encode(plan, qualities, y, z)
         total += coded.ideal_bits + STEP_WORTH * float(np.square(y - coded.latents / UNIT).sum())
     return total
@@ -145,14 +142,16 @@ def cost(coder: LatentCoder, quality: int) -> float:
 def test_the_twin_costs_less_than_a_fifth_of_a_percent(quality, monkeypatch):
     """Against the same nets and tables in float64. A twin with six bits fewer in its weights does cost more."""
     weights = load_weights(find_weights("small"))
-    network = Network(weights.config).eval()
-    network.load_state_dict({k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()})
     tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
-    exact = cost(LatentCoder(Twin(weights.config, freeze(network.entropy, tables)), tables), quality)
+    exact = cost(
+        LatentCoder(Twin(weights.config, freeze(weights.config, weights.floats, tables)), tables), quality
+    )
     coarse = {k: np.round(v / 256) * 256 if k.endswith("weight") else v for k, v in weights.twin.items()}
     sabotaged = cost(LatentCoder(Twin(weights.config, coarse), tables), quality)
     Unrounded(monkeypatch)
-    unrounded = cost(LatentCoder(Twin(weights.config, freeze(network.entropy, tables)), tables), quality)
+    unrounded = cost(
+        LatentCoder(Twin(weights.config, freeze(weights.config, weights.floats, tables)), tables), quality
+    )
     assert exact / unrounded - 1 < 0.002
     assert sabotaged / unrounded - 1 > 0.005
 

@@ -232,7 +232,7 @@ def test_rd(run: Run, folder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/rd.json").read_text()) == results
 
     assert list(results) == ["schema", "environment", "settings", "curves", "bd_rate", "structure"]
-    assert set(results["environment"]) == {"device", "machine", "system", "versions", "model", "commit"}
+    assert set(results["environment"]) == {"engine", "machine", "system", "versions", "model", "commit"}
     assert results["settings"]["pictures"] == ["p0", "p1"]
     assert list(results["curves"]) == ["ssic", "ssic, one group", "jpeg_444", "jpeg_420", "webp"]
     for name, points in results["curves"].items():

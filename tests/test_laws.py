@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssic
-from conftest import blob_mask, natural_picture
+from conftest import ENGINES, blob_mask, natural_picture
 from ssic.errors import DamagedSegment, SsicError, TruncatedFile
 from ssic.format import read_head, read_segment
 from ssic.storage.source import FileBytes
@@ -39,45 +39,50 @@ def pixels_of(mask: np.ndarray, group: int, shape: tuple[int, ...]) -> np.ndarra
     return (mask == group).repeat(16, 0).repeat(16, 1)[: shape[0], : shape[1]]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=20)
-@given(scenes(), st.integers(1, 100))
-def test_bytes_of_a_group_depend_on_nothing_of_the_others(scene, quality):
+@given(scene=scenes(), quality=st.integers(1, 100))
+def test_bytes_of_a_group_depend_on_nothing_of_the_others(engine, scene, quality):
     picture, mask, group, seed = scene
-    before = ssic.encode(picture, mask, quality=quality)
+    before = ssic.encode(picture, mask, quality=quality, engine=engine)
     own = pixels_of(mask, group, picture.shape)
 
     other = np.where(own[..., None], picture, natural_picture(seed + 1, *picture.shape[:2]))
     # Not the pixels of the others, nor how they are divided among themselves, nor their quality.
     regrouped = np.where(mask == group, group, (mask + 1) % 250 + 5 * (mask.cumsum(1) % 2)).astype(np.uint8)
     regrouped[(regrouped == group) & (mask != group)] = 251
-    after = ssic.encode(other, regrouped, quality=101 - quality, group_quality={group: quality})
+    after = ssic.encode(
+        other, regrouped, quality=101 - quality, group_quality={group: quality}, engine=engine
+    )
     assert segment(before, group) == segment(after, group)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=15)
-@given(scenes(), st.integers(1, 100))
-def test_pixels_of_a_group_are_the_same_alone_and_in_company(scene, quality):
+@given(scene=scenes(), quality=st.integers(1, 100))
+def test_pixels_of_a_group_are_the_same_alone_and_in_company(engine, scene, quality):
     picture, mask, group, _ = scene
     data = ssic.encode(picture, mask, quality=quality)
     own = pixels_of(mask, group, picture.shape)
-    whole = ssic.decode(data)
-    alone = ssic.decode(data, group)
-    extracted = ssic.decode(ssic.SsicFile(data).extract([group]))
+    whole = ssic.decode(data, engine=engine)
+    alone = ssic.decode(data, group, engine=engine)
+    extracted = ssic.decode(ssic.SsicFile(data).extract([group]), engine=engine)
     np.testing.assert_array_equal(alone[own], whole[own])
     np.testing.assert_array_equal(extracted, alone)
     assert not alone[~own].any()
 
 
-def test_both_laws_hold_on_lists_longer_than_a_piece():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_laws_hold_on_lists_longer_than_a_piece(engine):
     """768x512: several pieces of every matrix product, attention in several parts."""
     picture, mask = natural_picture(7, 512, 768), blob_mask(7, 32, 48, 9)
-    data = ssic.encode(picture, mask, quality=50)
-    whole = ssic.decode(data)
+    data = ssic.encode(picture, mask, quality=50, engine=engine)
+    whole = ssic.decode(data, engine=engine)
     own = pixels_of(mask, 4, picture.shape)
-    np.testing.assert_array_equal(ssic.decode(data, 4)[own], whole[own])
+    np.testing.assert_array_equal(ssic.decode(data, 4, engine=engine)[own], whole[own])
     alone = ssic.GroupMask(np.where(mask == 4, mask, np.uint8(255)), {4: "group 4"})
     other = np.where(own[..., None], picture, 255 - picture)
-    assert segment(ssic.encode(other, alone, quality=50), 4) == segment(data, 4)
+    assert segment(ssic.encode(other, alone, quality=50, engine=engine), 4) == segment(data, 4)
 
 
 LATENTS = """
@@ -87,15 +92,15 @@ import ssic
 from ssic.format import read_head, read_segment
 from ssic.plan import make_plan
 data = open(sys.argv[1], "rb").read()
-coder = ssic.Codec.load(precision=sys.argv[2]).coder
+coder = ssic.Codec.load(engine=sys.argv[2]).coder
 head = read_head(data)
 quality = {g.id: g.quality for g in head.groups}
 together = {g.id: read_segment(data, head, g.id) for g in head.groups}
 hashes = {}
 for wanted in [list(together), *[[g] for g in together]]:
     plan = make_plan(head.mask, np.isin(head.mask, wanted))
-    # Without the limit to one BLAS thread, which would make the threads below mean nothing.
-    latents, damaged = coder.decode.__wrapped__(coder, plan, quality, {g: together[g] for g in wanted})
+    # Not through the codec, whose limit to one BLAS thread would make the threads below mean nothing.
+    latents, damaged = coder.decode(plan, quality, {g: together[g] for g in wanted})
     assert not damaged
     for g in wanted:
         rows = np.ascontiguousarray(latents[plan.group == g].astype("<i8"))
@@ -104,21 +109,21 @@ print(json.dumps({g: sorted(h) for g, h in hashes.items()}))
 """
 
 
-def test_latents_are_exact_whatever_the_threads_kernels_precision_and_company(tmp_path):
+def test_latents_are_exact_whatever_the_threads_kernels_engine_and_company(tmp_path):
     picture, mask = natural_picture(5, 200, 260), blob_mask(5, 13, 17, 5)
     encoding = ssic.Codec.load().encode(picture, mask, quality=70, group_quality={1: 20, 2: 100})
     path = tmp_path / "a.ssic"
     path.write_bytes(encoding.data)
     seen = set()
-    for threads, precision, kernels in (
-        ("1", "float32", "Prescott"),
-        ("2", "bfloat16", "Haswell"),
+    for threads, engine, kernels in (
+        ("1", ENGINES[-1], "Prescott"),
+        ("2", "onnx", "Haswell"),
         ("2", "auto", ""),
     ):
         env = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         if kernels:  # OpenBLAS's kernels of another processor: other orders of summation
             env["OPENBLAS_CORETYPE"] = kernels
-        command = [sys.executable, "-c", LATENTS, str(path), precision]
+        command = [sys.executable, "-c", LATENTS, str(path), engine]
         run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         hashes = json.loads(run.stdout)
         assert all(len(h) == 1 for h in hashes.values()), "alone and in company differ"
@@ -209,7 +214,7 @@ def test_substreams_that_no_encoder_wrote_give_pixels_or_a_typed_error(data):
     plan, latents, damaged = codec.decode_latents(mask, quality, segments)
     assert set(damaged) <= {0, 1}
     assert np.isfinite(latents).all()
-    assert codec.transforms.synthesise(latents / 64, plan, quality).shape == (6, 4, 192)
+    assert codec.engine.synthesise(latents / 64, plan, quality).shape == (6, 4, 192)
 
 
 @given(st.binary(max_size=200))

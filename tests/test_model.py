@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save
 
 from conftest import blob_mask, natural_picture
 from ssic.blocks import to_blocks
-from ssic.errors import ModelError
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.weights import find_weights, load_weights, model_id, save_weights
 from ssic.nets.entropy_model import bits
-from ssic.nets.layers import PIECE, QualityTable, TokenLinear, _Depthwise
+from ssic.nets.layers import QualityTable, mixed_locally
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
 
@@ -106,7 +102,7 @@ def test_local_mixing_and_its_gradients_are_those_of_a_masked_convolution():
         own = torch.from_numpy(mask == group)
         mixed = torch.nn.functional.conv2d(grid * own, kernel, padding=1, groups=3) * own
         expected = expected + mixed.reshape(3, 42).T
-    got = _Depthwise.apply(x, weight, neighbours)
+    got = mixed_locally(x, weight, neighbours)
     torch.testing.assert_close(got, expected)
     towards = torch.randn_like(x)
     for mine, theirs in zip(
@@ -115,12 +111,6 @@ def test_local_mixing_and_its_gradients_are_those_of_a_masked_convolution():
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs)
-
-
-def test_inference_in_pieces_is_training_at_once():
-    layer = TokenLinear(20, 30).double()
-    x = torch.randn(2 * PIECE + 77, 20, dtype=torch.float64)
-    torch.testing.assert_close(layer.eval()(x), layer.train()(x))
 
 
 def test_quality_tables_are_linear_between_their_knots():
@@ -165,48 +155,3 @@ def test_all_presets_have_about_the_cost_they_claim():
     for width, depth, area in zip(config.widths, config.depths, (64, 256), strict=True):
         macs += depth * 2 * 64 * width / area
     assert 13e3 < macs < 17e3
-
-
-def test_weights_survive_the_file_and_say_who_they_are(tmp_path):
-    from ssic.train.freeze import freeze
-
-    network = Network(TINY)
-    floats = {k: v.numpy() for k, v in network.state_dict().items()}
-    identity = save_weights(tmp_path / "a.safetensors", TINY, floats, freeze(network.entropy), {"step": 3})
-    weights = load_weights(tmp_path / "a.safetensors")
-    assert (weights.config, weights.id, weights.card["step"]) == (TINY, identity, 3)
-    assert set(weights.floats) == set(floats)
-    changed = {k: v.copy() for k, v in weights.twin.items()}
-    changed["reference"][0, 0] += 1
-    assert model_id(TINY.to_json(), changed) != identity
-
-
-def test_weights_outlive_fields_that_later_versions_add(monkeypatch):
-    """Files name their model by its id: that must not change when the configuration learns something new."""
-    before = load_weights(find_weights("small"))
-    extended = dataclasses.make_dataclass("Extended", [("novel", int, 3)], bases=(ModelConfig,), frozen=True)
-    monkeypatch.setattr("ssic.model.weights.ModelConfig", extended)
-    after = load_weights(find_weights("small"))
-    assert after.config.novel == 3
-    assert after.id == before.id
-
-
-def test_weights_that_are_not_what_they_claim_are_refused(tmp_path):
-    path = tmp_path / "bad.safetensors"
-    path.write_bytes(b"no weights at all")
-    with pytest.raises(ModelError, match=r"bad\.safetensors"):
-        load_weights(path)
-    with pytest.raises(ModelError, match="small"):
-        find_weights("nonesuch")
-    data = bytearray(find_weights("small").read_bytes())
-    at = data.find(b'"id":"') + 6
-    data[at] ^= 1
-    path.write_bytes(bytes(data))
-    with pytest.raises(ModelError, match="claims to be"):
-        load_weights(path)
-    for metadata in ({}, {"ssic-model": "1"}, {"ssic-model": "1", "config": '{"unheard": 1}', "id": "00"}):
-        path.write_bytes(save({"float.a": np.zeros(1), "b": np.zeros(1)}, metadata))
-        with pytest.raises(ModelError):
-            load_weights(path)
-    with pytest.raises(ModelError, match="not finite"):
-        save_weights(path, TINY, {"a": np.full(1 << 15, 1e6, np.float32)}, {}, {})

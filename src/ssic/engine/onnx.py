@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +22,23 @@ MULTIPLE = 16
 of a list in ways of their own, which round differently: so there is no rest, and a block gives the same bits in any
 list."""
 
-_orphans: list[Any] = []
-"""Sessions of a parent process, in its forked child: their threads are gone, so they can be neither used nor closed."""
+_engines: weakref.WeakSet[OnnxEngine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed,
+    which would wait for the threads for ever (at the latest when the interpreter ends). They are kept, and new ones
+    made."""
+    import ctypes
+
+    for engine in _engines:
+        for session in engine._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        engine._sessions, engine._lock = {}, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class OnnxEngine:
@@ -48,8 +64,8 @@ class OnnxEngine:
         self.floats_id = weights.floats_id
         self._threads = available_threads() if threads is None else threads
         self._sessions: dict[str, Any] = {}
-        self._process = os.getpid()
         self._lock = threading.Lock()
+        _engines.add(self)
 
     @property
     def threads(self) -> int:
@@ -98,16 +114,12 @@ class OnnxEngine:
 
     def _session(self, graph: str) -> Any:
         with self._lock:
-            if self._process != os.getpid():
-                _orphans.append(self._sessions)
-                self._sessions, self._process = {}, os.getpid()
             if graph not in self._sessions:
                 self._sessions[graph] = self._make(graph)
             return self._sessions[graph]
 
     def _make(self, graph: str) -> Any:
-        import onnxruntime as ort
-
+        ort = _runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -124,6 +136,19 @@ class OnnxEngine:
             raise ModelError(
                 f"the graph {graph} of model {self.weights.id.hex()} can't be used: {_first_line(error)}"
             ) from error
+
+
+def _runtime() -> Any:
+    """The package, without what it would send to its maker.
+
+    From version 1.29 on, its builds for Linux and macOS report every process and session to Microsoft by default, from
+    a thread that, besides, keeps forked children from ending. The variable counts when the package is first imported;
+    whoever wants the reports can set it to 0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -123,14 +124,13 @@ class Workers:
         self.threads = threads
         self._context = context
         self._pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
-        self._process = os.getpid()
         self._lock = threading.Lock()
+        _all_workers.add(self)
 
     def _executors(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
         """Of those who wait for pieces, and of those who compute them."""
         with self._lock:
-            if self._pools is None or self._process != os.getpid():  # a forked child has no threads
-                self._process = os.getpid()
+            if self._pools is None:
                 self._pools = (
                     ThreadPoolExecutor(64, "ssic-call", _begin_worker),
                     ThreadPoolExecutor(self.threads, "ssic-piece", _begin_worker),
@@ -156,6 +156,19 @@ class Workers:
                 function(part)
             return
         list(self._executors()[1].map(partial(self._run, function), parts))
+
+
+def _after_fork() -> None:
+    """A forked child has none of the parent's threads, and perhaps locks that one of them held."""
+    global _one_thread
+    _one_thread = _OneThread()
+    for workers in _all_workers:
+        workers._pools, workers._lock = None, threading.Lock()
+
+
+_all_workers: weakref.WeakSet[Workers] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # -- layers that run in pieces -----------------------------------------------------------------------------------

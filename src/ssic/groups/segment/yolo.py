@@ -461,6 +461,7 @@ def suppress(boxes: Floats, classes: NDArray[np.int64], iou: float, limit: int) 
 
 
 def _onnxruntime() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it reports to its maker; see ssic.engine.onnx
     try:
         import onnxruntime
     except ImportError as error:
