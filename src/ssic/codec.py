@@ -16,17 +16,8 @@ from ssic import format as container
 from ssic.arguments import as_mapping, type_name
 from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
 from ssic.engine.base import Engine, find_engine
-from ssic.engine.effort import (
-    SCHEDULES,
-    Clock,
-    Refiner,
-    Stopped,
-    Task,
-    as_stopped,
-    check_effort,
-    find_refiner,
-    never,
-)
+from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
+from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import Encoded, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed

@@ -1,5 +1,4 @@
-"""Efforts 1 to 9: how long an encoder may look for better latents. Here are their schedules, and what refining takes
-and gives; `ssic.engine.refine` does it. No torch."""
+"""Efforts 1 to 9: how long an encoder may look for better latents, and finding what does it. No torch."""
 
 from __future__ import annotations
 
@@ -7,33 +6,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssic.arguments import type_name
 from ssic.engine.base import Engine, check_installed
+from ssic.engine.task import Refiner, Schedule
 from ssic.entropy.coder import LatentCoder
 from ssic.errors import InvalidInput
 from ssic.model.weights import Weights
-from ssic.plan import Plan
 
 EFFORTS = 9
 """Efforts are the integers 1 to 9. At 1 nothing is refined."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to refine.
-
-    Attributes:
-        iterations: steps of the descent.
-        rate: of Adam, in quantisation steps.
-    """
-
-    iterations: int
-    rate: float
 
 
 SCHEDULES: Mapping[int, Schedule] = {
@@ -47,61 +31,6 @@ SCHEDULES: Mapping[int, Schedule] = {
     9: Schedule(400, 0.006),
 }
 """Of each effort above 1; docs/effort.md says what they cost and buy."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A group to be refined.
-
-    Attributes:
-        plan: of this group alone.
-        quality: 1 to 100.
-        blocks: [N, 4, 192] pixels of its blocks.
-        inside: [N, 4, 192] which of these are part of the picture; what pads it to whole blocks does not count.
-        y: [N, M] latents, gain applied, before rounding.
-        z: [P, Z] hyper-latents before rounding.
-    """
-
-    plan: Plan
-    quality: int
-    blocks: NDArray[np.uint8]
-    inside: NDArray[np.bool_]
-    y: NDArray[np.float32]
-    z: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Refined:
-    """What refining gives.
-
-    Attributes:
-        y: [N, M] latents as every decoder will have them: coding these again gives the same symbols.
-        z: [P, Z] hyper-latents, likewise.
-        before: bits + lambda * squared error of the group as the encoder codes it without refinement.
-        after: the same of what is returned; never more.
-    """
-
-    y: NDArray[np.float32]
-    z: NDArray[np.float32]
-    before: float
-    after: float
-
-
-class Refiner(Protocol):
-    """Looks for latents of a group that cost less."""
-
-    def refine(
-        self, task: Task, schedule: Schedule, seed: int = 0, step: Callable[[int], bool] = lambda blocks: True
-    ) -> Refined:
-        """
-        Args:
-            task: the group.
-            schedule: how long.
-            seed: of the noise.
-            step: called after each iteration with the number of blocks that it was about; False ends the search, and
-                the best so far is returned.
-        """
-        ...
 
 
 def find_refiner(weights: Weights, coder: LatentCoder, engine: Engine) -> Refiner:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ssic.engine.base import Engine
-from ssic.engine.effort import Refined, Schedule, Task
+from ssic.engine.task import Refined, Schedule, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.engine.torch import TorchEngine, fast_precision
 from ssic.entropy.coder import STEP_WORTH, LatentCoder
@@ -83,7 +83,7 @@ class AnnealingRefiner:
         seed: int = 0,
         step: Callable[[int], bool] = lambda blocks: True,
     ) -> Refined:
-        """See `ssic.engine.effort.Refiner`."""
+        """See `ssic.engine.task.Refiner`."""
         y, z = task.y.copy(), task.z.copy()
         best = self._judged(task, y, z, STEP_WORTH)
         before, after = best[0], best[0]
