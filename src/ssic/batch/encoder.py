@@ -41,6 +41,7 @@ class Recipe:
         recipients: public keys, as text, of those for whom.
         hide: what else is sealed.
         engine: what runs the networks. It is not part of what makes a file another one.
+        effort: 2 to 9 refine latents; None for 1.
     """
 
     quality: int = 60
@@ -61,6 +62,7 @@ class Recipe:
     hide: Hide = "nothing"
     model: str = "small"
     engine: str = "auto"
+    effort: int | None = None
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.
@@ -145,6 +147,7 @@ class Encoder:
             "quality": recipe.quality if recipe.target is None else None,
             "group_quality": {name: recipe.group_quality[name] for name in excepted},
             "order": first,
+            "effort": 1 if recipe.effort is None else recipe.effort,
         }
         if recipe.target is None and not aimed:
             coded = codec.encode(picture, mask, **rate).data

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ssic.cli.effort import Effort
 from ssic.cli.files import split
 from ssic.cli.keys import Recipients, locks
 from ssic.cli.masks import MaskOptions
@@ -140,6 +141,7 @@ def encode(
     ] = "local",
     model: Model = "small",
     engine: Engine = "auto",
+    effort: Effort = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
@@ -201,6 +203,7 @@ def encode(
         hide=cast("Hide", hiding(hide_names, hide_outline)),
         model=model,
         engine=engine,
+        effort=None if effort == 1 else effort,
     )
     known = work.read_records(output)
     earlier = work.earlier_root(output, known) if root is None else None

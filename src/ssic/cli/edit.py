@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ssic.cli.effort import Effort, Ending, best_so_far, end_if_asked
 from ssic.cli.files import (
     check_local,
     check_output,
@@ -50,17 +51,22 @@ def replace(
     quality: Annotated[int | None, typer.Option(help="1 to 100; by default as the group is now.")] = None,
     model: Model = None,
     engine: Engine = "auto",
+    effort: Effort = 1,
 ) -> None:
     """Put pixels of another picture in the place of some groups; the bytes of the others are unchanged."""
     wanted = named("--group", group)
     if quality is not None:
         check_quality(quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
+    def change(
+        opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None], stopped: Ending
+    ) -> bytes:
         assert loaded is not None
-        return opened.replace(wanted, loaded, quality=quality, engine=engine, progress=stage)
+        return opened.replace(
+            wanted, loaded, quality=quality, engine=engine, effort=effort, progress=stage, stopped=stopped
+        )
 
-    _recode(file, picture, output, model, change)
+    _recode(file, picture, output, model, effort, change)
 
 
 def set_quality(
@@ -79,14 +85,19 @@ def set_quality(
     ] = None,
     model: Model = None,
     engine: Engine = "auto",
+    effort: Effort = 1,
 ) -> None:
     """Code some groups anew at another quality; the bytes of the others are unchanged."""
     qualities = group_qualities(group_quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> bytes:
-        return opened.set_quality(qualities, loaded, engine=engine, progress=stage)
+    def change(
+        opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None], stopped: Ending
+    ) -> bytes:
+        return opened.set_quality(
+            qualities, loaded, engine=engine, effort=effort, progress=stage, stopped=stopped
+        )
 
-    _recode(file, original, output, model, change)
+    _recode(file, original, output, model, effort, change)
 
 
 def _recode(
@@ -94,12 +105,13 @@ def _recode(
     picture: Path | None,
     output: Path,
     model: str | None,
-    change: Callable[[SsicFile, Picture | None, Callable[[str], None]], bytes],
+    effort: int,
+    change: Callable[[SsicFile, Picture | None, Callable[[str], None], Ending], bytes],
 ) -> None:
     check_stdin([file, picture])
     check_local([picture, model])
     check_output(output, [picture, model], as_json=False)
-    with progress("reading the file") as stage:
+    with best_so_far(effort) as ending, progress("reading the file") as stage:
         from ssic.file import SsicFile
         from ssic.pictures.read import load_picture
 
@@ -109,7 +121,7 @@ def _recode(
             loaded = load_picture(read(picture) if is_pipe(picture) else picture)
         stage("loading the model")
         with naming(file):
-            data = change(opened, loaded, stage)
+            data = change(opened, loaded, stage, ending)
     after = SsicFile(data).groups  # first: what can't be read again shall not replace what is there
     write(output, data)
     warn_unsigned(data, opened)
@@ -120,3 +132,4 @@ def _recode(
             if (old.crc, old.length, old.quality) != (new.crc, new.length, new.quality)
         ]
         say(f"{output}: {len(data):,} bytes; {'; '.join(changed) or 'nothing changed'}")
+    end_if_asked(ending, output)

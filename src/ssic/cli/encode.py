@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ssic.cli.effort import Effort, best_so_far, end_if_asked
 from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, split, write
 from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
 from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
@@ -55,6 +56,7 @@ def encode(
     order: Order = None,
     model: Model = "small",
     engine: Engine = "auto",
+    effort: Effort = 1,
     encrypt: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Seal these groups, so that they are never stored in clear."),
@@ -92,7 +94,7 @@ def encode(
     check_stdin(inputs)
     keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
 
-    with progress("reading the picture") as stage:
+    with best_so_far(effort) as ending, progress("reading the picture") as stage:
         from ssic.codec import Codec
         from ssic.file import SsicFile
         from ssic.pictures.read import load_picture
@@ -115,7 +117,9 @@ def encode(
             "quality": quality,
             "group_quality": exceptions,
             "order": wanted,
+            "effort": effort,
             "progress": stage,
+            "stopped": ending,
         }
         reached: dict[str, Any] = {}
         codec = Codec.load(model, engine=engine)
@@ -145,6 +149,7 @@ def encode(
         show_file("stdout" if is_pipe(output) else str(output), info, stderr=is_pipe(output))
         if reached and not is_pipe(output):
             say(_reached(reached, target, group_targets))
+    end_if_asked(ending, output)
 
 
 def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[str | int, str]) -> str:
