@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +93,9 @@ class AnnealingRefiner:
         candidates = []
         for part in _parts(task.plan):
             finished = y.copy(), z.copy()
-            ended = self._descend(task, part, schedule, seed, step, y, z)
-            if not ended:
+            with _one_thread():
+                going = self._descend(task, part, schedule, seed, step, y, z)
+            if not going:
                 candidates.append(finished)
                 break
         candidates.append((y, z))
@@ -185,6 +187,18 @@ class AnnealingRefiner:
         y[part.blocks[part.own]] = latents.detach().cpu().numpy()[part.own]
         z[part.pairs[part.own_pairs]] = hyper.detach().cpu().numpy()[part.own_pairs]
         return going
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch's threads wait for each other at every operation, which beside other processes costs a multiple; and with
+    one, results don't depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _relaxed(value: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
