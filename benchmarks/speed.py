@@ -103,7 +103,7 @@ def stopwatch(codec: Any) -> dict[str, float]:
         setattr(owner, name, timed)
 
     for name in ("analyse", "synthesise"):
-        wrap(codec.transforms, name, "networks")
+        wrap(codec.engine, name, "networks")
     for name in ("hyper_prior", "features", "new_values", "predict", "normalise"):
         wrap(codec.coder.twin, name, "twin")
     for name in ("_write", "_read"):

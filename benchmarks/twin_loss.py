@@ -3,7 +3,7 @@
 A picture is encoded, and the same latents are then charged several times:
 
 - *twin*: ideal code length under what the coder uses: integer nets, scales in classes of an eighth of an octave,
-  integer tables with escapes (`Encoded.ideal_bits`);
+  integer tables with escapes (`Encoding.ideal_bits`);
 - *float*: the float nets (`ssic.nets.network.Network`) in float32 on the very latents and hyper-latents that the
   decoder will have, in its order of tokens; continuous scales, exact Gaussians, code length in float64;
 - *float, floored*: the same with the tails of the tables, in real numbers: no symbol less likely than 2^-24 of the

@@ -308,7 +308,7 @@ def test_selective(run: Run, folder: Path, tmp_path: Path) -> None:
         folder / "images/p0.png", folder / "masks/p0.png", quality=picture["methods"]["ssic"]["quality"]
     )
     (tmp_path / "p0.ssic").write_bytes(whole)
-    part = ssic.open(tmp_path / "p0.ssic").extract([1, 2])
+    part = bytes(ssic.open(tmp_path / "p0.ssic").extract([1, 2]))
     assert picture["methods"]["ssic"]["bytes"] == len(part)
 
     code, out, _ = run("eval", "selective", "--images", folder / "images", *options)

@@ -69,7 +69,7 @@ def test_latents_beyond_all_tables(weights, size):
     z = size * rng.normal(size=(len(plan.pair_group), len(weights[0]["z_mean"][0])))
     coded = coder.encode(plan, {0: 20, 1: 80}, y, z)
     for group, quality in ((0, 20), (1, 80)):
-        decoder = SubstreamDecoder(*weights, mask.tolist(), group, quality, coded.substreams[group])
+        decoder = SubstreamDecoder(*weights, mask.tolist(), group, quality, coded.by_group[group])
         assert decoder.decode() == by_group(coded.latents, mask, group)
         assert decoder.escapes
 

@@ -17,7 +17,7 @@ import ssic
 
 SOURCE = Path(ssic.__file__).parent
 
-GROUND = {"errors", "arguments", "names", "blocks", "imports", "version"}
+GROUND = {"errors", "arguments", "arrays", "names", "blocks", "imports", "version"}
 
 # Room -> the rooms that it may import from, beside the ground floor and itself. A room is a folder, or a file where
 # that says more; the most exact entry counts.
@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "imports": {"errors"},
     "arguments": {"errors"},
+    "arrays": {"errors"},
     "names": set(),
     "blocks": {"arguments", "errors"},
     "plan": {"blocks"},
@@ -57,12 +58,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "decoded": {"pictures", "groups", "format", *GROUND},
     "describe": {"decoded", "groups", "format", *GROUND},
+    "notebook": {"decoded", "pictures", "groups", "format", *GROUND},
     "edit": {"codec", "decoded", "pictures", "groups", "format", "storage", *GROUND},
     "file": {
         *(
             "codec",
             "decoded",
             "describe",
+            "notebook",
             "edit",
             "crypto",
             "pictures",
@@ -119,28 +122,14 @@ STILL_HIDDEN: set[str] = {
         "cli",
         "batch",
         "eval",
-        "codec",
-        "file",
-        "edit",
-        "describe",
-        "rate",
         "pictures",
         "train",
         "groups",
         "crypto",
     ),
 }
-STILL_ROUND: set[frozenset[str]] = {
-    frozenset({"codec", "rate.targets"}),
-    frozenset({"describe", "edit", "file"}),
-}
-STILL_UPWARDS = {
-    ("describe", "file"),
-    ("edit", "file"),
-    ("rate.targets", "codec"),
-    ("rate.targets", "entropy.fixedpoint"),
-    ("rate.targets", "pictures.read"),
-}
+STILL_ROUND: set[frozenset[str]] = set()
+STILL_UPWARDS: set[tuple[str, str]] = set()
 # Modules that torch is still in, and that move to `nets` and `engine`.
 STILL_TORCH = {"model.layers", "model.transform", "model.entropy_model", "model.network", "model.runtime"}
 

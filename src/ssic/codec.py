@@ -7,37 +7,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic import format as container
-from ssic.arguments import as_mapping, type_name
+from ssic.arguments import as_mapping, is_whole, type_name
 from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
-from ssic.entropy.coder import Encoded, LatentCoder
+from ssic.entropy.coder import LatentCoder, Substreams
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
-from ssic.errors import (
-    ImageError,
-    InvalidInput,
-    MaskError,
-)
-from ssic.format import DecodeLimits, Segment
+from ssic.errors import ImageError, InvalidInput, MaskError
+from ssic.format import ICC, DecodeLimits, Segment, write_file
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
 from ssic.model.weights import Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
-
-if TYPE_CHECKING:
-    from ssic.rate.targets import Target, Targeted
+from ssic.rate.targets import Target, Trial, meet_targets
+from ssic.storage.atomic import write_whole
 
 DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
@@ -60,21 +54,46 @@ def as_progress(given: Progress | None) -> Progress:
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """A file, and what is known about how it came to be.
+    """A file, and what is known about how it came to be. `bytes(encoding)` is the file.
 
     Attributes:
         data: the file.
+        qualities: of each group, by id: those given, or those that met the targets.
+        names: of each group, by id.
+        reached: what the target of the file came to, in its own unit (bytes, bits per pixel, dB); None without one.
+        groups_reached: the same for the targets of groups, by id.
+        passes: runs of the encoder, each over some or all groups; 1 without targets.
+        encodes: the same in encodes of the whole picture, by the number of blocks coded.
         hyper_bytes: by group, the bytes of its substream that serve the hyper-latent (to a byte).
-        ideal_bits: code length of all symbols under the integer tables.
+        ideal_bits: code length of all symbols under the integer tables; None where targets were met, as groups are
+            then coded apart; so are the latents.
         latents: [N, M] as every decoder will have them, 6 fractional bits.
         hyper_latents: [P, Z], likewise.
     """
 
     data: bytes = field(repr=False)
+    qualities: Mapping[int, int]
+    names: Mapping[int, str]
+    reached: float | None
+    groups_reached: Mapping[int, float]
+    passes: int
+    encodes: float
     hyper_bytes: Mapping[int, int]
-    ideal_bits: float
-    latents: Fixed = field(repr=False)
-    hyper_latents: Fixed = field(repr=False)
+    ideal_bits: float | None = None
+    latents: Fixed | None = field(default=None, repr=False)
+    hyper_latents: Fixed | None = field(default=None, repr=False)
+
+    @property
+    def qualities_by_name(self) -> dict[str, int]:
+        """`qualities`, by name."""
+        return {self.names[g]: q for g, q in self.qualities.items()}
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        write_whole(path, self.data)
 
 
 class Codec:
@@ -124,60 +143,59 @@ class Codec:
         quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
+        target: Target | str | None = None,
+        group_targets: Mapping[str | int, Target | str] | None = None,
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
     ) -> Encoding:
-        """Encode a picture; arguments as in `ssic.encode`."""
-        effort, stopped = check_effort(effort), as_stopped(stopped)
-        progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
-        group_quality = as_mapping(group_quality, "group_quality")
-        picture, groups = _prepared(image, mask)
-        qualities = _qualities(groups, quality, group_quality)
-        blocks = to_blocks(pad_to_blocks(picture.pixels))
-        inside = inside_blocks(picture.size)
-        _, coded = self.code(blocks, groups.ids, qualities, progress, inside, effort, stopped)
-        data = self.assemble(picture, groups, qualities, coded.substreams, _whole_order(groups, order))
-        return Encoding(data, coded.hyper_bytes, coded.ideal_bits, coded.latents, coded.hyper_latents)
+        """Encode a picture; arguments as in `ssic.encode`, errors too.
 
-    def encode_to(
-        self,
-        image: ImageSource,
-        mask: MaskSource | None = None,
-        *,
-        target: Target | str | None = None,
-        group_targets: Mapping[str | int, Target | str] | None = None,
-        quality: int | None = None,
-        group_quality: Mapping[str | int, int] | None = None,
-        order: Sequence[str | int] | None = None,
-        effort: int = 1,
-        progress: Progress | None = None,
-        stopped: Stopped | None = None,
-    ) -> Targeted:
-        """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
-        `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
-        from ssic.rate.targets import Target, encode_to
-
+        With targets the file is the one that the qualities found give as `group_quality`, to the byte.
+        """
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
         effort, stopped = check_effort(effort), as_stopped(stopped)
         progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
         group_quality = as_mapping(group_quality, "group_quality")
         target = None if target is None else Target.of(target)
-        group_targets = {
-            name: Target.of(value) for name, value in as_mapping(group_targets, "group_targets").items()
-        }
-        picture, groups = _prepared(image, mask)
+        aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
+        picture = load_picture(image)
+        _check_limits(picture)
+        groups = _as_mask(mask, picture.size)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
-            named = [g for name in (group_quality or {}) for g in groups.resolve(name)]
+            named = [g for name in group_quality for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
-        whole_order = _whole_order(groups, order)
-        return encode_to(
-            self, picture, groups, fixed, target, group_targets, whole_order, progress, effort, stopped
+        coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
+        if target is None and not aims:
+            _, coded = coder.encode(fixed)
+            return Encoding(
+                data=coder.assemble(fixed, coded.by_group),
+                qualities=fixed,
+                names=dict(groups.names),
+                reached=None,
+                groups_reached={},
+                passes=1,
+                encodes=1.0,
+                hyper_bytes=coded.hyper_bytes,
+                ideal_bits=coded.ideal_bits,
+                latents=coded.latents,
+                hyper_latents=coded.hyper_latents,
+            )
+        met = meet_targets(coder, groups, picture.size, fixed, target, aims, coder.order, coder.quick())
+        return Encoding(
+            data=met.data,
+            qualities=met.qualities,
+            names=dict(groups.names),
+            reached=met.reached,
+            groups_reached=met.groups_reached,
+            passes=met.passes,
+            encodes=met.encodes,
+            hyper_bytes={g: coder.hyper_bytes[g, q] for g, q in met.qualities.items()},
         )
 
-    def code(
+    def encode_groups(
         self,
         blocks: NDArray[np.uint8],
         ids: NDArray[np.uint8],
@@ -186,15 +204,16 @@ class Codec:
         inside: NDArray[np.bool_] | None = None,
         effort: int = 1,
         stopped: Stopped = never,
-    ) -> tuple[Plan, Encoded]:
+    ) -> tuple[Plan, Substreams]:
         """Substreams of the groups that `qualities` names, and of no others.
 
         Args:
-            blocks: [h w, 4, 192] of the whole picture, as `ssic.pictures.read.to_blocks` gives them.
+            blocks: [h w, 4, 192] of the whole picture, as `ssic.blocks.to_blocks` gives them.
             ids: [h, w] group of each block.
+            qualities: 1 to 100, by id.
             inside: [h w, 4, 192] which values are the picture's own, as `inside_blocks` tells; all by default.
             effort: 1 to 9; above 1 latents are refined.
-            stopped: ask whether to leave it at what is reached.
+            stopped: asked whether to leave it at what is reached.
 
         Raises:
             EngineError: an effort above 1 without torch.
@@ -226,36 +245,6 @@ class Codec:
     @cached_property
     def _refiner(self) -> Refiner:
         return find_refiner(self._weights, self.coder, self.engine)
-
-    def assemble(
-        self,
-        picture: Picture,
-        groups: GroupMask,
-        qualities: Mapping[int, int],
-        substreams: Mapping[int, bytes],
-        order: Sequence[int],
-    ) -> bytes:
-        """The file that holds these substreams, one for each group."""
-        segments = [
-            Segment(
-                id=g,
-                name=groups.names[g],
-                quality=qualities[g],
-                payload=substreams[g],
-                class_name=groups.classes.get(g),
-                score=groups.scores.get(g),
-            )
-            for g in groups.groups
-        ]
-        return container.write_file(
-            width=picture.size[0],
-            height=picture.size[1],
-            model_id=self.model_id,
-            mask=groups.ids,
-            segments=segments,
-            chunks={container.ICC: picture.icc} if picture.icc else None,
-            order=order,
-        )
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
@@ -303,6 +292,84 @@ def _weights(path: Path, version: tuple[int, int]) -> Weights:
     return load_weights(path)
 
 
+class _PictureCoder:
+    """A picture cut into groups, which can be coded one by one at any quality: a `ssic.rate.targets.GroupCoder`.
+
+    Attributes:
+        order: ids of all groups, in the order of their segments.
+        hyper_bytes: by (group, quality), of what was coded so far.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        picture: Picture,
+        groups: GroupMask,
+        order: Sequence[int],
+        progress: Progress,
+        effort: int = 1,
+        stopped: Stopped = never,
+    ) -> None:
+        self.order = order
+        self.hyper_bytes: dict[tuple[int, int], int] = {}
+        self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
+        self._blocks = to_blocks(pad_to_blocks(picture.pixels))
+        self._inside = inside_blocks(picture.size)
+        self._effort, self._stopped = effort, stopped
+
+    def quick(self) -> _PictureCoder | None:
+        """The same without refinement; None where this one is without it."""
+        if self._effort == 1:
+            return None
+        return _PictureCoder(self._codec, self._picture, self._groups, self.order, self._progress)
+
+    def encode(self, qualities: Mapping[int, int]) -> tuple[Plan, Substreams]:
+        plan, coded = self._codec.encode_groups(
+            self._blocks,
+            self._groups.ids,
+            qualities,
+            self._progress,
+            self._inside,
+            self._effort,
+            self._stopped,
+        )
+        self.hyper_bytes |= {(g, q): coded.hyper_bytes[g] for g, q in qualities.items()}
+        return plan, coded
+
+    def trials(self, qualities: Mapping[int, int], *, decode: bool) -> dict[int, Trial]:
+        plan, coded = self.encode(qualities)
+        if not decode:
+            return {g: Trial(coded.by_group[g]) for g in qualities}
+        self._progress("synthesis")
+        pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, qualities)
+        wrong = pixels.astype(np.int32) - self._blocks[plan.block]
+        squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
+        return {g: Trial(coded.by_group[g], float(squared[plan.group == g].sum())) for g in qualities}
+
+    def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
+        groups = self._groups
+        segments = [
+            Segment(
+                id=g,
+                name=groups.names[g],
+                quality=qualities[g],
+                payload=substreams[g],
+                class_name=groups.classes.get(g),
+                score=groups.scores.get(g),
+            )
+            for g in groups.groups
+        ]
+        return write_file(
+            width=self._picture.size[0],
+            height=self._picture.size[1],
+            model_id=self._codec.model_id,
+            mask=groups.ids,
+            segments=segments,
+            chunks={ICC: self._picture.icc} if self._picture.icc else None,
+            order=self.order,
+        )
+
+
 def encode(
     image: ImageSource,
     mask: MaskSource | None = None,
@@ -320,9 +387,11 @@ def encode(
 ) -> bytes:
     """Encode a picture as a file of independent groups.
 
+    `ssic.open` and `ssic.decode` take the bytes as they are. `Codec.encode` tells what else there is to know of them.
+
     Args:
-        image: path, encoded bytes, open binary file, Pillow image, `ssic.pictures.read.Picture`, or array
-            [H, W, 3] or [H, W] uint8.
+        image: path, encoded bytes, open binary file, Pillow image, `ssic.Picture`, or array [H, W, 3] or [H, W]
+            uint8, of NumPy or of PyTorch, say.
         mask: a `GroupMask`; or a label map (path, Pillow image, integer array), one label per pixel or per
             16x16 block; None makes one group of the whole picture.
         quality: 1 to 100, higher is better; 60 by default. Not together with `target`.
@@ -335,7 +404,8 @@ def encode(
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
         engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
-        effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Needs torch above 1.
+        effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Above 1 it needs
+            torch.
         progress: called with the name of each stage as it begins, and while latents are refined with the time left.
         stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
@@ -352,37 +422,22 @@ def encode(
         ModelError: there is no such model.
         EngineError: the engine is not installed, or its device is not there.
     """
-    codec = Codec.load(model, engine=engine)
-    group_targets = as_mapping(group_targets, "group_targets")
-    if target is not None or group_targets:
-        return codec.encode_to(
+    return (
+        Codec.load(model, engine=engine)
+        .encode(
             image,
             mask,
-            target=target,
-            group_targets=group_targets,
             quality=quality,
             group_quality=group_quality,
             order=order,
+            target=target,
+            group_targets=group_targets,
             effort=effort,
             progress=progress,
             stopped=stopped,
-        ).data
-    return codec.encode(
-        image,
-        mask,
-        quality=quality,
-        group_quality=group_quality,
-        order=order,
-        effort=effort,
-        progress=progress,
-        stopped=stopped,
-    ).data
-
-
-def _prepared(image: ImageSource, mask: MaskSource | None) -> tuple[Picture, GroupMask]:
-    picture = load_picture(image)
-    _check_limits(picture)
-    return picture, _as_mask(mask, picture.size)
+        )
+        .data
+    )
 
 
 def _check_limits(picture: Picture) -> None:
@@ -432,10 +487,6 @@ def check_quality(quality: int) -> int:
     Raises:
         InvalidInput: it is not an integer from 1 to 100.
     """
-    if (
-        isinstance(quality, bool)
-        or not isinstance(quality, (int, np.integer))
-        or not 1 <= quality <= QUALITIES
-    ):
-        raise InvalidInput(f"quality is an integer from 1 to {QUALITIES}, not {quality!r}")
+    if not is_whole(quality) or not 1 <= quality <= QUALITIES:
+        raise InvalidInput(f"quality is an integer from 1 to {QUALITIES}, not {quality!r:.80}")
     return int(quality)

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic import format as container
 from ssic.arguments import as_mapping, counted, listing, type_name
-from ssic.codec import Codec, Progress, as_progress, load_current
-from ssic.decoded import SEALED, all_of, placed
-from ssic.decoded import DamagedGroups as DamagedGroups
-from ssic.decoded import Decoded as Decoded
-from ssic.decoded import SealedGroups as SealedGroups
+from ssic.codec import Codec, Encoding, Progress, as_progress, check_quality, load_current
+from ssic.crypto.access import SEALED, Access, Keys, Trust
+from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
+from ssic.describe import describe
+from ssic.edit import encode_replacements, load_same_size, lowered
 from ssic.engine.base import Engine
 from ssic.engine.effort import Stopped, as_stopped, check_effort
-from ssic.errors import (
-    DamagedSegment,
-    EncryptedSegment,
-    FormatError,
-    InvalidInput,
-    ModelError,
-    SignatureError,
-    TruncatedFile,
-    UnknownGroup,
-)
-from ssic.format import DecodeLimits, GroupEntry, Head
-from ssic.format.container import whole_segments
+from ssic.errors import DamagedSegment, InvalidInput, ModelError, TruncatedFile, UnknownGroup
+from ssic.format import ICC, DecodeLimits, GroupEntry, Head, check_clear
+from ssic.format import drop as drop_groups
+from ssic.format import extract as extract_groups
+from ssic.format import merge as merge_files
+from ssic.format import reorder as reorder_groups
+from ssic.format import replace as replace_segments
 from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_by_id, find_weights
+from ssic.notebook import html, outlined_png
 from ssic.pictures.fill import Fill, check_fill, compose
 from ssic.pictures.read import ImageSource
+from ssic.storage.atomic import write_whole
 from ssic.storage.opening import open_source
-from ssic.storage.source import FIRST_BYTES, Bytes, as_bytes, joined
-
-if TYPE_CHECKING:
-    from ssic.crypto import Keyring, VerifyKey
-    from ssic.crypto.signature import Signature
-    from ssic.crypto.wrap import Key
-
-    Keys = Key | Iterable[Key]
-    Trust = VerifyKey | Iterable[VerifyKey]
+from ssic.storage.source import FIRST_BYTES, Bytes, ByteSource, as_bytes, joined
 
 GroupNames = Iterable[str | int] | str | int
+"""Names, classes or ids of groups."""
 
 
 def group_mask(head: Head) -> GroupMask:
@@ -64,6 +54,9 @@ def group_mask(head: Head) -> GroupMask:
 class SsicFile:
     """An opened file. The head is read and checked at once, segments when they are needed; immutable.
 
+    `bytes(file)` are the bytes of the file, and `file.save(path)` writes them. `extract`, `drop`, `reorder`, `replace`
+    and `set_quality` give another `SsicFile`; it has the model and the limits of this one, but neither keys nor trust.
+
     It holds no file open: `with` is allowed, and closes nothing. Iterating gives the groups; `file["face"]` is the one
     of that name, or id. It can be pickled, for other processes, unless it was opened with keys; of a file on a disk the
     path is pickled, not the bytes.
@@ -71,6 +64,7 @@ class SsicFile:
     Attributes:
         head: everything that the head says (`ssic.format.Head`).
         mask: the groups and their blocks.
+        access: the bytes, and what keys and trust reveal of them (`ssic.crypto.access.Access`).
     """
 
     def __init__(
@@ -86,14 +80,15 @@ class SsicFile:
         """
         Args:
             data: the file's bytes, or a `ssic.storage.source.ByteSource`, of which only what is needed is read.
+                (`ssic.open` takes paths and all the rest.)
             model: to decode with, a preset that comes with the package or the path of a weights file; by default the
                 installed model that the file names.
             limits: bounds on what the head may ask for.
             identity: keys and passphrases that sealed groups are opened with, as they are needed. Groups whose
                 names and outlines are sealed are opened at once: `groups` and `mask` show those that the keys open.
             min_version: take sealed groups of earlier versions for damaged.
-            trust: one or more keys, one of which must have signed the file; the segments are checked as they are
-                read.
+            trust: one or more keys, one of which must have signed the file. Whatever is read is checked before it is
+                used, also if the file is exchanged in the meantime.
 
         Raises:
             FormatError: not an intact ssic file; see `ssic.errors`.
@@ -101,43 +96,37 @@ class SsicFile:
         """
         if isinstance(data, SsicFile):
             raise InvalidInput("this file is open already: call its own methods, such as .decode(...)")
-        data = as_bytes(data)
-        self.head: Head = container.read_head(data, limits)
-        self._data = data
-        self._model = model
-        self._shown = self.head
-        self._inner: dict[int, bytes] = {}
-        self._faults: dict[int, FormatError] = {}
-        self._keyring: Keyring | None = None
-        self._signature: Signature | None = None
-        if trust is not None:
-            from ssic.crypto.keys import trusted
-            from ssic.crypto.signature import check_head
+        if isinstance(identity, Iterable):
+            identity = list(identity)  # it may be asked for again
+        self.access = Access(as_bytes(data), limits, identity=identity, min_version=min_version, trust=trust)
+        self.head: Head = self.access.head
+        self._options: dict[str, Any] = {
+            "model": model,
+            "limits": limits,
+            "identity": identity,
+            "min_version": min_version,
+            "trust": None if self.access.signer is None else [self.access.signer],
+        }
 
-            self._signature = check_head(data, self.head, trusted(trust))
-        if identity is not None:
-            from ssic.crypto import Keyring
+    def with_content(self, data: bytes) -> SsicFile:
+        """A file that was made from this one: with its model and limits, without its keys and trust."""
+        return SsicFile(data, model=self._options["model"], limits=self.limits)
 
-            self._keyring = Keyring(identity, limits, min_version=min_version)
-            self._reveal(self._keyring)
+    @property
+    def limits(self) -> DecodeLimits | None:
+        """The bounds that it was opened with."""
+        limits: DecodeLimits | None = self._options["limits"]
+        return limits
 
-    def _reveal(self, keyring: Keyring) -> None:
-        """Open what the keys open of hidden entries; one that is damaged stays as it is, and is told of later."""
-        from ssic.crypto.files import open_parts, reveal
+    @property
+    def width(self) -> int:
+        """Of the picture, in pixels."""
+        return self.head.width
 
-        hidden = {entry.id: entry for entry in self.head.groups if entry.hidden}
-        segments, broken = container.read_segments(self._data, self.head, hidden)
-        self._faults |= broken
-        for group_id, segment in segments.items():
-            entry = hidden[group_id]
-            try:
-                parts = open_parts(self.head, entry, self._signed(entry, segment), keyring)
-                self._shown = reveal(self._shown, {entry.id: parts})
-            except (DamagedSegment, SignatureError, *SEALED) as e:
-                self._faults[entry.id] = e
-                continue
-            inners = [inner.segment for _, inner in parts if inner is not None]
-            self._inner |= {segment.id: segment.payload for segment in inners}
+    @property
+    def height(self) -> int:
+        """Of the picture, in pixels."""
+        return self.head.height
 
     @property
     def size(self) -> tuple[int, int]:
@@ -147,7 +136,7 @@ class SsicFile:
     @property
     def groups(self) -> tuple[GroupEntry, ...]:
         """The groups, in ascending order of id; with an identity, as it shows them."""
-        return self._shown.groups
+        return self.access.shown.groups
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,12 +146,12 @@ class SsicFile:
     @property
     def icc(self) -> bytes | None:
         """ICC profile of the pixels."""
-        return self.head.chunks.get(container.ICC)
+        return self.head.chunks.get(ICC)
 
     @cached_property
     def mask(self) -> GroupMask:
         """Which group owns each block, with names, classes and scores."""
-        return group_mask(self._shown)
+        return group_mask(self.access.shown)
 
     def __repr__(self) -> str:
         width, height = self.size
@@ -195,8 +184,43 @@ class SsicFile:
         pass
 
     def __getstate__(self) -> dict[str, Any]:
-        data = bytes(self._data) if isinstance(self._data, memoryview) else self._data
-        return vars(self) | {"_data": data}
+        return {name: value for name, value in vars(self).items() if name != "_preview"}
+
+    def __bytes__(self) -> bytes:
+        """All bytes of the file; with `trust`, as they were signed.
+
+        Raises:
+            TruncatedFile: the file ends too early.
+            SignatureError: opened with `trust`, and a segment is not as it was signed.
+        """
+        return self.access.whole()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file: whole, or not at all; also over the one that it was opened from.
+
+        Raises:
+            OSError: it can't be written.
+            TruncatedFile, SignatureError: as `bytes(file)`.
+        """
+        write_whole(path, bytes(self))
+
+    @cached_property
+    def _preview(self) -> bytes | None:
+        """A PNG of what can be decoded, outlined; None if nothing can."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return outlined_png(self.decode_pixels(), self.mask, self.icc)
+        except Exception:  # a notebook shows what it can: the table still tells what is in the file
+            return None
+
+    def _repr_png_(self) -> bytes | None:
+        """For notebooks: the picture with its groups; None if no group can be decoded."""
+        return self._preview
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the picture with its groups, if it can be decoded, and a table of them."""
+        return html(self.size, self.groups, self.head.file_bytes, self._preview)
 
     def codec(self, *, engine: str | Engine = "auto") -> Codec:
         """The codec that decodes this file.
@@ -205,64 +229,14 @@ class SsicFile:
             UnknownModel: the model that the file names is not installed.
             ModelError: the model given when opening is not the one that the file was made with.
         """
-        path = find_by_id(self.head.model_id) if self._model is None else find_weights(self._model)
+        model = self._options["model"]
+        path = find_by_id(self.head.model_id) if model is None else find_weights(model)
         codec = load_current(path, engine)
         if codec.model_id != self.head.model_id:
             raise ModelError(
                 f"{path} is model {codec.model_id.hex()}; the file needs {self.head.model_id.hex()}"
             )
         return codec
-
-    def _signed(self, entry: GroupEntry, segment: bytes) -> bytes:
-        if self._signature is not None:
-            self._signature.check(entry, segment)
-        return segment
-
-    def _sealed(self, entry: GroupEntry) -> FormatError | None:
-        """Why there is no point in reading a segment; None if there is."""
-        if not entry.encrypted:
-            return None
-        if self._keyring is None:
-            return EncryptedSegment(
-                f'"{entry.name}" is sealed: give an identity that it was sealed to (--identity FILE), or its passphrase'
-            )
-        if entry.hidden:  # what the keys open of it has been opened
-            from ssic.crypto.sealed import wrong_key
-
-            return self._faults.get(entry.id) or wrong_key(entry.name)
-        return None
-
-    def _opened(self, entry: GroupEntry, segment: bytes) -> bytes:
-        """What a decoder takes, from a segment as it lies in the file."""
-        segment = self._signed(entry, segment)
-        if not entry.encrypted:
-            return segment
-        from ssic.crypto.sealed import open_group
-
-        assert self._keyring is not None, "_sealed"
-        return open_group(self.head, entry, segment, self._keyring)
-
-    def _segments(self, ids: Iterable[int]) -> tuple[dict[int, bytes], dict[int, FormatError]]:
-        """Substreams by id, and what is wrong with those that can't be had. Neighbours are read together."""
-        entries = {entry.id: entry for entry in self.groups}
-        intact = {g: self._inner[g] for g in ids if g in self._inner}
-        broken: dict[int, FormatError] = {}
-        wanted = []
-        for g in ids:
-            if g in intact:
-                continue
-            if (fault := self._sealed(entries[g])) is not None:
-                broken[g] = fault
-            else:
-                wanted.append(g)
-        found, damaged = container.read_segments(self._data, self.head, wanted)
-        broken |= damaged
-        for g, segment in found.items():
-            try:
-                intact[g] = self._opened(entries[g], segment)
-            except (DamagedSegment, SignatureError, *SEALED) as e:
-                broken[g] = e
-        return intact, broken
 
     def decode_pixels(
         self,
@@ -285,24 +259,24 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
-        segments, broken = self._segments(wanted)
+        segments, broken = self.access.substreams(wanted)
         if not segments:
-            raise all_of(broken)
+            raise joined_error(broken)
         quality = {g.id: g.quality for g in self.groups}
         codec = self.codec(engine=engine)
         plan, pixels, damaged = codec.decode_blocks(
-            self._shown.mask, quality, segments, as_progress(progress)
+            self.access.shown.mask, quality, segments, as_progress(progress)
         )
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
         missing = [g for g, e in broken.items() if partial and isinstance(e, TruncatedFile)]
         if len(broken) == len(wanted) or (strict and len(broken) > len(missing)):
-            raise all_of(broken)
+            raise joined_error(broken)
 
-        shown = np.isin(self._shown.mask, [g for g in segments if g not in damaged])
+        shown = np.isin(self.access.shown.mask, [g for g in segments if g not in damaged])
         return Decoded(
-            *placed(plan.block, pixels, shown, self.size, crop),
+            *place_blocks(plan.block, pixels, shown, self.size, crop),
             damaged=tuple(
                 self.mask.names[g]
                 for g in sorted(broken)
@@ -346,28 +320,17 @@ class SsicFile:
     def _in_file(self, groups: GroupNames) -> list[int]:
         """Ids of groups whose bytes can be told apart within the file."""
         ids = self.mask.resolve(groups)
-        if hidden := [self.mask.names[g] for g in ids if g in self._inner]:
+        if hidden := [self.mask.names[g] for g in ids if g in self.access.hidden]:
             raise UnknownGroup(
                 f"hidden in the file, so that it can't be changed alone: {', '.join(hidden)}; decrypt first"
             )
         return ids
 
-    def _others(self, ids: Iterable[int]) -> list[int]:
-        return [g for g in self.head.order if g not in set(ids)]
+    def _but(self, ids: Iterable[int]) -> Bytes:
+        """What the segments of all other groups are copied from."""
+        return self.access.to_copy([g for g in self.head.order if g not in set(ids)])
 
-    def _copied(self, ids: Iterable[int]) -> Bytes:
-        """What the segments `ids` are copied from; with `trust`, once it is seen that they were signed so."""
-        if self._signature is None:
-            return self._data
-        data = bytearray(self.head.file_bytes)  # holds what was checked, and nothing else
-        segments = whole_segments(self._data, self.head, ids)
-        for entry in self.head.groups:
-            if entry.id in segments:
-                segment = self._signed(entry, segments[entry.id].payload)
-                data[entry.offset : entry.offset + entry.length] = segment
-        return bytes(data)
-
-    def extract(self, groups: GroupNames) -> bytes:
+    def extract(self, groups: GroupNames) -> SsicFile:
         """A file with these groups only, their bytes unchanged; sealed ones stay sealed. Runs no model.
 
         Raises:
@@ -375,9 +338,9 @@ class SsicFile:
                 told apart within the file (`ssic.decrypt` it first).
         """
         ids = self._in_file(groups)
-        return container.extract(self._copied(ids), ids, head=self.head)
+        return self.with_content(extract_groups(self.access.to_copy(ids), ids, head=self.head))
 
-    def drop(self, groups: GroupNames) -> bytes:
+    def drop(self, groups: GroupNames) -> SsicFile:
         """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
 
         Raises:
@@ -385,12 +348,12 @@ class SsicFile:
             UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
         """
         ids = self._in_file(groups)
-        return container.drop(self._copied(self._others(ids)), ids, head=self.head)
+        return self.with_content(drop_groups(self._but(ids), ids, head=self.head))
 
-    def reorder(self, first: GroupNames) -> bytes:
+    def reorder(self, first: GroupNames) -> SsicFile:
         """The same file with the segments of these groups first, in this order; the others follow, smallest first,
         background last. Runs no model."""
-        return container.reorder(self._copied(self.head.order), self._in_file(first), head=self.head)
+        return self.with_content(reorder_groups(self.access.to_copy(), self._in_file(first), head=self.head))
 
     def replace(
         self,
@@ -402,7 +365,7 @@ class SsicFile:
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
-    ) -> bytes:
+    ) -> SsicFile:
         """A file in which these groups show what another picture has in their place. The mask and the bytes of all
         other groups stay. EXIF and XMP, which may show what was replaced, do not.
 
@@ -418,17 +381,18 @@ class SsicFile:
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, InvalidInput, UnknownModel.
         """
-        from ssic.edit import new_pixels
-
-        effort = check_effort(effort)
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         ids = self._in_file(groups)
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
-        recoded = new_pixels(
-            self, ids, image, quality, engine, as_progress(progress), effort, as_stopped(stopped)
-        )
-        data = self._copied(self._others(recoded))
-        return container.replace(data, recoded, head=self.head, metadata=False)
+        check_clear(self.head, ids)
+        now = {g.id: g.quality for g in self.groups}
+        qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
+        picture = load_same_size(image, self.size, self.icc)
+        codec = self.codec(engine=engine)
+        progress = as_progress(progress)
+        new = encode_replacements(codec, picture.pixels, self.head.mask, qualities, progress, effort, stopped)
+        return self.with_content(replace_segments(self._but(new), new, head=self.head, metadata=False))
 
     def set_quality(
         self,
@@ -439,7 +403,7 @@ class SsicFile:
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
-    ) -> bytes:
+    ) -> SsicFile:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
         Args:
@@ -456,46 +420,39 @@ class SsicFile:
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
         """
-        from ssic.edit import new_quality
-
-        effort = check_effort(effort)
-        qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
-        self._in_file(list(qualities))
-        recoded = new_quality(
-            self, qualities, original, engine, as_progress(progress), effort, as_stopped(stopped)
-        )
-        return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
+        effort, stopped = check_effort(effort), as_stopped(stopped)
+        progress = as_progress(progress)
+        named = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
+        ids = self._in_file(list(named))
+        check_clear(self.head, ids)
+        qualities = {g: check_quality(q) for g, q in named.items()}
+        if original is not None:
+            pixels = load_same_size(original, self.size, self.icc).pixels
+        else:
+            qualities = lowered(qualities, {g.id: g.quality for g in self.groups}, self.mask.names)
+            if qualities:
+                pixels = self.decode_pixels(
+                    [*qualities], strict=True, engine=engine, progress=progress
+                ).pixels
+        new = {}
+        if qualities:
+            codec = self.codec(engine=engine)
+            new = encode_replacements(codec, pixels, self.head.mask, qualities, progress, effort, stopped)
+        return self.with_content(replace_segments(self._but(new), new, head=self.head))
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing, or, with `trust`, not those that were signed.
         Hidden ones go by their public names. Runs no model."""
-        good = None if self._signature is None else self._signature.covers
-        return [g.name for g in container.check(self._data, self.head, good)]
-
-    def signed_bytes(self) -> Bytes:
-        """What the file was opened from, for functions that read it without `trust`.
-
-        Raises:
-            SignatureError: it was opened with `trust`, and is not as it was signed.
-        """
-        if self._signature is None:
-            return self._data
-        from ssic.crypto.signature import verify
-
-        data = bytes(self._data[: self.head.file_bytes])  # read once: what is checked is what is used
-        verify(data, [self._signature.key])
-        return data
+        return [g.name for g in self.access.damaged()]
 
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
-        from ssic.describe import describe
-
-        return describe(self)
+        return describe(self.head, self.groups, self.opening_bytes, self.transfer)
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
         (`info()["transfer"]["head"]`; with an identity, hidden groups too), with small gaps between them."""
-        have = {*self._inner, *(g.id for g in self._read_when_opened())}
+        have = {*self.access.hidden, *(g.id for g in self.access.read_when_opened)}
         ids = set(self.mask.resolve(groups)) - have
         return self._read_bytes([g for g in self.groups if g.id in ids])
 
@@ -503,57 +460,82 @@ class SsicFile:
         reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
         return sum(map(len, reads))
 
-    def _read_when_opened(self) -> list[GroupEntry]:
-        return [g for g in self.head.groups if g.hidden and self._keyring is not None]
-
     @property
     def opening_bytes(self) -> int:
         """Bytes that opening it from a URL takes."""
-        return self._first_bytes() + self._read_bytes(self._read_when_opened())
+        return self._first_bytes() + self._read_bytes(self.access.read_when_opened)
 
     def _first_bytes(self) -> int:
         return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
 
 
+FileSource = (
+    str
+    | os.PathLike[str]
+    | builtins.bytes
+    | bytearray
+    | memoryview
+    | IO[builtins.bytes]
+    | ByteSource
+    | Encoding
+    | SsicFile
+)
+"""What a file is given as: its path or URL, its bytes, a binary file, what `Codec.encode` gives, or an opened file."""
+
+
 def open(
-    path: str | os.PathLike[str] | IO[bytes],
+    file: FileSource,
     *,
     model: str | Path | None = None,
     limits: DecodeLimits | None = None,
     storage_options: Mapping[str, Any] | None = None,
     prefix: int | None = None,
     identity: Keys | None = None,
-    min_version: int = 0,
+    min_version: int | None = None,
     trust: Trust | None = None,
 ) -> SsicFile:
-    """Open a file: reads its head, and later the segments that are asked for. Arguments as for `SsicFile`.
+    """Open a file: reads its head, and later the segments that are asked for.
 
     Args:
-        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
-            the file systems installed for it take. Or an open binary file, such as `io.BytesIO`, which is read to its
-            end at once. (The bytes of a file go to `SsicFile`.)
+        file: the path of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else
+            fsspec and the file systems installed for it take. Or the bytes of a file, or a file that is open in binary
+            mode, such as `io.BytesIO`, which is read to its end at once. Or a file that is open already: it itself, or,
+            if other arguments are given, opened anew with these; what is not given stays as it was.
         model: preset or weights file to decode with; by default the installed model that the file names.
         limits: bounds on what the head may ask for.
-        storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
+        storage_options: of fsspec's file system, such as ``{"headers": {...}}``; of use with URLs only.
         prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
+        identity: keys and passphrases that sealed groups are opened with, as for `SsicFile`.
+        min_version: take sealed groups of earlier versions for damaged.
+        trust: one or more keys, one of which must have signed the file.
 
     Raises:
         OSError: the file can't be read; its `filename` is the URL, without user, password and query.
         InvalidInput: nothing here reads such URLs, or another argument can't be used.
         FormatError: it is not an intact ssic file.
+        SignatureError: it is not signed by one of the keys in `trust`, or was changed since.
     """
-    return SsicFile(
-        open_source(path, as_mapping(storage_options, "storage_options"), prefix=prefix),
-        model=model,
-        limits=limits,
-        identity=identity,
-        min_version=min_version,
-        trust=trust,
-    )
+    storage_options = as_mapping(storage_options, "storage_options")
+    options: dict[str, Any] = {
+        "model": model,
+        "limits": limits,
+        "identity": identity,
+        "min_version": min_version,
+        "trust": trust,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if isinstance(file, SsicFile):
+        if not options and prefix is None:
+            return file
+        options = file._options | options
+        file = file.access.data
+    elif isinstance(file, Encoding):
+        file = file.data
+    return SsicFile(open_source(file, storage_options, prefix=prefix), **options)
 
 
 def decode(
-    data: Bytes,
+    file: FileSource,
     groups: GroupNames | None = None,
     *,
     fill: Fill = "black",
@@ -565,14 +547,16 @@ def decode(
     limits: DecodeLimits | None = None,
     progress: Progress | None = None,
     identity: Keys | None = None,
+    min_version: int | None = None,
     trust: Trust | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a file, or only some of its groups.
 
     The work grows with the area of the groups, not with the picture, and with `crop` so does the result.
 
     Args:
-        data: the file's bytes.
+        file: as for `ssic.open`: a path, a URL, bytes, a binary file, or an opened file.
         groups: names, classes or ids; all by default.
         fill: what stands where no decoded group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue).
         crop: cut the result to the box around the decoded groups.
@@ -585,7 +569,9 @@ def decode(
         limits: bounds on what a hostile head may ask for.
         progress: called with the name of each stage as it begins.
         identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
+        min_version: take sealed groups of earlier versions for damaged.
         trust: one or more keys, one of which must have signed the file.
+        storage_options: of fsspec's file system, for URLs.
 
     Returns:
         [H, W, 3] uint8, or [H, W, 4] if the fill is transparent.
@@ -600,7 +586,15 @@ def decode(
         ModelError: `model` is not the one that the file was made with.
         EngineError: the engine is not installed, or its device is not there.
     """
-    opened = SsicFile(data, model=model, limits=limits, identity=identity, trust=trust)
+    opened = open(
+        file,
+        model=model,
+        limits=limits,
+        storage_options=storage_options,
+        identity=identity,
+        min_version=min_version,
+        trust=trust,
+    )
     return opened.decode(
         groups,
         fill=fill,
@@ -613,22 +607,26 @@ def decode(
     )
 
 
-def merge(files: Iterable[Bytes | SsicFile], limits: DecodeLimits | None = None) -> bytes:
-    """One file with the groups of several, of the same picture size and model. Runs no model; see
-    `ssic.format.merge`."""
-    if isinstance(files, (str, bytes, bytearray, memoryview, SsicFile)) or not isinstance(files, Iterable):
-        raise InvalidInput(f"merge takes a list of files, [one, another], not {type_name(files)} alone")
-    return container.merge([bytes_of(file) for file in files], limits)
+def merge(files: Iterable[FileSource], limits: DecodeLimits | None = None) -> SsicFile:
+    """One file with the groups of several, of the same picture size and model, for instance of several `extract`\\ s.
+    Runs no model. Where ids or names meet, the first file keeps its own; later ones get a free id, and a name with a
+    free number ("person 2").
 
-
-def bytes_of(file: Bytes | SsicFile) -> Bytes:
-    """The bytes that a function which makes another file of one is given; of an opened file, all that it was opened
-    from.
+    Args:
+        files: each as for `ssic.open`.
+        limits: bounds on what the heads may ask for.
 
     Raises:
-        InvalidInput: it is no file.
-        SignatureError: it was opened with `trust`, and a segment is not as it was signed.
+        InvalidInput: no files, other size or other model than the first, or encrypted groups that can't be in one file.
+        MaskError: two groups own the same block.
+        FormatError: a file is damaged or not whole.
+        OSError: a file can't be read.
     """
-    if not isinstance(file, SsicFile):
-        return as_bytes(file, "its bytes, or what ssic.open returns, were expected")
-    return file.signed_bytes()
+    alone = isinstance(files, (str, os.PathLike, bytes, bytearray, memoryview, SsicFile, Encoding))
+    if alone or not isinstance(files, Iterable):
+        raise InvalidInput(f"merge takes a list of files, [one, another], not {type_name(files)} alone")
+    opened = [open(file, limits=limits) for file in files]
+    if not opened:
+        raise InvalidInput("merge needs at least one file")
+    data = merge_files([file.access.to_copy() for file in opened], limits or opened[0].limits)
+    return opened[0].with_content(data)

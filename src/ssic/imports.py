@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -39,3 +40,14 @@ def later(module: str) -> Any:
     """A module that is imported when the first of its attributes is asked for: for packages that take long to import,
     and that most processes never need. Modules of ssic itself are not imported so: that would hide who needs whom."""
     return _Later(module)
+
+
+def onnx_runtime() -> Any:
+    """The package onnxruntime, without what it would send to its maker; imported when it is first used (40 ms).
+
+    From version 1.29 on, its builds for Linux and macOS report every process and session to Microsoft by default, from
+    a thread that, besides, keeps forked children from ending. The variable counts when the package is first imported;
+    whoever wants the reports can set it to 0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module("onnxruntime")

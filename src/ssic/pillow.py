@@ -29,8 +29,9 @@ from typing import IO, Any
 from PIL import Image, ImageFile
 
 from ssic.codec import encode
+from ssic.decoded import DamagedGroups, SealedGroups
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
-from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
+from ssic.file import GroupNames, SsicFile
 from ssic.format.layout import MAGIC
 from ssic.groups.mask import GroupMask
 from ssic.pictures.fill import Fill, check_fill, compose

@@ -1,4 +1,4 @@
-"""Encryption and signatures for whole files: groups by name, keys in, bytes in, bytes out. Runs no model.
+"""Encryption and signatures for whole files: groups by name, files in, files out. Runs no model.
 
 >>> import numpy as np, ssic
 >>> me = ssic.Identity.generate()
@@ -7,7 +7,7 @@
 >>> sealed = ssic.encrypt(data, "group 1", me.recipient)
 >>> ssic.decode(sealed, identity=me).shape
 (32, 48, 3)
->>> ssic.decrypt(sealed, me) == data
+>>> bytes(ssic.decrypt(sealed, me)) == data
 True
 """
 
@@ -22,14 +22,13 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import GroupNames, SsicFile, bytes_of, group_mask
+from ssic.file import FileSource, GroupNames, SsicFile, group_mask, open
 from ssic.format import DecodeLimits, Head
 from ssic.groups.mask import GroupMask
-from ssic.storage.source import Bytes
 
 
 def encrypt(
-    data: Bytes | SsicFile,
+    file: FileSource,
     groups: GroupNames,
     recipients: Lock | Iterable[Lock],
     *,
@@ -38,13 +37,13 @@ def encrypt(
     cipher: str | None = None,
     metadata: bool = False,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with some groups sealed, each under a key of its own that only the recipients can unwrap.
 
     The other groups keep their bytes and pixels. A signature is left out: sign what you send.
 
     Args:
-        data: the file's bytes, or the file as `ssic.open` gives it; so in all functions here.
+        file: as for `ssic.open`: a path, a URL, bytes, a binary file, or an opened file; so in all functions here.
         groups: names, classes or ids of those to seal.
         recipients: one or more of `ssic.Recipient` and `ssic.Passphrase`.
         hide: what else to seal. "names": name, class, score, quality and id of each group; "outline": these, and which
@@ -60,32 +59,38 @@ def encrypt(
         FormatError: the file is damaged or not whole.
     """
     wrapper = Wrapper(_list(recipients))
-    return files.encrypt(
-        bytes_of(data),
+    if not isinstance(hide, str):
+        raise InvalidInput(f'hide is "nothing", "names" or "outline", not {type_name(hide)}')
+    if cipher is not None and not isinstance(cipher, str):
+        raise InvalidInput(f"a cipher is given by its name, not as {type_name(cipher)}")
+    opened = open(file, limits=limits)
+    data = files.encrypt(
+        opened.access.to_copy(),
         _chooser(groups),
         wrapper,
         hide=hide,
         version=version,
         cipher=cipher,
         metadata=metadata,
-        limits=limits,
+        limits=opened.limits,
     )
+    return opened.with_content(data)
 
 
 def decrypt(
-    data: Bytes | SsicFile,
+    file: FileSource,
     identity: Key | Iterable[Key],
     groups: GroupNames | None = None,
     *,
     min_version: int = 0,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes, also in
     steps. (Only where groups of one hidden entry are opened by people of whom none has the keys of all, segments that
     lay in an order of your own may come to lie in another.)
 
     Args:
-        data: the file.
+        file: as for `ssic.open`.
         identity: one or more of `ssic.Identity` and `ssic.Passphrase`.
         groups: which to open; by default all that the keys open. Hidden ones go by their real names.
         min_version: refuse groups of earlier versions.
@@ -100,18 +105,20 @@ def decrypt(
     """
     keyring = Keyring(identity, limits, min_version=min_version)
     choose = None if groups is None else _chooser(groups)
-    return files.decrypt(bytes_of(data), keyring, choose, limits=limits)
+    opened = open(file, limits=limits)
+    data = files.decrypt(opened.access.to_copy(), keyring, choose, limits=opened.limits)
+    return opened.with_content(data)
 
 
 def rewrap(
-    data: Bytes | SsicFile,
+    file: FileSource,
     identity: Key | Iterable[Key],
     recipients: Lock | Iterable[Lock],
     groups: GroupNames | None = None,
     *,
     keep: bool = False,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with other recipients; what is sealed is not sealed anew.
 
     Whoever could open a group and has kept its bytes can do so for ever: to shut somebody out of later versions,
@@ -128,10 +135,12 @@ def rewrap(
     """
     choose = None if groups is None else _chooser(groups)
     wrapper, keyring = Wrapper(_list(recipients)), Keyring(identity, limits)
-    return files.rewrap(bytes_of(data), keyring, wrapper, choose, keep=keep, limits=limits)
+    opened = open(file, limits=limits)
+    data = files.rewrap(opened.access.to_copy(), keyring, wrapper, choose, keep=keep, limits=opened.limits)
+    return opened.with_content(data)
 
 
-def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
+def sign(file: FileSource, key: SigningKey, *, limits: DecodeLimits | None = None) -> SsicFile:
     """The same file with an Ed25519 signature over head and segments, in the place of an earlier one.
 
     Raises:
@@ -141,11 +150,12 @@ def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None
         raise InvalidInput(
             f"files are signed with a SigningKey, not with {type_name(key)} (SigningKey.load reads one)"
         )
-    return signature.sign(bytes_of(data), key, limits)
+    opened = open(file, limits=limits)
+    return opened.with_content(signature.sign(opened.access.to_copy(), key, opened.limits))
 
 
 def verify(
-    data: Bytes | SsicFile,
+    file: FileSource,
     trust: VerifyKey | Iterable[VerifyKey] | None = None,
     *,
     limits: DecodeLimits | None = None,
@@ -162,7 +172,9 @@ def verify(
         SignatureError: not signed, not by one of these, or changed since: groups taken out, too.
         FormatError: the file is damaged or not whole.
     """
-    return signature.verify(bytes_of(data), None if trust is None else trusted(trust), limits)
+    keys = None if trust is None else trusted(trust)
+    opened = open(file, limits=limits)
+    return signature.verify(opened.access.to_copy(), keys, opened.limits)
 
 
 def _list(one_or_more: Any) -> list[Any]:

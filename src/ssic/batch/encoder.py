@@ -149,11 +149,8 @@ class Encoder:
             "order": first,
             "effort": 1 if recipe.effort is None else recipe.effort,
         }
-        if recipe.target is None and not aimed:
-            coded = codec.encode(picture, mask, **rate).data
-        else:
-            targets: Any = {name: recipe.group_targets[name] for name in aimed}
-            coded = codec.encode_to(picture, mask, target=recipe.target, group_targets=targets, **rate).data
+        targets: Any = {name: recipe.group_targets[name] for name in aimed}
+        coded = codec.encode(picture, mask, target=recipe.target, group_targets=targets, **rate).data
         if recipe.encrypt is not None:
             coded = self._sealed(coded)
         SsicFile(coded)  # what can't be read again shall not replace what is there
@@ -176,7 +173,7 @@ class Encoder:
         from ssic.protect import encrypt
 
         recipients = [Recipient.parse(word) for word in self.recipe.recipients]
-        return encrypt(coded, self.recipe.encrypt or (), recipients, hide=self.recipe.hide)
+        return bytes(encrypt(coded, self.recipe.encrypt or (), recipients, hide=self.recipe.hide))
 
     def _holds(self, before: Record, now: Record, path: Path) -> bool:
         if (before.recipe, before.source, before.mask) != (now.recipe, now.source, now.mask):

@@ -62,8 +62,16 @@ def replace(
         opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None], stopped: Ending
     ) -> bytes:
         assert loaded is not None
-        return opened.replace(
-            wanted, loaded, quality=quality, engine=engine, effort=effort, progress=stage, stopped=stopped
+        return bytes(
+            opened.replace(
+                wanted,
+                loaded,
+                quality=quality,
+                engine=engine,
+                effort=effort,
+                progress=stage,
+                stopped=stopped,
+            )
         )
 
     _recode(file, picture, output, model, effort, change)
@@ -93,8 +101,10 @@ def set_quality(
     def change(
         opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None], stopped: Ending
     ) -> bytes:
-        return opened.set_quality(
-            qualities, loaded, engine=engine, effort=effort, progress=stage, stopped=stopped
+        return bytes(
+            opened.set_quality(
+                qualities, loaded, engine=engine, effort=effort, progress=stage, stopped=stopped
+            )
         )
 
     _recode(file, original, output, model, effort, change)

@@ -123,11 +123,9 @@ def encode(
         }
         reached: dict[str, Any] = {}
         codec = Codec.load(model, engine=engine)
-        if target is None and not group_targets:
-            data = codec.encode(loaded, groups, **rate).data
-        else:
-            met = codec.encode_to(loaded, groups, target=target, group_targets=group_targets, **rate)
-            data = met.data
+        met = codec.encode(loaded, groups, target=target, group_targets=group_targets, **rate)
+        data = met.data
+        if target is not None or group_targets:
             reached = {
                 "file": met.reached,
                 "groups": {groups.names[g]: value for g, value in sorted(met.groups_reached.items())},
@@ -138,7 +136,7 @@ def encode(
             from ssic.protect import encrypt as seal
 
             stage("encryption")
-            data = seal(data, secret, keys, hide=hiding(hide_names, hide_outline))  # type: ignore[arg-type]
+            data = bytes(seal(data, secret, keys, hide=hiding(hide_names, hide_outline)))  # type: ignore[arg-type]
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     seconds = round(time.perf_counter() - begun, 3)

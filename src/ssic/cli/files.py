@@ -61,7 +61,11 @@ def open_ssic(
         if size_of(data) == 0:
             raise TruncatedFile("the file is empty")
         try:
-            return SsicFile(data, model=model, **options), data
+            opened = SsicFile(data, model=model, **options)
+            return (
+                opened,
+                opened.access.data,
+            )  # with the head that was read and checked, not one that is read later
         except NotAnSsicFile as error:
             raise NotAnSsicFile(f"this is not an ssic file: {error}") from error
 

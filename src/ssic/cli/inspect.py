@@ -163,7 +163,7 @@ def extract(
     output: Output,
 ) -> None:
     """Write a file with some of the groups only, their bytes unchanged."""
-    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.extract(wanted))
+    _rewrite(file, output, "--groups", groups, lambda opened, wanted: bytes(opened.extract(wanted)))
 
 
 def drop(
@@ -172,7 +172,7 @@ def drop(
     output: Output,
 ) -> None:
     """Write a file without some of the groups; the bytes of the others are unchanged."""
-    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.drop(wanted))
+    _rewrite(file, output, "--groups", groups, lambda opened, wanted: bytes(opened.drop(wanted)))
 
 
 def reorder(
@@ -184,7 +184,7 @@ def reorder(
     output: Output,
 ) -> None:
     """Write the same file with its groups in another order."""
-    _rewrite(file, output, "--order", order, lambda opened, wanted: opened.reorder(wanted))
+    _rewrite(file, output, "--order", order, lambda opened, wanted: bytes(opened.reorder(wanted)))
 
 
 def _rewrite(
@@ -214,7 +214,7 @@ def merge(
     opened = [open_ssic(file) for file in files]
     parts = [_whole(file, *one) for file, one in zip(files, opened, strict=True)]
     with _numbering(files):
-        data = merge_files(parts)
+        data = bytes(merge_files(parts))
     write(output, data)
     say_file(output, data, *(one for one, _ in opened))
 

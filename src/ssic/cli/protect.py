@@ -118,13 +118,15 @@ def encrypt(
     from ssic.protect import encrypt as seal
 
     with naming(file):
-        sealed = seal(
-            data,
-            wanted,
-            keys,
-            hide=hiding(hide_names, hide_outline),  # type: ignore[arg-type]
-            version=group_version,
-            cipher=cipher,
+        sealed = bytes(
+            seal(
+                data,
+                wanted,
+                keys,
+                hide=hiding(hide_names, hide_outline),  # type: ignore[arg-type]
+                version=group_version,
+                cipher=cipher,
+            )
         )
     if lost := [tag for tag in opened.head.chunks if tag not in ("ICCP", "SIGN")]:
         warn(f"left out, as they may show what is sealed: {', '.join(lost)}")
@@ -150,7 +152,7 @@ def decrypt(
     from ssic.protect import decrypt as unseal
 
     with naming(file):
-        clear = unseal(data, keys, split(groups), min_version=min_version)
+        clear = bytes(unseal(data, keys, split(groups), min_version=min_version))
     write(output, clear)
     say_file(output, clear, opened)
 
@@ -177,7 +179,7 @@ def rewrap(
     from ssic.protect import rewrap as seal_for
 
     with naming(file):
-        sealed = seal_for(data, keys, new, split(groups), keep=keep)
+        sealed = bytes(seal_for(data, keys, new, split(groups), keep=keep))
     write(output, sealed)
     say_file(output, sealed, opened)
 
@@ -194,7 +196,7 @@ def sign(
     from ssic.protect import sign as put_signature
 
     with naming(file):
-        signed = put_signature(data, secret)
+        signed = bytes(put_signature(data, secret))
     write(output, signed)
     if not is_pipe(output):
         say(f"{output}: {len(signed):,} bytes, signed by {secret.verify_key}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import weakref
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
 from ssic.engine.threads import available_threads
 from ssic.errors import EngineError, ModelError
+from ssic.imports import onnx_runtime
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import Plan
 
@@ -29,8 +31,6 @@ def _after_fork() -> None:
     """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed,
     which would wait for the threads for ever (at the latest when the interpreter ends). They are kept, and new ones
     made."""
-    import ctypes
-
     for engine in _engines:
         for session in engine._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
@@ -119,7 +119,7 @@ class OnnxEngine:
             return self._sessions[graph]
 
     def _make(self, graph: str) -> Any:
-        ort = _runtime()
+        ort = onnx_runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -136,19 +136,6 @@ class OnnxEngine:
             raise ModelError(
                 f"the graph {graph} of model {self.weights.id.hex()} can't be used: {_first_line(error)}"
             ) from error
-
-
-def _runtime() -> Any:
-    """The package, without what it would send to its maker.
-
-    From version 1.29 on, its builds for Linux and macOS report every process and session to Microsoft by default, from
-    a thread that, besides, keeps forked children from ending. The variable counts when the package is first imported;
-    whoever wants the reports can set it to 0.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
 
 
 def _first_line(error: Exception) -> str:

@@ -116,7 +116,7 @@ class AnnealingRefiner:
         pixels = self.engine.synthesise(coded.latents / 2**LATENT_BITS, task.plan, quality)
         wrong = np.where(task.inside, pixels.astype(np.int32) - task.blocks, 0)
         squared = float(np.einsum("ijk,ijk->", wrong, wrong, dtype=np.int64))
-        rate = 8 * sum(map(len, coded.substreams.values()))
+        rate = 8 * sum(map(len, coded.by_group.values()))
         return rate + self._trade_off(task.quality) * squared / 3, coded.latents, coded.hyper_latents
 
     def _trade_off(self, quality: int) -> float:

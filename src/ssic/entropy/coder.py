@@ -37,18 +37,18 @@ _ESCAPE_BITS = 2 * LARGEST.bit_length()
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What encoding gives.
+class Substreams:
+    """The latents of some groups, coded.
 
     Attributes:
-        substreams: bytes of each group, by id.
+        by_group: the substream of each group, by id.
         hyper_bytes: how many of them, about, serve the hyper-latent, by id.
         latents: [N, M] as the decoder will have them, 6 fractional bits.
         hyper_latents: [P, Z], likewise.
         ideal_bits: code length of all symbols under the integer tables, were the range coder perfect.
     """
 
-    substreams: dict[int, bytes]
+    by_group: dict[int, bytes]
     hyper_bytes: dict[int, int]
     latents: Fixed
     hyper_latents: Fixed
@@ -116,7 +116,7 @@ class LatentCoder:
         z: NDArray[np.floating[Any]],
         *,
         step_worth: float = STEP_WORTH,
-    ) -> Encoded:
+    ) -> Substreams:
         """Code the latents of all groups of the plan.
 
         Args:
@@ -153,8 +153,8 @@ class LatentCoder:
             decoded = code(rank[tokens], y_fixed[tokens, start:stop], mean, classes)
             latents[tokens, start:stop] = decoded
             values[tokens, start:stop] = self.twin.normalise(k, tokens, decoded, q)
-        return Encoded(
-            substreams={int(g): encoder_bytes(e) for g, e in zip(groups, encoders, strict=True)},
+        return Substreams(
+            by_group={int(g): encoder_bytes(e) for g, e in zip(groups, encoders, strict=True)},
             hyper_bytes={int(g): h for g, h in zip(groups, hyper, strict=True)},
             latents=latents,
             hyper_latents=z_hat,

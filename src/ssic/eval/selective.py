@@ -163,7 +163,7 @@ def _ssic(
 ) -> Measure:
     def measure(quality: int) -> tuple[int, float]:
         whole = SsicFile(codec.encode(case.picture, mask, quality).data)
-        part = stored(work / "part.ssic", whole.extract(wanted))
+        part = stored(work / "part.ssic", bytes(whole.extract(wanted)))
         pixels, present = codec.decode(part)
         if not np.array_equal(present, shown):
             raise AssertionError("the extract does not hold the foreground")

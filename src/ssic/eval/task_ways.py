@@ -109,7 +109,7 @@ class SsicWay(Way):
             return Sent(0, compose(scene.pixels, np.zeros(scene.pixels.shape[:2], bool), self.fill))
         data = self._file(scene, quality)
         if self.what == "selective":
-            data = SsicFile(data).extract(scene.wanted)
+            data = bytes(SsicFile(data).extract(scene.wanted))
         decoded = SsicFile(data, model=self.model).decode_pixels(engine=self.engine)
         if decoded.damaged:
             raise DamagedSegment("a file just written is damaged", decoded.damaged)

@@ -26,7 +26,7 @@ from ssic.format.container import (
     write_file,
     write_like,
 )
-from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
+from ssic.format.edit import Replacement, check_clear, drop, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
 from ssic.format.limits import DecodeLimits
@@ -41,7 +41,7 @@ __all__ = [
     "DecodeLimits",
     "GroupEntry",
     "Head",
-    "Recoded",
+    "Replacement",
     "Segment",
     "check",
     "check_clear",

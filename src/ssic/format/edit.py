@@ -20,7 +20,7 @@ from ssic.storage.source import Bytes
 
 
 @dataclass(frozen=True)
-class Recoded:
+class Replacement:
     """What takes the place of a group's segment."""
 
     payload: bytes
@@ -76,7 +76,7 @@ def reorder(
 
 def replace(
     data: Bytes,
-    recoded: Mapping[int, Recoded],
+    replacements: Mapping[int, Replacement],
     limits: DecodeLimits | None = None,
     *,
     metadata: bool = True,
@@ -92,11 +92,11 @@ def replace(
         UnknownGroup, and what `read_head` and `read_segment` raise.
     """
     head = head or read_head(data, limits)
-    check_clear(head, list(recoded))
-    stay = whole_segments(data, head, [i for i in head.order if i not in recoded])
+    check_clear(head, list(replacements))
+    stay = whole_segments(data, head, [i for i in head.order if i not in replacements])
     segments = list(stay.values())
     for e in head.groups:
-        if (new := recoded.get(e.id)) is not None:
+        if (new := replacements.get(e.id)) is not None:
             segments.append(Segment(e.id, e.name, new.quality, new.payload, e.class_name, e.score))
     chunks = kept_chunks(head, metadata=metadata)
     return write_like(head, segments, order=head.order, stored_chunks=chunks, seal=head.seal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -190,8 +189,22 @@ def _parse(cursor: _Cursor, limits: DecodeLimits) -> Head:
     offset = head_bytes = cursor.end + CRC_BYTES
     order = default_order(blocks, ids) if order is None else order
     for i in order:
-        groups[i] = dataclasses.replace(table[i], blocks=blocks[i], offset=offset)
-        offset += table[i].length
+        e = table[i]
+        # By place: `dataclasses.replace` takes four times as long, and this is done for every group of every file.
+        groups[i] = GroupEntry(
+            e.id,
+            e.name,
+            e.class_name,
+            e.score,
+            e.quality,
+            blocks[i],
+            e.encrypted,
+            offset,
+            e.length,
+            e.crc,
+            e.hidden,
+        )
+        offset += e.length
     return Head(
         version=VERSION,
         width=width,

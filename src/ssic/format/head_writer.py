@@ -55,13 +55,16 @@ def head_bytes(
         coded_mask: step and bytes of `mask` where they are known; saves the time to code it.
     """
     ids = [segment.id for segment in segments]
-    absent = bool((mask == ABSENT).any())
+    blocks = mask.tobytes()
+    absent = ABSENT in blocks
     if coded_mask is None:
-        lookup = np.zeros(256, np.uint8)
-        lookup[[ABSENT, *ids] if absent else ids] = np.arange(len(ids) + absent)
-        labels = lookup[mask]
+        alphabet = [ABSENT, *ids] if absent else ids
+        lookup = bytearray(256)
+        for label, group_id in enumerate(alphabet):
+            lookup[group_id] = label
+        labels = np.frombuffer(blocks.translate(lookup), np.uint8).reshape(mask.shape)
         step = mask_step(labels)
-        coded_mask = step, encode_mask(labels, len(ids) + absent, step)
+        coded_mask = step, encode_mask(labels, len(alphabet), step)
     step, mask_bytes = coded_mask
     flags = SEALED * (seal is not None) | step << STEP_SHIFT
     flags |= EXPLICIT_IDS * (ids != list(range(len(ids)))) | EXPLICIT_ORDER * (order is not None)
@@ -96,11 +99,12 @@ def _row(segment: Segment, previous: Segment | None) -> bytes:
     if segment.name != default_name(segment.id):
         bits |= NAME
         out += text(segment.name)
-    if segment.class_name == class_of(segment.name):
-        bits |= CLASS_OF_NAME
-    elif segment.class_name is not None:
-        bits |= CLASS
-        out += text(segment.class_name)
+    if segment.class_name is not None:
+        if segment.class_name == class_of(segment.name):
+            bits |= CLASS_OF_NAME
+        else:
+            bits |= CLASS
+            out += text(segment.class_name)
     if segment.score is not None:
         bits |= SCORE
         out += bytes([round(segment.score * 255)])

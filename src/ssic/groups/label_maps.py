@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssic.arguments import type_name
+from ssic.arrays import to_numpy
 from ssic.blocks import BLOCK, block_grid
 from ssic.errors import MaskError
 from ssic.groups.objects import read_json
@@ -30,7 +31,7 @@ def read_labels(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> 
         return _labels(lambda: source, "the label map")
     if not isinstance(source, (str, os.PathLike)):
         try:
-            return np.asarray(source)
+            return np.asarray(to_numpy(source, MaskError, "labels are whole numbers: labels.round().long()"))
         except ValueError as error:  # rows of different lengths
             raise MaskError(f"the label map is no array [rows, columns]: {error}") from error
     shown = f"the label map {source}"
@@ -90,6 +91,8 @@ def check_labels(labels: NDArray[Any]) -> NDArray[Any]:
         raise MaskError(f"labels are an array [rows, columns], not {type_name(labels)}")
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind not in "bui":
         hint = "; a map in colour must become indices first" if labels.ndim == 3 else ""
+        if labels.dtype.kind == "f" and labels.ndim == 2:
+            hint = "; labels.round().astype(numpy.int32) makes integers of them"
         raise MaskError(
             f"a label map must be integers [rows, columns], not {labels.dtype} of shape {labels.shape}{hint}"
         )

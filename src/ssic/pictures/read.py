@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ssic.arguments import type_name
+from ssic.arrays import to_numpy
 from ssic.blocks import check_pixels
 from ssic.errors import ImageError
 
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
+
+_OF_FLOATS = (
+    "for values in 0..1: (255 * tensor).round().clamp(0, 255).byte(), channels last: .permute(1, 2, 0)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,7 @@ ImageSource = (
 
 def load_picture(source: ImageSource) -> Picture:
     """The picture in a file, given by its path or open in binary mode, in the bytes of one, in a Pillow image or in an
-    array.
+    array: of NumPy, or of a library whose arrays NumPy can take, such as a PyTorch tensor.
 
     EXIF orientation is applied. Bilevel, gray, palette, YCbCr and CMYK pictures become RGB; an alpha channel
     is accepted if it is opaque throughout. Of an animation the first frame is taken. Arrays are uint8, RGB as
@@ -65,6 +70,7 @@ def load_picture(source: ImageSource) -> Picture:
     """
     if isinstance(source, Picture):
         return source
+    source = to_numpy(source, ImageError, _OF_FLOATS)
     if isinstance(source, np.ndarray):
         return Picture(_read_only(_from_array(source)))
     if isinstance(source, Image.Image):
@@ -104,7 +110,9 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     gray = array.ndim == 2
     if array.dtype != np.uint8:
         advice = (
-            "; for values in 0..1: (255 * a).round().astype(numpy.uint8)" if array.dtype.kind == "f" else ""
+            "; for values in 0..1: (255 * a).round().clip(0, 255).astype(numpy.uint8)"
+            if array.dtype.kind == "f"
+            else ""
         )
         raise ImageError(f"a picture array must be uint8, not {array.dtype}{advice}")
     if not gray:

@@ -1,12 +1,11 @@
 """Encoding to a target: so many bytes, or so much PSNR, for the file or for single groups.
 
 What a group costs at a quality depends on nothing else (law 1), so each is coded once per quality that is tried, its
-substream is kept, and a file of any mixture of those qualities is put together, not encoded. What is returned is
+substream is kept, and a file of any mixture of those qualities is put together, not encoded. What comes of it is
 therefore what `encode` gives with the same qualities, byte for byte.
 
-With an effort above 1 the same search runs on refined groups, so what is promised holds for what is returned. As
-refining takes long, a search without it comes first, and tells the second where to look: about three qualities are
-refined.
+Where coding takes long (groups that are refined), a quicker coder of the same groups, whose results are much alike,
+tells the search where to look. What is promised holds for the slower one, as it is measured with that one alone.
 
 The analysis transform is told the quality, so it runs for each quality as well. Reusing its output from a quality five
 steps away moves the bytes by 0.3 % (thirty steps: 2 %): good enough to steer by, but not the file that `encode` would
@@ -19,22 +18,17 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from ssic.arguments import is_number
-from ssic.blocks import inside_blocks, pad_to_blocks, to_blocks
-from ssic.entropy.fixedpoint import LATENT_BITS
+from ssic.blocks import Size
 from ssic.errors import InvalidInput, UnreachableTarget
 from ssic.groups.mask import GroupMask
 from ssic.model.config import QUALITIES
-from ssic.pictures.read import Picture
 from ssic.rate.search import Search, accepted, usual_psnr, usual_rate
-
-if TYPE_CHECKING:
-    from ssic.codec import Codec, Progress
 
 KINDS = ("bytes", "bpp", "psnr")
 
@@ -93,20 +87,47 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Targeted:
-    """A file that meets its targets.
+class Trial:
+    """A group, coded at one quality.
 
     Attributes:
-        data: the file.
+        substream: its bytes.
+        squared_error: of its decoded pixels, summed over samples of 0 to 255; None if it was not decoded.
+    """
+
+    substream: bytes = field(repr=False)
+    squared_error: float | None = None
+
+
+class GroupCoder(Protocol):
+    """What codes the groups of one picture, and puts files together. (`ssic.codec` has the one that is used.)"""
+
+    def trials(self, qualities: Mapping[int, int], *, decode: bool) -> Mapping[int, Trial]:
+        """The groups that `qualities` names, by id, each at its quality; with `decode`, their errors too."""
+        ...
+
+    def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
+        """The file that holds these substreams, one for each group."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Qualities that meet targets.
+
+    Attributes:
         qualities: of each group, by id.
+        substreams: of each group at its quality, by id.
+        data: the file that they make.
         reached: what the target of the file came to, in its own unit; None if there was none.
         groups_reached: the same for the targets of groups, by id.
         passes: runs of the encoder, each over some or all groups.
         encodes: the same in encodes of the whole picture, by the number of blocks coded.
     """
 
-    data: bytes = field(repr=False)
     qualities: Mapping[int, int]
+    substreams: Mapping[int, bytes] = field(repr=False)
+    data: bytes = field(repr=False)
     reached: float | None
     groups_reached: Mapping[int, float]
     passes: int
@@ -116,28 +137,17 @@ class Targeted:
 class _Trials:
     """What groups come to at qualities: coded when first asked for, kept from then on."""
 
-    def __init__(
-        self,
-        codec: Codec,
-        picture: Picture,
-        groups: GroupMask,
-        progress: Progress,
-        effort: int = 1,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._codec, self._groups, self._progress = codec, groups, progress
-        self._effort, self._stopped = effort, stopped
-        self._blocks = to_blocks(pad_to_blocks(picture.pixels))
-        self._inside = inside_blocks(picture.size)
-        owners = groups.to_pixels(*picture.size)
-        self.pixels = {g: int(np.count_nonzero(owners == g)) for g in groups.groups}
+    def __init__(self, coder: GroupCoder, groups: GroupMask, size: Size) -> None:
+        self._coder, self._groups = coder, groups
+        pixels = np.bincount(groups.to_pixels(*size).ravel(), minlength=256)
+        self.pixels = {g: int(pixels[g]) for g in groups.groups}
         self.substreams: dict[tuple[int, int], bytes] = {}
         self._errors: dict[tuple[int, int], float] = {}
         self.passes = self._coded = 0
 
     @property
     def encodes(self) -> float:
-        return self._coded / int(np.count_nonzero(np.isin(self._groups.ids, self._groups.groups)))
+        return self._coded / sum(map(self._groups.blocks, self._groups.groups))
 
     def run(self, qualities: Mapping[int, int], errors: bool) -> None:
         """Code what is not known yet; with `errors`, decode it too."""
@@ -145,21 +155,15 @@ class _Trials:
         todo = {g: q for g, q in qualities.items() if (g, q) not in known}
         if not todo:
             return
-        plan, coded = self._codec.code(
-            self._blocks, self._groups.ids, todo, self._progress, self._inside, self._effort, self._stopped
-        )
         self.passes += 1
-        self._coded += len(plan)
-        self.substreams |= {(g, q): coded.substreams[g] for g, q in todo.items()}
-        if errors:
-            self._progress("synthesis")
-            pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, todo)
-            wrong = pixels.astype(np.int32) - self._blocks[plan.block]
-            squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
-            for g, q in todo.items():
-                self._errors[g, q] = float(squared[plan.group == g].sum())
+        self._coded += sum(map(self._groups.blocks, todo))
+        for g, trial in self._coder.trials(todo, decode=errors).items():
+            self.substreams[g, todo[g]] = trial.substream
+            if trial.squared_error is not None:
+                self._errors[g, todo[g]] = trial.squared_error
 
-    def bytes(self, group: int, quality: int) -> int:
+    def size(self, group: int, quality: int) -> int:
+        """Bytes of its substream."""
         return len(self.substreams[group, quality])
 
     def psnr(self, qualities: Mapping[int, int]) -> float:
@@ -168,27 +172,33 @@ class _Trials:
         samples = 3 * sum(self.pixels[g] for g in qualities)
         return 10 * math.log10(255**2 * samples / error) if error else math.inf
 
+    def data(self, qualities: Mapping[int, int]) -> bytes:
+        """The file of a mixture."""
+        return self._coder.assemble(qualities, {g: self.substreams[g, q] for g, q in qualities.items()})
 
-def encode_to(
-    codec: Codec,
-    picture: Picture,
+
+def meet_targets(
+    coder: GroupCoder,
     groups: GroupMask,
+    size: Size,
     fixed: Mapping[int, int],
     target: Target | str | None,
     group_targets: Mapping[str | int, Target | str],
     order: Sequence[int],
-    progress: Progress,
-    effort: int = 1,
-    stopped: Callable[[], bool] = lambda: False,
-) -> Targeted:
-    """Encode at the qualities that meet the targets.
+    quick: GroupCoder | None = None,
+) -> Outcome:
+    """Find the qualities that meet the targets.
 
     Args:
+        coder: of the picture.
+        groups: of the picture.
+        size: (width, height) of the picture in pixels.
         fixed: qualities that are given, by group id. Groups with a target of their own may be among them; without a
             `target` of the file all others must be.
+        target: of the file.
+        group_targets: of groups, by name, class or id.
         order: of the segments, all ids.
-        effort: 1 to 9.
-        stopped: ask whether to refine no further: the targets are met with what is refined till then.
+        quick: a quicker coder of the picture, to find out about where the qualities lie.
 
     Raises:
         InvalidInput: a target is none, a group has two, or no group is left for that of the file.
@@ -196,29 +206,32 @@ def encode_to(
     """
     wanted = groups.assign({name: Target.of(t) for name, t in group_targets.items()}, "group_targets")
     whole = None if target is None else Target.of(target)
-    quick = _Trials(codec, picture, groups, progress)
-    trials = quick if effort == 1 else _Trials(codec, picture, groups, progress, effort, stopped)
-    found = _of_groups(trials, quick, groups, wanted)
+    trials = _Trials(coder, groups, size)
+    scouts = None if quick is None else _Trials(quick, groups, size)
+    found = _of_groups(trials, scouts, groups, wanted)
     qualities = {g: q for g, q in fixed.items() if g not in wanted} | found
     free = [g for g in groups.groups if g not in qualities]
     if whole is not None and not free:
         raise InvalidInput(
             f"no group is left whose quality could be chosen for {whole}: all have one, or a target"
         )
-    of_file = _File(codec, picture, groups, order, trials, whole)
+    reached = None
     if whole is not None:
+        of_file = _File(trials, order, size[0] * size[1], whole)
         expected = None
-        if trials is not quick:
-            expected = _File(codec, picture, groups, order, quick, whole).passing(qualities, free).course
+        if scouts is not None:
+            expected = replace(of_file, trials=scouts).passing(qualities, free).course
         qualities = of_file.search(qualities, free, expected)
+        reached = of_file.value(qualities)
     trials.run(qualities, False)
-    return Targeted(
-        data=of_file.data(qualities),
+    return Outcome(
         qualities=dict(sorted(qualities.items())),
-        reached=None if whole is None else of_file.value(qualities),
+        substreams={g: trials.substreams[g, q] for g, q in sorted(qualities.items())},
+        data=trials.data(qualities),
+        reached=reached,
         groups_reached={g: _group_value(trials, g, t, qualities[g]) for g, t in wanted.items()},
-        passes=sum(t.passes for t in {trials, quick}),
-        encodes=sum(t.encodes for t in {trials, quick}),
+        passes=trials.passes + (0 if scouts is None else scouts.passes),
+        encodes=trials.encodes + (0 if scouts is None else scouts.encodes),
     )
 
 
@@ -240,11 +253,11 @@ def _on_course(target: Target, value: float, pixels: int) -> float:
 def _group_value(trials: _Trials, group: int, target: Target, quality: int) -> float:
     if target.kind == "psnr":
         return trials.psnr({group: quality})
-    size = trials.bytes(group, quality)
+    size = trials.size(group, quality)
     return float(size) if target.kind == "bytes" else 8 * size / trials.pixels[group]
 
 
-def _searched(trials: _Trials, wanted: Mapping[int, Target], searches: Mapping[int, Search]) -> None:
+def _run(searches: Mapping[int, Search], trials: _Trials, wanted: Mapping[int, Target]) -> None:
     """Brings searches for groups to their end; all groups take each step together."""
     while asked := {g: q for g, s in searches.items() if (q := s.next()) is not None}:
         for errors in (False, True):
@@ -256,14 +269,14 @@ def _searched(trials: _Trials, wanted: Mapping[int, Target], searches: Mapping[i
 
 
 def _of_groups(
-    trials: _Trials, quick: _Trials, groups: GroupMask, wanted: Mapping[int, Target]
+    trials: _Trials, scouts: _Trials | None, groups: GroupMask, wanted: Mapping[int, Target]
 ) -> dict[int, int]:
-    """Qualities that meet the targets of groups. `quick` tells what to expect, where `trials` are others."""
+    """Qualities that meet the targets of groups."""
     searches = {g: _search(target, trials.pixels[g]) for g, target in wanted.items()}
-    _searched(quick, wanted, searches)
-    if trials is not quick:
+    if scouts is not None:
+        _run(searches, scouts, wanted)
         searches = {g: _search(t, trials.pixels[g], searches[g].course) for g, t in wanted.items()}
-        _searched(trials, wanted, searches)
+    _run(searches, trials, wanted)
     found = {}
     for g, target in wanted.items():
         quality = searches[g].lower + (target.kind == "psnr")
@@ -285,47 +298,36 @@ def _unreachable(
 
 @dataclass(frozen=True)
 class _File:
-    """Files of mixtures of substreams."""
+    """A file of mixed qualities, and its target."""
 
-    codec: Codec
-    picture: Picture
-    groups: GroupMask
-    order: Sequence[int]
     trials: _Trials
-    target: Target | None
-
-    def data(self, qualities: Mapping[int, int]) -> bytes:
-        substreams = {g: self.trials.substreams[g, q] for g, q in qualities.items()}
-        return self.codec.assemble(self.picture, self.groups, qualities, substreams, self.order)
+    order: Sequence[int]
+    area: int
+    """Pixels of the picture."""
+    target: Target
 
     def value(self, qualities: Mapping[int, int]) -> float:
         """What the target is about."""
-        assert self.target is not None
         if self.target.kind == "psnr":
             return self.trials.psnr(qualities)
-        size = len(self.data(qualities))
-        return float(size) if self.target.kind == "bytes" else 8 * size / self._area
-
-    @property
-    def _area(self) -> int:
-        return self.picture.size[0] * self.picture.size[1]
+        size = len(self.trials.data(qualities))
+        return float(size) if self.target.kind == "bytes" else 8 * size / self.area
 
     def passing(
         self, given: Mapping[int, int], free: Sequence[int], expected: Callable[[int], float] | None = None
     ) -> Search:
         """Where the file passes its target, with one quality for all `free` groups."""
-        assert self.target is not None
         psnr = self.target.kind == "psnr"
-        search = _search(self.target, self._area, expected)
+        search = _search(self.target, self.area, expected)
         self.trials.run(given, psnr)
         while (quality := search.next()) is not None:
             state = {**given, **dict.fromkeys(free, quality)}
             self.trials.run(state, psnr)
-            search.add(quality, _on_course(self.target, self.value(state), self._area))
+            search.add(quality, _on_course(self.target, self.value(state), self.area))
         return search
 
     def search(
-        self, given: Mapping[int, int], free: Sequence[int], expected: Callable[[int], float] | None
+        self, given: Mapping[int, int], free: Sequence[int], expected: Callable[[int], float] | None = None
     ) -> dict[int, int]:
         """All qualities: one for all `free` groups as far as it goes, then single groups.
 
@@ -333,7 +335,6 @@ class _File:
         more, where that fits too. If the file is still more than 1 % below its target, this is done again.
         For PSNR: the lowest quality that is enough; then groups, in the opposite order, get one less, where that is.
         """
-        assert self.target is not None
         psnr = self.target.kind == "psnr"
         quality = self.passing(given, free, expected).lower + psnr
         if not 1 <= quality <= QUALITIES:
@@ -348,15 +349,13 @@ class _File:
         return self._raised(state, in_file) if quality < QUALITIES else state
 
     def _fits(self, qualities: Mapping[int, int]) -> bool:
-        assert self.target is not None
         value = self.value(qualities)
         return value >= self.target.value if self.target.kind == "psnr" else value <= self.target.value
 
     def _raised(self, state: dict[int, int], free: Sequence[int]) -> dict[int, int]:
-        assert self.target is not None
         state = accepted(free, state, 1, self._fits)
         for _ in range(ROUNDS - 1):
-            unit = 1 if self.target.kind == "bytes" else self._area / 8
+            unit = 1 if self.target.kind == "bytes" else self.area / 8
             left = unit * (self.target.value - self.value(state))
             if left <= CLOSE * unit * self.target.value:
                 break
@@ -373,4 +372,4 @@ class _File:
         """Bytes between this quality and the one below, or the one above, whichever was coded."""
         known = self.trials.substreams
         below = quality - 1 if (group, quality - 1) in known else quality
-        return self.trials.bytes(group, below + 1) - self.trials.bytes(group, below)
+        return self.trials.size(group, below + 1) - self.trials.size(group, below)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -9,6 +10,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ssic.arguments import type_name
+from ssic.errors import InvalidInput
 
 _TEMPORARY = ".ssic-"
 
@@ -50,3 +54,20 @@ def errors_about(name: str) -> Iterator[None]:
         if error.errno is None or other:
             raise
         raise OSError(error.errno, error.strerror, name) from error
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that is whole or not there: what was at `path` before stays until all is written.
+
+    Raises:
+        InvalidInput: `path` is no path.
+        OSError: it can't be written.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise InvalidInput(f"files are written to a path, not to {type_name(path)}")
+    if "\0" in os.fspath(path):
+        raise InvalidInput(f"{os.fspath(path)!r} is no path: it holds a NUL")
+    if not os.fspath(path):  # which pathlib takes for the current folder
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(data)

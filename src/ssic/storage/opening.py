@@ -1,4 +1,4 @@
-"""Opening files by path, URL, or as open binary files."""
+"""Opening files by path or URL, as open binary files, or as their bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ssic.storage.source import FIRST_BYTES, Bytes, ByteSource, FileBytes, Prefi
 
 
 def open_source(
-    place: str | os.PathLike[str] | IO[bytes],
+    place: str | os.PathLike[str] | IO[bytes] | Bytes,
     options: Mapping[str, Any] | None = None,
     *,
     prefix: int | None = None,
 ) -> Bytes:
-    """The file at a path or URL, or the rest of an open binary file.
+    """The file at a path or URL, the rest of an open binary file, or the file whose bytes these are.
 
     Args:
         options: of fsspec's file system; of no use with paths.
@@ -32,12 +32,22 @@ def open_source(
     """
     if prefix is not None and not (is_whole(prefix) and prefix >= 1):
         raise InvalidInput(f"a prefix of {prefix!r} bytes: an integer, at least 1, is needed")
+    if isinstance(place, (bytes, bytearray, memoryview, ByteSource)):
+        data = as_bytes(place)
+        if prefix is None:
+            return data
+        return (
+            Prefix(data, int(prefix))
+            if isinstance(data, ByteSource)
+            else data[: min(int(prefix), sys.maxsize)]
+        )
     if hasattr(place, "read"):
         data = place.read() if prefix is None else place.read(min(int(prefix), sys.maxsize))
         return as_bytes(data, "the file must be open in binary mode")
     if not isinstance(place, (str, os.PathLike)) or not isinstance(os.fspath(place), str):
         raise InvalidInput(
-            f"a file is opened by its path or URL, not by {type_name(place)}; ssic.SsicFile takes the bytes of one"
+            f"an ssic file is given by its path or URL, as bytes, as a binary file, or as ssic.open returns it, not "
+            f"as {type_name(place)}"
         )
     if not os.fspath(place):  # which pathlib takes for the current folder
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
