@@ -3,7 +3,8 @@
 The analysis transform gives good latents at once; better ones are found by gradient descent on what counts, rate plus
 lambda times distortion. That rounding has no gradient is met by stochastic Gumbel annealing (Yang, Bamler and Mandt,
 2020): each latent is drawn towards its floor or its ceiling at random, with a temperature that falls until the latents
-lie near integers (relative to the mean that the entropy model predicts for them, which moves as they move).
+lie near integers (relative to the mean that the entropy model predicts for them, which moves as they move; each
+iteration takes the means that the one before has found).
 
 A group is refined on a plan of its own, with noise that depends on nothing but the seed, so its latents do not depend
 on other groups. What comes out is judged by the real coder and the real synthesis, and replaces what was there only
@@ -170,17 +171,17 @@ class AnnealingRefiner:
             temperature = START * math.exp(-FALL * i / schedule.iterations)
             z_hat = _relaxed(hyper - z_mean, temperature, noise) + z_mean
             y_hat = _relaxed(latents - mean, temperature, noise) + mean
-            features = entropy.hyper_synthesis(z_hat, tensors.quality, index)
-            centre, scale = entropy.predict(features, y_hat, reference, index)
-            rate = bits(y_hat - centre, scale).sum() + bits(z_hat - z_mean, z_scale).sum()
             # The formula of attention, as its fused kernels have slow gradients on processors, and random ones on GPUs.
             with sdpa_kernel(SDPBackend.MATH), torch.autocast(device.type, torch.bfloat16, enabled=half):
+                features = entropy.hyper_synthesis(z_hat, tensors.quality, index)
+                centre, scale = entropy.predict(features, y_hat, reference, index)
                 decoded = self.network.synthesise(y_hat, tensors.quality, tensors.fine, tensors.coarse)
+            rate = bits(y_hat - centre, scale).sum() + bits(z_hat - z_mean, z_scale).sum()
             wrong = (decoded - pixels) * inside
             optimiser.zero_grad()
             (rate + trade_off * wrong.square().sum()).backward()
             optimiser.step()
-            mean = hard_mean(mean)
+            mean = centre.detach()
             going = step(part.kept)
             if not going:
                 break
