@@ -22,13 +22,13 @@ EFFORTS = 9
 
 SCHEDULES: Mapping[int, Schedule] = {
     2: Schedule(20, 0.02),
-    3: Schedule(30, 0.0175),
-    4: Schedule(45, 0.015),
-    5: Schedule(65, 0.0125),
-    6: Schedule(100, 0.009),
-    7: Schedule(150, 0.008),
-    8: Schedule(250, 0.0065),
-    9: Schedule(400, 0.006),
+    3: Schedule(40, 0.015),
+    4: Schedule(60, 0.01),
+    5: Schedule(100, 0.008),
+    6: Schedule(150, 0.007),
+    7: Schedule(200, 0.0065),
+    8: Schedule(300, 0.006),
+    9: Schedule(400, 0.005),
 }
 """Of each effort above 1; docs/effort.md says what they cost and buy."""
 
