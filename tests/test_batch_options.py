@@ -14,6 +14,7 @@ from PIL import Image
 import ssic
 from conftest import Run, blob_mask, natural_picture
 from ssic.batch import Recipe, read_records
+from ssic.groups.recipe import MaskRecipe
 
 QUALITIES = ("--group-quality", "group 1=20")
 
@@ -144,8 +145,8 @@ def test_a_recipe_is_the_same_in_any_order_of_its_entries() -> None:
         Recipe(group_targets={"dog": "psnr:5"}),
         Recipe(order=["dog", "cat"]),
         Recipe(order=["cat", "dog"]),
-        Recipe(grid=(2, 3)),
-        Recipe(grid=(3, 2)),
+        Recipe(mask=MaskRecipe("grid", cells=(2, 3))),
+        Recipe(mask=MaskRecipe("grid", cells=(3, 2))),
         Recipe(encrypt=["dog"], recipients=("a", "b")),
         Recipe(encrypt=["dog"], recipients=("a",)),
         Recipe(encrypt=["dog"], recipients=("a",), hide="names"),

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer.main
 from PIL import Image, ImageCms
 
 import ssic
 from conftest import Refuse, Run
-from ssic.cli import app
+from ssic.batch.coding import CodedPicture
 from ssic.cli.terminal import EXIT_CODES
 
 INFO_KEYS = [
@@ -31,6 +30,7 @@ INFO_KEYS = [
     "file_bytes",
     "head_bytes",
     "mask_bytes",
+    "profile",
     "groups",
     "transfer",
 ]
@@ -183,7 +183,7 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--mask a --grid 2x2", "--mask and --grid exclude each other"),
         ("--coco a --boxes b --mask c", "--mask and --coco and --boxes exclude each other"),
         ("--names n.json", "--names is of use with --mask only"),
-        ("--image-id 3 --mask a", "--image-id is of use with --coco only"),
+        ("--image-id 3 --grid 2x2", "--image-id is of use with --coco or --mask only"),
         ("--group-by class --boxes a", "--group-by is of use with --coco or --segment only"),
         (
             "--block-rule any --grid 2x2",
@@ -402,9 +402,7 @@ def test_exit_codes(
     before = {p: p.stat().st_mtime_ns for p in inputs.iterdir()}
     result = run(*line.format(new=tmp_path / "new").split())
     assert (result.code, result.out) == (code, "")
-    assert "Traceback" not in result.err
-    if "nonsense" not in line and not line.endswith("photo.ssic"):  # typer's own are in a frame
-        assert re.fullmatch("ssic: error: .+\n", result.err)
+    assert re.fullmatch("ssic: error: .+\n", result.err)
     assert {p: p.stat().st_mtime_ns for p in inputs.iterdir()} == before
     assert list(tmp_path.iterdir()) == []
 
@@ -485,8 +483,8 @@ def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path,
 def test_unusable_outputs_are_refused_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.pictures.read.load_picture", refuse)
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.encode.load_picture", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
         for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):
             code, out, err = run(*line, "-o", output)
@@ -500,7 +498,7 @@ def test_what_could_not_be_read_again_is_not_written(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "p").write_text("before")
-    monkeypatch.setattr("ssic.codec.encode", lambda *args, **options: b"\xf3sic")
+    monkeypatch.setattr("ssic.cli.encode.encode_picture", lambda *args, **options: CodedPicture(b"\xf3sic"))
     assert run("encode", inputs / "photo.png", "-o", tmp_path / "p").code == 4
     assert (tmp_path / "p").read_text() == "before"
 
@@ -524,7 +522,7 @@ def test_devices_and_pipes_have_paths(inputs: Path) -> None:
     file = (inputs / "photo.ssic").read_bytes()
     extract = ["extract", "/dev/stdin", "--groups", "0,1,2", "-o", "/dev/stdout"]
     done = command(*extract, input=file, check=True)
-    assert done.stdout.startswith(file)  # behind it is what is said about it
+    assert done.stdout == file  # and nothing about it
     out, into = os.pipe()
     with os.fdopen(out, "rb") as reader:
         done = command("decode", inputs / "photo.ssic", "-o", f"/dev/fd/{into}", pass_fds=[into], check=True)
@@ -599,7 +597,8 @@ finally:
     ("line", "imported"),
     [
         ("--help", ""),
-        ("encode --help", ""),
+        ("--version", ""),
+        ("batch --help", ""),
         ("info photo.ssic", "numpy"),
         ("extract photo.ssic --groups dog -o {new}", "numpy"),
         ("merge photo.ssic -o {new}", "numpy"),
@@ -653,18 +652,6 @@ def test_train_and_export(run: Run, inputs: Path, tmp_path: Path) -> None:
 
 
 # -- documentation -----------------------------------------------------------------------------------------
-
-
-def test_documentation_has_every_command_and_option() -> None:
-    page = (Path(__file__).parents[1] / "docs/cli.md").read_text()
-    sections = re.split(r"^## ", page, flags=re.M)
-    top = typer.main.get_command(app)
-    for option in [opt for p in top.params for opt in p.opts]:
-        assert option in sections[0]
-    for name, command in top.commands.items():  # type: ignore[attr-defined]
-        section = next(s for s in sections if name in s.splitlines()[0])
-        for option in [opt for p in command.params for opt in p.opts if opt.startswith("-")]:
-            assert re.search(rf"{option}\b", section), (name, option)
 
 
 def test_documentation_runs(run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,7 +231,7 @@ def test_what_a_picture_can_not_be_is_refused_before_the_work(
     options: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     monkeypatch.chdir(tmp_path)
     code, out, err = run("decode", inputs / "photo.ssic", *options.split())
     assert (code, out) == (2, "")
@@ -270,8 +270,8 @@ def test_profiles_are_kept_or_said_to_be_left_out(
 def test_values_are_checked_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.pictures.read.load_picture", refuse)
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.encode.load_picture", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     photo, file, out = inputs / "photo.png", inputs / "photo.ssic", tmp_path / "p.ssic"
     for line, said in (
         (["encode", photo, "--segment", "foreground", "--quality", 1000], "--quality 1000: quality is an"),

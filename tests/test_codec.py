@@ -283,7 +283,7 @@ def test_info_says_what_the_file_holds(picture):
     assert (info["width"], info["height"], info["file_bytes"]) == (130, 90, len(data))
     assert set(info) == {
         "format", "model", "width", "height", "file_bytes", "head_bytes", "mask_bytes", "groups",
-        "transfer",
+        "profile", "transfer",
     }  # fmt: skip
     assert info["head_bytes"] + sum(g["bytes"] for g in info["groups"]) == len(data)
     for g in info["groups"]:

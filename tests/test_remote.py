@@ -25,8 +25,9 @@ from ssic.cli import main
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, NotAnSsicFile, TruncatedFile
 from ssic.format import Segment, write_file
 from ssic.storage.opening import open_source
-from ssic.storage.remote import NoRangeRequests, open_url, without_secrets
+from ssic.storage.remote import NoRangeRequests, open_url
 from ssic.storage.source import FIRST_BYTES, GAP, ByteSource, cut, joined
+from ssic.storage.urls import without_secrets
 
 LENGTHS = {"near": 300, "a": 6000, "b": 5000, "small": 200, "far": 9000, "background": 20000}
 
@@ -149,7 +150,7 @@ def test_a_prefix_longer_than_the_file_is_the_file(server: Loopback, tmp_path: P
     (tmp_path / "a.ssic").write_bytes(data)
     fsspec.filesystem("memory").pipe_file("/prefix.ssic", data)
     for place in (server.url("a.ssic"), tmp_path / "a.ssic", "memory://prefix.ssic"):
-        assert ssic.open(place, prefix=10 * len(data)).damaged() == []
+        assert ssic.open(place, prefix=10 * len(data), protocols=["memory"]).damaged() == []
 
 
 # -- what servers do ---------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_a_server_may_not_know_the_size(server: Loopback) -> None:
     [
         ("wrong range", "the server sends 'bytes 1-"),
         ("no content range", "the server sends 'no range'"),
-        ("less than asked", "the server sends 'bytes 0-4094/"),
+        ("a byte at a time", "16 answers were not enough"),
         ("short body", "and sends 4095 bytes"),
         ("cut connection", "in the middle of an answer"),
         ("long body", "and sends more"),
@@ -191,6 +192,7 @@ def test_a_server_may_not_know_the_size(server: Loopback) -> None:
         ("503", "answers 503"),
         ("416", "answers 416"),
         ("301", "answers 301"),
+        ("429", "answers 429 Too Many Requests: it has too much to do, try again later"),
     ],
 )
 def test_servers_that_contradict_themselves_or_fail(server: Loopback, mode: str, said: str) -> None:
@@ -198,10 +200,10 @@ def test_servers_that_contradict_themselves_or_fail(server: Loopback, mode: str,
     with pytest.raises(OSError, match=said) as caught:
         ssic.open(server.url("a.ssic"))
     assert caught.value.filename == server.url("a.ssic")
-    assert caught.value.errno in (errno.EIO, errno.ECONNRESET)
+    assert caught.value.errno in (errno.EIO, errno.ECONNRESET, errno.EBUSY)
 
 
-@pytest.mark.parametrize("mode", ["wrong range", "short body", "cut connection", "less than asked", "404"])
+@pytest.mark.parametrize("mode", ["wrong range", "short body", "cut connection", "a byte at a time", "404"])
 def test_the_same_later_is_an_error_too(server: Loopback, mode: str) -> None:
     opened = ssic.open(server.url("a.ssic"))
     server.mode = mode
@@ -245,7 +247,7 @@ def test_a_server_that_says_nothing_is_given_up(server: Loopback) -> None:
 
 @pytest.mark.parametrize("mode", ["hangs", "drips"])
 def test_slow_servers_are_given_up(server: Loopback, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssic.storage.remote.TIMEOUT", 0.2)
+    monkeypatch.setattr("ssic.storage.http.TIMEOUT", 0.2)
     server.mode = mode
     with pytest.raises(TimeoutError, match="no answer in time"):
         ssic.open(server.url("a.ssic"))
@@ -295,7 +297,7 @@ def test_damage_costs_its_group_only(server: Loopback) -> None:
 
 
 def test_a_whole_file_that_is_too_large_is_refused(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssic.storage.remote.MOST_WHOLE", 10_000)
+    monkeypatch.setattr("ssic.storage.http.MOST_WHOLE", 10_000)
     for server.mode in ("ignores ranges", "ignores ranges, tells no length"):
         with pytest.raises(OSError, match="more than 10,000 bytes: download it"):
             ssic.open(server.url("a.ssic"))
@@ -318,7 +320,7 @@ def test_whatever_fsspec_reads(tmp_path: Path, server: Loopback) -> None:
         f"zip://in.ssic::file://{tmp_path}/a.zip",
         f"simplecache::{server.url('a.ssic')}",
     ):
-        opened = ssic.open(place)
+        opened = ssic.open(place, protocols=["memory", "zip", "simplecache"])
         assert opened.damaged() == []
         assert bytes(opened.extract(["far"])) == bytes(ssic.SsicFile(data).extract(["far"]))
 
@@ -330,19 +332,19 @@ def test_cut_off_files_elsewhere() -> None:
         memory.pipe_file("/cut.ssic", data[:length])
         if length < 1000:
             with pytest.raises(TruncatedFile):
-                ssic.open("memory://cut.ssic")
+                ssic.open("memory://cut.ssic", protocols=["memory"])
         else:
-            opened = ssic.open("memory://cut.ssic")
+            opened = ssic.open("memory://cut.ssic", protocols=["memory"])
             assert "background" in opened.damaged()
             assert bytes(opened.extract(["b"])) == bytes(ssic.SsicFile(data).extract(["b"]))
     with pytest.raises(FileNotFoundError) as caught:
-        ssic.open("memory://nowhere.ssic")
+        ssic.open("memory://nowhere.ssic", protocols=["memory"])
     assert caught.value.filename == "memory://nowhere.ssic"
 
 
 def test_protocols_that_nothing_reads() -> None:
     with pytest.raises(InvalidInput, match="nonsense"):
-        ssic.open("nonsense://a.ssic")
+        ssic.open("nonsense://a.ssic", protocols=["nonsense"])
     assert without_secrets("s3://bucket/a.ssic") == "s3://bucket/a.ssic"
 
 
@@ -350,7 +352,7 @@ def test_file_systems_that_connect_at_once_name_the_url() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ftp://me:secret@127.0.0.1:{silent.getsockname()[1]}/a.ssic"
         with pytest.raises(OSError, match="timed out") as caught:
-            ssic.open(url, storage_options={"timeout": 0.2})
+            ssic.open(url, storage_options={"timeout": 0.2}, protocols=["ftp"])
     assert caught.value.filename == url.replace("me:secret@", "")
     assert caught.value.errno == errno.ETIMEDOUT
 

@@ -52,7 +52,12 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
         WrongKey as WrongKey,
     )
     from ssic.file import SsicFile as SsicFile, decode as decode, merge as merge, open as open
-    from ssic.format import DecodeLimits as DecodeLimits, GroupEntry as GroupEntry
+    from ssic.format import (
+        DecodeLimits as DecodeLimits,
+        GroupEntry as GroupEntry,
+        LargePicture as LargePicture,
+        set_default_limits as set_default_limits,
+    )
     from ssic.groups.mask import DroppedGroups as DroppedGroups, GroupMask as GroupMask
     from ssic.groups.segment import find_segmenter as find_segmenter, segment as segment
     from ssic.pictures.read import Picture as Picture, load_picture as load_picture
@@ -87,6 +92,7 @@ HOMES = {
     "Identity": "ssic.crypto",
     "ImageError": "ssic.errors",
     "InvalidInput": "ssic.errors",
+    "LargePicture": "ssic.format",
     "LimitExceeded": "ssic.errors",
     "MaskError": "ssic.errors",
     "ModelError": "ssic.errors",
@@ -121,6 +127,7 @@ HOMES = {
     "open": "ssic.file",
     "rewrap": "ssic.protect",
     "segment": "ssic.groups.segment",
+    "set_default_limits": "ssic.format",
     "sign": "ssic.protect",
     "verify": "ssic.protect",
 }

@@ -48,3 +48,29 @@ def counted(number: int, thing: str) -> str:
 def listing(listed: Sequence[str], most: int = 20) -> str:
     """The first of a list, for messages, and how many more there are."""
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def text_of(data: bytes, where: str, error: type[InvalidInput] = InvalidInput) -> str:
+    """The text in a text file: UTF-8, with or without a byte order mark, or UTF-16 with one, as some editors and shells
+    write it.
+
+    Args:
+        where: what messages call the file.
+
+    Raises:
+        InvalidInput: it is neither; or `error`, a kind of it. The message repeats nothing of the content.
+    """
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    encoding = "utf-16" if marked else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{where} is no text in UTF-8, nor in UTF-16 with a byte order mark (byte {problem.start}): save it as "
+            "UTF-8"
+        ) from None
+    if "\0" in text:
+        raise error(
+            f"{where} holds zero characters, as UTF-16 without a byte order mark does: save it as UTF-8"
+        )
+    return text

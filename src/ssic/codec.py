@@ -460,7 +460,7 @@ def _as_mask(mask: MaskSource | None, size: tuple[int, int]) -> GroupMask:
     if mask is None:
         return GroupMask.single(size)
     if not isinstance(mask, GroupMask):
-        return GroupMask.from_label_map(mask, size)
+        return GroupMask.from_any(mask, size)
     if mask.ids.shape != block_grid(size):
         rows, columns = block_grid(size)
         raise MaskError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ssic.format import GroupEntry, Head
+from ssic.format import ICC, GroupEntry, Head
 
 
 def describe(
@@ -28,6 +28,7 @@ def describe(
         "file_bytes": head.file_bytes,
         "head_bytes": head.head_bytes,
         "mask_bytes": head.mask_bytes,
+        "profile": ICC in head.chunks,
         "groups": [
             {
                 "id": g.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
@@ -28,6 +28,7 @@ from ssic.format import extract as extract_groups
 from ssic.format import merge as merge_files
 from ssic.format import reorder as reorder_groups
 from ssic.format import replace as replace_segments
+from ssic.format.limits import checked_limits
 from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_by_id, find_weights
 from ssic.notebook import html, outlined_png
@@ -98,6 +99,7 @@ class SsicFile:
             raise InvalidInput("this file is open already: call its own methods, such as .decode(...)")
         if isinstance(identity, Iterable):
             identity = list(identity)  # it may be asked for again
+        limits = checked_limits(limits)
         self.access = Access(as_bytes(data), limits, identity=identity, min_version=min_version, trust=trust)
         self.head: Head = self.access.head
         self._options: dict[str, Any] = {
@@ -113,9 +115,9 @@ class SsicFile:
         return SsicFile(data, model=self._options["model"], limits=self.limits)
 
     @property
-    def limits(self) -> DecodeLimits | None:
+    def limits(self) -> DecodeLimits:
         """The bounds that it was opened with."""
-        limits: DecodeLimits | None = self._options["limits"]
+        limits: DecodeLimits = self._options["limits"]
         return limits
 
     @property
@@ -252,6 +254,7 @@ class SsicFile:
 
         Raises:
             UnknownGroup: the file has no such group.
+            LimitExceeded: it would take more memory than `DecodeLimits.max_memory` allows.
             DamagedSegment, EncryptedSegment, TruncatedFile: not one of the groups can be decoded; or not all, if
                 `strict`. (`WrongKey` and `TamperedSegment` are of these kinds.)
             UnknownModel: see `codec`.
@@ -259,6 +262,7 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
+        self.limits.check_work(sum(entry.blocks for entry in self.groups if entry.id in wanted))
         segments, broken = self.access.substreams(wanted)
         if not segments:
             raise joined_error(broken)
@@ -490,6 +494,7 @@ def open(
     limits: DecodeLimits | None = None,
     storage_options: Mapping[str, Any] | None = None,
     prefix: int | None = None,
+    protocols: Collection[str] = (),
     identity: Keys | None = None,
     min_version: int | None = None,
     trust: Trust | None = None,
@@ -497,14 +502,16 @@ def open(
     """Open a file: reads its head, and later the segments that are asked for.
 
     Args:
-        file: the path of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else
-            fsspec and the file systems installed for it take. Or the bytes of a file, or a file that is open in binary
+        file: the path of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://...", "gs://...", "az://..."
+            with the file systems that fsspec names for them. Or the bytes of a file, or a file that is open in binary
             mode, such as `io.BytesIO`, which is read to its end at once. Or a file that is open already: it itself, or,
             if other arguments are given, opened anew with these; what is not given stays as it was.
         model: preset or weights file to decode with; by default the installed model that the file names.
         limits: bounds on what the head may ask for.
         storage_options: of fsspec's file system, such as ``{"headers": {...}}``; of use with URLs only.
         prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
+        protocols: others of fsspec's that a URL may name, also in a chain (`zip://a.ssic::https://...`). Some of them
+            read, cache or run what they find at a second place: allow them only for URLs of people whom you trust.
         identity: keys and passphrases that sealed groups are opened with, as for `SsicFile`.
         min_version: take sealed groups of earlier versions for damaged.
         trust: one or more keys, one of which must have signed the file.
@@ -531,7 +538,7 @@ def open(
         file = file.access.data
     elif isinstance(file, Encoding):
         file = file.data
-    return SsicFile(open_source(file, storage_options, prefix=prefix), **options)
+    return SsicFile(open_source(file, storage_options, prefix=prefix, protocols=protocols), **options)
 
 
 def decode(

@@ -20,7 +20,7 @@ from ssic.arguments import type_name
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
-from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
+from ssic.crypto.wrap import Keyring, Locker, Opener, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
 from ssic.file import FileSource, GroupNames, SsicFile, group_mask, open
 from ssic.format import DecodeLimits, Head
@@ -30,12 +30,13 @@ from ssic.groups.mask import GroupMask
 def encrypt(
     file: FileSource,
     groups: GroupNames,
-    recipients: Lock | Iterable[Lock],
+    recipients: Locker | Iterable[Locker],
     *,
     hide: Hide = "nothing",
     version: int = 0,
     cipher: str | None = None,
     metadata: bool = False,
+    pad: bool = False,
     limits: DecodeLimits | None = None,
 ) -> SsicFile:
     """The same file with some groups sealed, each under a key of its own that only the recipients can unwrap.
@@ -45,13 +46,19 @@ def encrypt(
     Args:
         file: as for `ssic.open`: a path, a URL, bytes, a binary file, or an opened file; so in all functions here.
         groups: names, classes or ids of those to seal.
-        recipients: one or more of `ssic.Recipient` and `ssic.Passphrase`.
+        recipients: one or more of `ssic.Recipient`, or of whatever else wraps keys (`ssic.crypto.Lock`); or one
+            `ssic.Passphrase`.
         hide: what else to seal. "names": name, class, score, quality and id of each group; "outline": these, and which
             blocks belong to which of the groups: only the outline of all of them together can be seen.
         version: number of this version of the groups, for readers who remember which they saw last; 0 is none.
         cipher: "aes-256-gcm", the default, or "chacha20-poly1305". One per file.
         metadata: keep Exif, XMP and unknown chunks, which may show the sealed groups (as a thumbnail, say).
+        pad: hide the length of each sealed group, as far as Padmé does: up to an eighth more bytes.
         limits: bounds on what the head may ask for.
+
+    Warns:
+        DamageKept: other groups are damaged, and are copied as they are.
+        NamesTell: names or ids of the groups that are left tell of those that are hidden.
 
     Raises:
         UnknownGroup: the file has no such group.
@@ -72,6 +79,7 @@ def encrypt(
         version=version,
         cipher=cipher,
         metadata=metadata,
+        pad=pad,
         limits=opened.limits,
     )
     return opened.with_content(data)
@@ -79,7 +87,7 @@ def encrypt(
 
 def decrypt(
     file: FileSource,
-    identity: Key | Iterable[Key],
+    identity: Opener | Iterable[Opener],
     groups: GroupNames | None = None,
     *,
     min_version: int = 0,
@@ -91,14 +99,18 @@ def decrypt(
 
     Args:
         file: as for `ssic.open`.
-        identity: one or more of `ssic.Identity` and `ssic.Passphrase`.
+        identity: one or more of `ssic.Identity`, `ssic.Passphrase` and whatever else unwraps keys
+            (`ssic.crypto.Key`).
         groups: which to open; by default all that the keys open. Hidden ones go by their real names.
         min_version: refuse groups of earlier versions.
         limits: bounds on what the head, and passphrases, may ask for.
 
+    Warns:
+        DamageKept: some groups, or parts of a hidden entry, are damaged or were tampered with, and stay as they are.
+
     Raises:
         WrongKey: none of the keys opens a group that was named, or any at all.
-        TamperedSegment: a group is not what was sealed.
+        TamperedSegment: a group that was named is not what was sealed, or none is.
         UnknownGroup: there is no such group, or it is hidden from these keys.
         InvalidInput: none of the groups is sealed.
         FormatError: the file is damaged or not whole.
@@ -112,8 +124,8 @@ def decrypt(
 
 def rewrap(
     file: FileSource,
-    identity: Key | Iterable[Key],
-    recipients: Lock | Iterable[Lock],
+    identity: Opener | Iterable[Opener],
+    recipients: Locker | Iterable[Locker],
     groups: GroupNames | None = None,
     *,
     keep: bool = False,

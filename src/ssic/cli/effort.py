@@ -10,15 +10,16 @@ from typing import Annotated
 
 import typer
 
-from ssic.cli.terminal import notice
+from ssic.cli.terminal import notice, warn
 
 Effort = Annotated[
     int,
     typer.Option(
+        "--effort",
         min=1,
         max=9,
+        metavar="N",
         help="1 to 9: how long to look for fewer bytes at the same distortion; above 1 needs torch.",
-        rich_help_panel="Rate and order",
     ),
 ]
 
@@ -67,5 +68,5 @@ def end_if_asked(ending: Callable[[], bool], output: object) -> None:
     """After the file was written: says that it is not what the effort would have given, and ends with the code of
     Ctrl-C."""
     if ending():
-        notice(f"{output} is whole, but was refined only as far as Ctrl-C let it")
+        warn(f"{output} is whole, but was refined only as far as Ctrl-C let it")
         raise typer.Exit(130)

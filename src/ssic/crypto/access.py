@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ssic.crypto.files import open_parts, reveal
+from ssic.crypto.files import fault_of, open_parts, reveal
 from ssic.crypto.keys import VerifyKey, trusted
 from ssic.crypto.sealed import open_group, wrong_key
 from ssic.crypto.signature import Signature, check_head
-from ssic.crypto.wrap import Key, Keyring
+from ssic.crypto.wrap import Keyring, Opener
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
@@ -29,7 +29,7 @@ from ssic.format.limits import DecodeLimits
 from ssic.format.types import GroupEntry
 from ssic.storage.source import Bytes, read_ranges
 
-Keys = Key | Iterable[Key]
+Keys = Opener | Iterable[Opener]
 Trust = VerifyKey | Iterable[VerifyKey]
 
 SEALED = EncryptedSegment, LimitExceeded
@@ -85,6 +85,13 @@ class Access:
         entries = {entry.id: entry for entry in self.read_when_opened}
         segments, broken = read_segments(self.data, self.head, entries)
         self._faults |= broken
+        for group_id, fault in broken.items():
+            if isinstance(
+                fault, DamagedSegment
+            ):  # each part has a seal of its own: damage costs those that it hit
+                entry = entries[group_id]
+                whole = range(entry.offset, entry.offset + entry.length)
+                (segments[group_id],) = read_ranges(self.data, [whole])
         for group_id, segment in segments.items():
             entry = entries[group_id]
             try:
@@ -93,7 +100,9 @@ class Access:
             except (DamagedSegment, SignatureError, *SEALED) as error:
                 self._faults[entry.id] = error
                 continue
-            groups = [inner.segment for _, inner in parts if inner is not None]
+            if (hit := fault_of(parts)) is not None:
+                self._faults[entry.id] = hit
+            groups = [part.inner.segment for part in parts if part.inner is not None]
             self._hidden |= {group.id: group.payload for group in groups}
 
     @property

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import builtins
 import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self, cast
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from ssic.arguments import type_name
+from ssic.arguments import text_of, type_name
+from ssic.crypto.stanza import X25519, Stanza, Suite
 from ssic.errors import BadKey, InvalidInput
 
 KEY_BYTES = 32
@@ -112,7 +115,7 @@ class AnyKey:
         """The keys in the content of the file that messages call `where`."""
         if len(data) > MOST_BYTES:
             raise BadKey(f"{where} has more than {MOST_BYTES:,} bytes; that is no file of keys")
-        words = _words(data.decode("utf-8", "replace"))
+        words = _words(text_of(data, where, BadKey))
         if not words:
             raise BadKey(f"{where} holds no key")
         private = next((k for k in (Identity, SigningKey) if k.PUBLIC is cls), None)
@@ -194,6 +197,17 @@ class Recipient(_PublicKey):
     def key(self) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(self._raw)
 
+    def wrap(self, content_key: bytes, suite: Suite) -> Stanza:
+        """The content key for the holder of the private key, by HPKE.
+
+        Raises:
+            BadKey: the key is no usable one: its point has low order.
+        """
+        try:
+            return Stanza(X25519, suite.hpke.encrypt(content_key, self.key, suite.info))
+        except ValueError:
+            raise BadKey(f"{self} is no usable public key: its point has low order") from None
+
 
 class Identity(PrivateKey):
     """An X25519 private key, which opens what was sealed to its recipient."""
@@ -207,6 +221,16 @@ class Identity(PrivateKey):
     @cached_property
     def key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self._raw)
+
+    def unwrap(self, stanzas: Sequence[Stanza], suite: Suite) -> bytes | None:
+        """The content key out of the first stanza that is for this key; None if none is."""
+        for stanza in stanzas:
+            if stanza.kind == X25519:
+                try:
+                    return suite.hpke.decrypt(stanza.body, self.key, suite.info)
+                except (InvalidTag, ValueError):  # not for this key; ValueError: a point of low order
+                    continue
+        return None
 
     @property
     def recipient(self) -> Recipient:
@@ -279,8 +303,24 @@ class Passphrase:
         except UnicodeEncodeError:
             raise BadKey("the passphrase is not valid Unicode") from None
 
+    @classmethod
+    def read(cls, data: builtins.bytes, where: str) -> Passphrase:
+        """The passphrase in the first line of a file, whose content this is. A line ends with a line feed, or with a
+        carriage return and one; nothing else is taken off.
+
+        Args:
+            where: what messages call the file.
+
+        Raises:
+            BadKey: the line is empty, or the file no text. The message never repeats a secret.
+        """
+        line = text_of(data, where, BadKey).partition("\n")[0].removesuffix("\r")
+        if not line:
+            raise BadKey(f"{where}: the first line, which should be the passphrase, is empty")
+        return cls(line)
+
     @property
-    def bytes(self) -> bytes:
+    def bytes(self) -> builtins.bytes:
         return self._bytes
 
     def __repr__(self) -> str:

@@ -28,9 +28,8 @@ _engines: weakref.WeakSet[OnnxEngine] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed,
-    which would wait for the threads for ever (at the latest when the interpreter ends). They are kept, and new ones
-    made."""
+    """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed:
+    closing waits for the threads for ever. They are kept beyond the end of the interpreter, and new ones made."""
     for engine in _engines:
         for session in engine._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
 
 
 def available_threads() -> int:
@@ -48,33 +52,60 @@ def _control_group_share() -> float | None:
         return None
 
 
-class _OneBlasThread:
-    """The limit holds for the whole process, so it is set by the first of several calls that overlap, and lifted by
-    the last."""
+class ProcessWide:
+    """A context for a setting of the whole process: made by the first of several calls that overlap, and undone by the
+    last. Both happen in threads of their own, which end at once: part of such settings belongs to the thread that makes
+    them, and the caller's shall stay as it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], Callable[[], None]]) -> None:
+        """
+        Args:
+            make: makes the setting, and returns what undoes it.
+        """
+        self._make = make
+        self._undo: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._inside = 0
-        self._libraries: ThreadpoolController | None = None
-        self._limit: Any = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._inside == 0:
-                # Finding the libraries takes milliseconds: once.
-                self._libraries = self._libraries or ThreadpoolController()
-                self._limit = self._libraries.limit(limits=1, user_api="blas")
+                self._undo = _elsewhere(self._make)
             self._inside += 1
         try:
             yield
         finally:
             with self._lock:
                 self._inside -= 1
-                if self._inside == 0:
-                    self._limit.restore_original_limits()
+                if self._inside == 0 and self._undo is not None:
+                    _elsewhere(self._undo)
+
+    def forget(self) -> None:
+        """In a forked child: those inside are threads of the parent, and so may be the owner of the lock."""
+        self._lock, self._inside = threading.Lock(), 0
 
 
-one_blas_thread = _OneBlasThread()
+def _elsewhere(function: Callable[[], T]) -> T:
+    """Call in a thread that ends with it."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """Finding them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def _limit_blas() -> Callable[[], None]:
+    undo: Callable[[], None] = _libraries().limit(limits=1, user_api="blas").restore_original_limits
+    return undo
+
+
+one_blas_thread = ProcessWide(_limit_blas)
 """Context in which NumPy's BLAS uses one thread: the integer twin's products are too small to share out, and on a busy
 machine its threads wait for each other."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.forget)

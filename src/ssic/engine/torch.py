@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssic.engine.threads import available_threads
+from ssic.engine.threads import ProcessWide, available_threads
 from ssic.errors import EngineError
 from ssic.model.weights import Weights
 from ssic.nets.layers import GISwinBlock, Layers, WindowIndex, padded_with_zeros
@@ -75,41 +75,14 @@ def usable_device(name: str) -> torch.device:
 # -- threads -----------------------------------------------------------------------------------------------------
 
 
-class _OneThread:
-    """Context in which PyTorch uses one thread of its own, so that none waits for another.
-
-    Part of the setting holds for the whole process, part for the thread that sets it. So it is set in a thread kept for
-    that, by the first of several calls that overlap, and what the caller had is put back by the last.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = 1
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._before = torch.get_num_threads()
-                _in_thread(torch.set_num_threads, 1)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    _in_thread(torch.set_num_threads, self._before)
+def _limit_torch() -> Callable[[], None]:
+    before = torch.get_num_threads()  # of a thread that is new, so that of the process
+    torch.set_num_threads(1)
+    return lambda: torch.set_num_threads(before)
 
 
-def _in_thread(function: Callable[[int], None], value: int) -> None:
-    thread = threading.Thread(target=function, args=(value,))
-    thread.start()
-    thread.join()
-
-
-_one_thread = _OneThread()
+_one_thread = ProcessWide(_limit_torch)
+"""Context in which PyTorch uses one thread of its own, so that none waits for another."""
 
 
 def _begin_worker() -> None:
@@ -160,8 +133,7 @@ class Workers:
 
 def _after_fork() -> None:
     """A forked child has none of the parent's threads, and perhaps locks that one of them held."""
-    global _one_thread
-    _one_thread = _OneThread()
+    _one_thread.forget()
     for workers in _all_workers:
         workers._pools, workers._lock = None, threading.Lock()
 

@@ -216,7 +216,8 @@ class LatentCoder:
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
         decoders = [decoder_from_bytes(substreams[int(g)]) for g in groups]
-        damaged: set[int] = set()
+        # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
+        damaged = {rank for rank, g in enumerate(groups) if substreams[int(g)].endswith(b"\0")}
 
         def code(ranks: NDArray[np.int64], mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
             step = _Step.of(ranks, classes, len(groups))

@@ -35,7 +35,7 @@ class SelectiveOptions:
         cases: pictures with masks.
         target: PSNR of the foreground in dB.
         background: id of the group that is not sent.
-        peers: each is measured in four ways, see `ways`.
+        peers: each is measured with four methods, see `regions_by_method`.
         model: installed model, or a weights file.
         engine: what runs its networks.
     """
@@ -139,9 +139,9 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
     codec = Ssic(options.model, options.engine)
     results = {"ssic": search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)}
     for peer in options.peers:
-        for way, regions in ways(case.pixels, ids, wanted).items():
+        for method, regions in regions_by_method(case.pixels, ids, wanted).items():
             measure = _peer(case.pixels, shown, regions, peer, work)
-            results[f"{peer.name} {way}"] = search(measure, options.target, peer.lowest or 0)
+            results[f"{peer.name} {method}"] = search(measure, options.target, peer.lowest or 0)
     return {
         "picture": case.name,
         "width": width,
@@ -188,7 +188,9 @@ class Region:
     used: NDArray[np.bool_]
 
 
-def ways(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], wanted: Sequence[int]) -> dict[str, list[Region]]:
+def regions_by_method(
+    pixels: NDArray[np.uint8], ids: NDArray[np.uint8], wanted: Sequence[int]
+) -> dict[str, list[Region]]:
     """How a codec without groups can send the wanted ones: the pictures that it would encode.
 
     Args:

@@ -26,10 +26,10 @@ from ssic.format.container import (
     write_file,
     write_like,
 )
-from ssic.format.edit import Replacement, check_clear, drop, reorder, replace
+from ssic.format.edit import Replacement, check_clear, drop, renumber, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
-from ssic.format.limits import DecodeLimits
+from ssic.format.limits import DecodeLimits, LargePicture, default_limits, set_default_limits
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
@@ -41,10 +41,12 @@ __all__ = [
     "DecodeLimits",
     "GroupEntry",
     "Head",
+    "LargePicture",
     "Replacement",
     "Segment",
     "check",
     "check_clear",
+    "default_limits",
     "drop",
     "extract",
     "head_length",
@@ -52,9 +54,11 @@ __all__ = [
     "read_head",
     "read_segment",
     "read_segments",
+    "renumber",
     "reorder",
     "replace",
     "segment_of",
+    "set_default_limits",
     "write_file",
     "write_like",
 ]

@@ -25,12 +25,20 @@ STEP_SHIFT = 4
 NAME, CLASS, CLASS_OF_NAME, SCORE, ENCRYPTED, SAME_QUALITY, HIDDEN = 1, 2, 4, 8, 16, 32, 64
 GROUP_FLAGS = 0x7F
 
+HIDDEN_NAME = "sealed"
+
+_HIDDEN_NUMBERED = re.compile(HIDDEN_NAME + " ([2-9]|[1-9][0-9]{1,2})")
 _TAG = re.compile("[A-Za-z]{4}")
 
 
 def is_tag(tag: str) -> bool:
     """Whether `tag` is a chunk's tag: four ASCII letters."""
     return _TAG.fullmatch(tag) is not None
+
+
+def is_hidden_name(name: str) -> bool:
+    """Whether a hidden entry may be called so: "sealed", "sealed 2", ..., "sealed 999"."""
+    return name == HIDDEN_NAME or _HIDDEN_NUMBERED.fullmatch(name) is not None
 
 
 def default_order(blocks: Sequence[int], ids: Sequence[int]) -> list[int]:

@@ -57,6 +57,11 @@ def _read_box(box: object, size: tuple[int, int], where: str) -> tuple[int, int,
     width, height = size
     x0, y0 = max(0, math.floor(values[0])), max(0, math.floor(values[1]))
     x1, y1 = min(width, math.ceil(values[2])), min(height, math.ceil(values[3]))
+    if all(0 <= v <= 1 for v in values) and any(0 < v < 1 for v in values):
+        raise MaskError(
+            f"{where}, {box!r}, lies within the first pixel: fractions of the picture must become pixels first, "
+            f"x times {width} and y times {height}"
+        )
     if x0 >= x1 or y0 >= y1:
         raise MaskError(
             f"{where}, {box!r}, covers nothing of the {width}x{height} picture; x0 < x1 and y0 < y1 are "

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,62 +18,76 @@ from numpy.typing import NDArray
 from ssic.arguments import type_name
 from ssic.errors import MaskError
 from ssic.groups.boxes import is_finite_number
-from ssic.groups.objects import Objects, read_json
+from ssic.groups.objects import GroupBy, Objects, check_group_by, check_size, read_json
+from ssic.groups.rle import whole_number
+from ssic.groups.which import choose, same_id
 from ssic.imports import optional
 from ssic.names import as_text, numbered
 
+_FAR = 2**15
+"""Pixels outside the picture where points of polygons may lie."""
+
+
+class BoxesForOutlines(UserWarning):
+    """Objects have a box and no outline, and their boxes were used."""
+
+
+class NothingAnnotated(UserWarning):
+    """The picture is in the file of annotations, and nothing in it is annotated."""
+
 
 def read_objects(
-    source: str | os.PathLike[str] | Mapping[str, Any],
+    source: str | os.PathLike[str] | bytes | Mapping[str, Any],
     size: tuple[int, int],
     *,
     image_id: int | str | None = None,
     file_name: str | None = None,
-    group_by: Literal["instance", "class"] = "instance",
+    group_by: GroupBy = "instance",
 ) -> Objects:
-    """The objects of one picture of a COCO annotation file (path or loaded dict), painted at full resolution.
+    """The objects of one picture of a COCO annotation file (path, bytes or loaded dict), painted at full resolution.
 
     Labels are 1, 2, ... in the order of the annotations (of the first annotation of each class with
     `group_by="class"`). Where objects overlap, the smaller one lies on top, and crowds lie below everything
     else; of two equally large ones the later. What can't be in names, such as commas, becomes a space in those of
-    categories.
+    categories. Ids are compared as numbers, whatever their type in JSON. An object with a box and no outline is its
+    box.
+
+    Args:
+        file_name: name or path of the picture. Of several images with the same base name the one is taken whose
+            folders agree with it, counted from the end.
+
+    Warns:
+        BoxesForOutlines: objects without outlines.
+        NothingAnnotated: no annotation is of this picture.
 
     Raises:
         MaskError: pycocotools is missing, the file isn't COCO, no picture or more than one fits, the sizes
             differ, or a segmentation is malformed.
     """
-    if not isinstance(group_by, str) or group_by not in ("instance", "class"):
-        raise MaskError(f'group_by is {group_by!r}; it can be "instance" or "class"')
-    data = read_json(source, "COCO annotations")
-    if not isinstance(data, Mapping) or not all(
-        isinstance(data.get(key), list) and all(isinstance(item, Mapping) for item in data[key])
-        for key in ("images", "annotations", "categories")
-    ):
-        raise MaskError(
-            'this is no COCO annotation file: a JSON object with the lists "images", "annotations" and '
-            '"categories" was expected (detection results lack them: pass boxes, or add them)'
-        )
+    check_group_by(group_by)
+    data = check_coco(read_json(source, "COCO annotations"))
     if file_name is not None and not isinstance(file_name, str):
         raise MaskError(f"file_name is a string, not {type_name(file_name)}")
     image = _choose_image(data["images"], image_id, file_name)
     width, height = size
-    stated = (image.get("width", width), image.get("height", height))
-    if stated != (width, height):
-        raise MaskError(
-            f"the COCO file says that image {image.get('id')} is {stated[0]}x{stated[1]} pixels, but the "
-            f"picture is {width}x{height}: choose the matching image, or the picture at the size annotated"
-        )
+    stated = [None if image.get(key) is None else whole_number(image[key]) for key in ("width", "height")]
+    check_size(stated, size, f"image {image.get('id')} of the COCO file")
 
-    categories = {str(item.get("id")): _clean(item.get("name")) for item in data["categories"]}
-    found = [item for item in data["annotations"] if item.get("image_id") == image.get("id")]
-    rles, of_class = [], []
+    categories = {same_id(item.get("id")): _clean(item.get("name")) for item in data["categories"]}
+    own = same_id(image.get("id"))
+    found = [item for item in data["annotations"] if same_id(item.get("image_id")) == own]
+    rles, of_class, boxed = [], [], 0
     for item in found:
         where = f"annotation {item.get('id')} of image {image.get('id')}"
-        category = categories.get(str(item.get("category_id")))
+        category = categories.get(same_id(item.get("category_id")))
         if not category:
             raise MaskError(f'{where} has category_id {item.get("category_id")!r}, not named in "categories"')
         of_class.append(category)
-        rles.append(_rle(item.get("segmentation"), width, height, where))
+        outline = item.get("segmentation")
+        if (outline is None or outline == []) and item.get("bbox") is not None:
+            outline, boxed = _outline_of_box(item["bbox"], where), boxed + 1
+        rles.append(_rle(outline, width, height, where))
+    _tell(image, data, len(found), boxed)
 
     if group_by == "class":
         names = list(dict.fromkeys(of_class))
@@ -90,23 +104,62 @@ def read_objects(
     return Objects(_paint(rles, label_of, found, width, height), unique, classes, scores)
 
 
+def check_coco(data: Any) -> Mapping[str, Any]:
+    """`data` itself; `MaskError` if it is no content of a COCO annotation file."""
+    if not isinstance(data, Mapping) or not all(
+        isinstance(data.get(key), list) and all(isinstance(item, Mapping) for item in data[key])
+        for key in ("images", "annotations", "categories")
+    ):
+        raise MaskError(
+            'this is no COCO annotation file: a JSON object with the lists "images", "annotations" and '
+            '"categories" was expected (detection results lack them: pass boxes, or add them)'
+        )
+    return data
+
+
+def _tell(image: Mapping[str, Any], data: Mapping[str, Any], count: int, boxed: int) -> None:
+    if not count:
+        known = {same_id(item.get("id")) for item in data["images"]}
+        stray = [
+            item.get("image_id") for item in data["annotations"] if same_id(item.get("image_id")) not in known
+        ]
+        lost = (
+            f"; {len(stray)} annotations are of images that it does not list, such as {stray[0]!r}"
+            if stray
+            else ""
+        )
+        text = f"the COCO file has no annotation of image {image.get('id')} ({image.get('file_name')}){lost}"
+        warnings.warn(text, NothingAnnotated, stacklevel=4)
+    if boxed:
+        text = f"{boxed} of {count} objects have a box and no outline: their boxes are used"
+        warnings.warn(text, BoxesForOutlines, stacklevel=4)
+
+
+def _outline_of_box(box: Any, where: str) -> list[list[float]]:
+    if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(map(is_finite_number, box)):
+        raise MaskError(
+            f"{where} has no outline, and its bbox is {box!r:.80}; [x, y, width, height] was expected"
+        )
+    x, y, w, h = box
+    return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+
 def _choose_image(
-    images: list[Mapping[str, Any]], image_id: int | str | None, file_name: str | None
+    images: Sequence[Mapping[str, Any]], image_id: int | str | None, file_name: str | None
 ) -> Mapping[str, Any]:
     if image_id is not None:
-        fitting = [image for image in images if str(image.get("id")) == str(image_id)]
+        fitting = [image for image in images if same_id(image.get("id")) == same_id(image_id)]
         asked = f"id {image_id}"
     else:
-        base = Path(file_name).name if file_name else None
-        fitting = [image for image in images if base and Path(str(image.get("file_name"))).name == base]
-        fitting = fitting or (images if len(images) == 1 else [])
-        asked = f"file name {base}" if base else "no id and no file name to go by"
+        fitting = choose(images, file_name, lambda image: image.get("file_name"))
+        asked = f"file name {file_name}" if file_name else "no id and no file name to go by"
     if len(fitting) == 1:
         return fitting[0]
-    sample = ", ".join(f"{image.get('id')} ({image.get('file_name')})" for image in images[:5])
+    shown = fitting or images
+    sample = ", ".join(f"{image.get('id')} ({image.get('file_name')})" for image in shown[:5])
     raise MaskError(
         f"{len(fitting) or 'none'} of the {len(images)} images in the COCO file fit ({asked}); choose one "
-        f"with image_id (--image-id); the file has {sample or 'none'}{', ...' if len(images) > 5 else ''}"
+        f"with image_id (--image-id); the file has {sample or 'none'}{', ...' if len(shown) > 5 else ''}"
     )
 
 
@@ -125,30 +178,42 @@ def _rle(segmentation: object, width: int, height: int, where: str) -> Any:
     coco = _pycocotools()
     if isinstance(segmentation, list):
         polygons = []
+        if segmentation and all(map(is_finite_number, segmentation)):
+            segmentation = [segmentation]  # one polygon, not in a list of its own
         for polygon in segmentation:
             if not isinstance(polygon, list) or len(polygon) % 2 or not all(map(is_finite_number, polygon)):
                 raise MaskError(f"{where}: a polygon is a flat list [x0, y0, x1, y1, ...] of finite numbers")
-            far = any(not -n <= v <= 2 * n for n, axis in ((width, 0), (height, 1)) for v in polygon[axis::2])
-            if far:
+            # pycocotools walks along outlines pixel by pixel, also outside the picture.
+            limits = [(n, max(4 * n, _FAR)) for n in (width, height)]
+            if not all(
+                -far <= v <= n + far for axis, (n, far) in enumerate(limits) for v in polygon[axis::2]
+            ):
                 raise MaskError(f"{where}: a polygon lies far outside the {width}x{height} picture")
             if len(polygon) >= 6:  # fewer than three points have no area (and four numbers would mean a box)
                 polygons.append([float(v) for v in polygon])
         return coco.merge(coco.frPyObjects(polygons, height, width)) if polygons else _nothing(width, height)
     if not isinstance(segmentation, Mapping):
-        raise MaskError(f"{where} has no segmentation; for boxes alone use from_boxes (--boxes)")
+        raise MaskError(f"{where} has neither an outline nor a box")
     counts, size = segmentation.get("counts"), segmentation.get("size")
-    if not isinstance(size, list) or size != [height, width]:
-        raise MaskError(f"{where}: its RLE has size {size}, expected [height, width] = [{height}, {width}]")
+    shape = [whole_number(n) for n in size] if isinstance(size, list) else None
+    if shape != [height, width]:
+        sideways = (
+            "; it lies sideways: annotate the picture as it is shown" if shape == [width, height] else ""
+        )
+        raise MaskError(
+            f"{where}: its RLE has size {size}, expected [height, width] = [{height}, {width}]{sideways}"
+        )
     if isinstance(counts, list):
-        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != width * height:
+        runs = [whole_number(n) for n in counts]
+        if not all(n is not None and n >= 0 for n in runs) or sum(n or 0 for n in runs) != width * height:
             raise MaskError(f"{where}: the counts of its RLE must be >= 0 and add up to {width * height}")
-        return coco.frPyObjects({"size": size, "counts": counts}, height, width)
+        return coco.frPyObjects({"size": shape, "counts": runs}, height, width)
     if isinstance(counts, str):
         counts = counts.encode("ascii", "replace")
     # Six bits a character from "0" up; bit 5 says that the number goes on, so the last one must not have it.
     if not isinstance(counts, bytes) or not re.fullmatch(rb"(?:[P-o]{0,6}[0-O])+", counts):
         raise MaskError(f"{where}: the counts of its RLE are neither a list nor a COCO RLE string")
-    rle = {"size": size, "counts": counts}
+    rle = {"size": shape, "counts": counts}
     try:
         coco.decode(rle)
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Group masks: which group owns each 16x16 block of a picture.
 
-A mask is made from a label map, COCO annotations, boxes or a grid. All but the grid know a label per pixel;
+A mask is made from a label map, annotations of many tools, boxes or a grid. All but the grid know a label per pixel;
 `blocks_from_pixels` is the one rule that decides which label owns a block. Sizes are (width, height) in
 pixels; arrays are [rows, columns].
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,29 @@ from PIL import Image
 from ssic.arguments import as_mapping, counted, is_whole, listing
 from ssic.blocks import ABSENT, BLOCK, MAX_GROUPS, Size, block_grid
 from ssic.errors import InvalidInput, MaskError, UnknownGroup
+from ssic.groups.arrays import read_named, read_stack
 from ssic.groups.boxes import read_boxes
 from ssic.groups.coco import read_objects
-from ssic.groups.label_maps import Names, Rule, blocks_from_pixels, check_labels, read_labels, read_names
-from ssic.groups.objects import Objects
+from ssic.groups.cvat import read_cvat
+from ssic.groups.label_maps import (
+    Names,
+    Rule,
+    blocks_from_pixels,
+    blocks_without,
+    check_labels,
+    looks_soft,
+    read_colours,
+    read_labels,
+    read_names,
+    tell_unused,
+)
+from ssic.groups.labelme import read_labelme
+from ssic.groups.legend import labels_of_colours, read_legend
+from ssic.groups.objects import GroupBy, Objects, check_group_by
+from ssic.groups.recognise import read_recognised, recognise
+from ssic.groups.sam import read_sam
+from ssic.groups.voc import read_voc
+from ssic.groups.yolo_text import read_yolo
 from ssic.names import BACKGROUND, text_fault
 
 T = TypeVar("T")
@@ -234,51 +253,129 @@ class GroupMask:
         return cls(ids, {n: f"r{n // columns + 1}c{n % columns + 1}" for n in range(rows * columns)})
 
     @classmethod
+    def from_any(
+        cls,
+        source: Any,
+        size: Size,
+        names: Any = None,
+        *,
+        file_name: str | None = None,
+        image_id: int | str | None = None,
+        group_by: GroupBy = "instance",
+        rule: Rule = "most",
+        drop_empty: bool | None = None,
+        ignore_label: int | None = None,
+    ) -> GroupMask:
+        """A mask from whatever masks are kept in, recognised by its content (docs/segment.md has them all).
+
+        Args:
+            source: a path or the bytes of a file: a label map or .npy, annotations of COCO, labelme, YOLO, Pascal VOC,
+                CVAT, SA-1B, or boxes; an image of Pillow; an array [H, W] of labels or [N, H, W] of masks; masks by
+                name, {"dog": mask}; SAM's list; or the content of such a JSON file.
+            size: (width, height) of the picture.
+            names: of labels, as for `from_label_map`; of YOLO's classes; of masks in a stack, from 0.
+            file_name, image_id: which picture of COCO's or CVAT's, as for `from_coco`.
+            group_by: a group for each object, or for each class, where there are classes.
+            drop_empty: leave out what owns no block, with a `DroppedGroups` warning, rather than raise. By default as
+                the methods for one kind have it: not with label maps and boxes.
+            ignore_label: of label maps, as for `from_label_map`.
+
+        Raises:
+            MaskError: what was given is not recognised, or can't be read as what it was recognised as.
+        """
+        block_grid(size)
+        check_group_by(group_by)
+        if drop_empty is not None and not isinstance(drop_empty, bool):
+            raise MaskError(f"drop_empty is True, False or None, not {drop_empty!r:.80}")
+        found = recognise(source)
+        if found.kind == "label map":
+            if group_by != "instance" or image_id is not None:
+                raise MaskError(f"{found.shown} is a label map: group_by and image_id mean nothing with it")
+            return cls.from_label_map(
+                found.content, size, names, rule=rule, drop_empty=bool(drop_empty), ignore_label=ignore_label
+            )
+        if ignore_label is not None:
+            raise MaskError(
+                f"{found.shown}, recognised as {found.kind}: only label maps have a label to ignore"
+            )
+        objects = read_recognised(
+            found, size, names=names, file_name=file_name, image_id=image_id, group_by=group_by
+        )
+        keep = found.kind == "boxes"
+        return from_objects(objects, rule, not keep if drop_empty is None else drop_empty)
+
+    @classmethod
     def from_label_map(
         cls,
-        source: str | os.PathLike[str] | Image.Image | NDArray[Any],
+        source: str | os.PathLike[str] | bytes | Image.Image | NDArray[Any],
         size: Size,
         names: Names | None = None,
         *,
         rule: Rule = "most",
         drop_empty: bool = False,
+        ignore_label: int | None = None,
     ) -> GroupMask:
         """A mask from a label per pixel, or from one per block.
 
         Args:
-            source: path or Pillow image (palette indices, 1-bit, 8- or 16-bit gray, RGB of equal channels) or
-                integer array [rows, columns]. It has the picture's size or that of its block grid
-                (for a picture of 1x1 these are the same, and so is the mask).
+            source: path, bytes of a file or Pillow image (palette indices, 1- to 16-bit gray, RGB of equal channels; in
+                colour, if `names` is a legend), or integer array [rows, columns]. It has the picture's size or that of
+                its block grid (for a picture of 1x1 these are the same, and so is the mask). A TIFF whose pages show
+                one object each is taken as `from_masks` takes a stack.
             size: (width, height) of the picture.
             names: label -> name, as a mapping (keys may be strings, as in JSON), as a list by label, or as
-                the path of a JSON file with either. Names of labels that don't occur are not used. Default
-                "background" for label 0, "group N" for the others, N being the group's id.
+                the path of a JSON file with either. Default "background" for label 0, "group N" for the others, N
+                being the group's id. Or the legend of a map in colour, as `ssic.groups.legend.read_legend` takes it:
+                {"#ff0000": "car"}, {"car": [255, 0, 0]}, or the path of a file with one.
             rule: see `blocks_from_pixels`.
             drop_empty: leave out labels that own no block (with a `DroppedGroups` warning) rather than raise.
+            ignore_label: what stands where nobody knows, such as 255 in Pascal VOC: see `blocks_without`.
 
         Labels up to 254 become ids as they are. If one is larger, the labels that own blocks are renumbered
         in ascending order: 0 stays 0, the others are 1, 2, ... (from 0 only if all 255 ids are needed).
+
+        Warns:
+            UnusedNames: a mapping names labels that do not occur.
 
         Raises:
             MaskError: unreadable, in colour, of another size, more than 255 labels, or labels without blocks.
         """
         grid = block_grid(size)
         width, height = size
-        labels = check_labels(read_labels(source))
-        if labels.shape == (height, width):
-            owners = blocks_from_pixels(labels, rule)
-        elif labels.shape == grid:
-            owners = labels.astype(np.int64)
+        legend = None if names is None else read_legend(names)
+        if legend is not None:
+            labels, given = labels_of_colours(read_colours(source), legend)
         else:
+            labels, given = read_labels(source), read_names(names)
+            if labels.ndim == 3 and not isinstance(source, np.ndarray):
+                return from_objects(read_stack(labels, size, given), rule, drop_empty)
+        labels = check_labels(labels)
+        if ignore_label is not None and not is_whole(ignore_label):
+            raise MaskError(f"the label to ignore is a whole number, not {ignore_label!r:.80}")
+        if labels.shape not in ((height, width), grid):
             sideways = labels.shape == (width, height)
             hint = "; it seems to lie sideways: rotate it as the picture is shown" if sideways else ""
             raise MaskError(
                 f"the label map has {labels.shape[1]}x{labels.shape[0]} entries; this picture needs "
                 f"{width}x{height} (one per pixel) or {grid[1]}x{grid[0]} (one per block){hint}"
             )
-        given = read_names(names)
-        named = {n: given.get(n, BACKGROUND if n == 0 else "") for n in _distinct(labels)}
-        return _from_owners(owners, named, drop_empty)
+        per_block = labels.shape != (height, width)
+        if ignore_label is not None:
+            owners = blocks_without(labels, rule, int(ignore_label), per_block)
+        else:
+            owners = labels.astype(np.int64) if per_block else blocks_from_pixels(labels, rule)
+        there = [n for n in _distinct(labels) if n != ignore_label]
+        if isinstance(names, Mapping) or legend is None:
+            tell_unused(given, there, listed=isinstance(names, Sequence) and not isinstance(names, str))
+        named = {n: given.get(n, BACKGROUND if n == 0 else "") for n in there}
+        try:
+            return _from_owners(owners, named, drop_empty)
+        except MaskError as error:
+            if looks_soft(labels):
+                error.args = (
+                    f"{error} (It looks like a soft mask, with smoothed edges: choose a threshold first.)",
+                )
+            raise
 
     @classmethod
     def from_coco(
@@ -288,7 +385,7 @@ class GroupMask:
         *,
         image_id: int | str | None = None,
         file_name: str | None = None,
-        group_by: Literal["instance", "class"] = "instance",
+        group_by: GroupBy = "instance",
         rule: Rule = "most",
         drop_empty: bool = True,
     ) -> GroupMask:
@@ -329,9 +426,104 @@ class GroupMask:
         block_grid(size)
         return from_objects(read_boxes(source, size), rule, drop_empty)
 
+    @classmethod
+    def from_masks(
+        cls,
+        source: Any,
+        size: Size,
+        names: Names | None = None,
+        *,
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from masks, not 0 where an object is: by name, {"dog": [H, W]}, or as a stack [N, H, W], where `names`
+        are a list, or a mapping by place from 0. The smaller lies on top. Soft masks are refused: which threshold is
+        right, only you know."""
+        block_grid(size)
+        if isinstance(source, Mapping):
+            return from_objects(read_named(source, size), rule, drop_empty)
+        return from_objects(read_stack(source, size, read_names(names)), rule, drop_empty)
 
-MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
-"""A mask, or what one is made from: see `GroupMask.from_label_map`."""
+    @classmethod
+    def from_sam(cls, source: Any, size: Size, *, rule: Rule = "most", drop_empty: bool = True) -> GroupMask:
+        """A mask from the list of SAM's automatic mask generator, or from a file of SA-1B: see `ssic.groups.sam`."""
+        block_grid(size)
+        return from_objects(read_sam(source, size), rule, drop_empty)
+
+    @classmethod
+    def from_labelme(
+        cls,
+        source: Any,
+        size: Size,
+        *,
+        group_by: GroupBy = "instance",
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from labelme's JSON (path, bytes or loaded dict): see `ssic.groups.labelme`."""
+        block_grid(size)
+        return from_objects(read_labelme(source, size, group_by=group_by), rule, drop_empty)
+
+    @classmethod
+    def from_voc(
+        cls,
+        source: Any,
+        size: Size,
+        *,
+        group_by: GroupBy = "instance",
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from the XML of Pascal VOC (path or bytes): see `ssic.groups.voc`."""
+        block_grid(size)
+        return from_objects(read_voc(source, size, group_by=group_by), rule, drop_empty)
+
+    @classmethod
+    def from_cvat(
+        cls,
+        source: Any,
+        size: Size,
+        *,
+        image_id: int | str | None = None,
+        file_name: str | None = None,
+        group_by: GroupBy = "instance",
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from CVAT's XML (path or bytes): see `ssic.groups.cvat`."""
+        block_grid(size)
+        found = read_cvat(source, size, image_id=image_id, file_name=file_name, group_by=group_by)
+        return from_objects(found, rule, drop_empty)
+
+    @classmethod
+    def from_yolo(
+        cls,
+        source: Any,
+        size: Size,
+        names: Names | None = None,
+        *,
+        group_by: GroupBy = "instance",
+        rule: Rule = "most",
+        drop_empty: bool = True,
+    ) -> GroupMask:
+        """A mask from YOLO's text, boxes or outlines (path or bytes): see `ssic.groups.yolo_text`."""
+        block_grid(size)
+        return from_objects(
+            read_yolo(source, size, names=read_names(names), group_by=group_by), rule, drop_empty
+        )
+
+
+MaskSource = (
+    GroupMask
+    | str
+    | os.PathLike[str]
+    | bytes
+    | Image.Image
+    | NDArray[Any]
+    | Sequence[Any]
+    | Mapping[str, Any]
+)
+"""A mask, or what one is made from: see `GroupMask.from_any`."""
 
 
 def from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:

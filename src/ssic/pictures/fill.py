@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import is_whole
 from ssic.blocks import check_pixels
 from ssic.errors import ImageError
+from ssic.groups.colours import parse_colour
 
-_FILLS = "black, mean, transparent or a colour like #20a0ff"
+_FILLS = "black, mean, transparent or a colour like white or #20a0ff"
 
 
 Fill = str | Sequence[int]
-"""What stands where no group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue), 0 to 255."""
+"""What stands where no group is: "mean", "transparent", or a colour as `parse_colour` takes it: "black", "white",
+"#rrggbb" or (red, green, blue), 0 to 255."""
 
 
 def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: Fill = "black") -> NDArray[np.uint8]:
@@ -26,8 +26,8 @@ def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: Fill = 
     Args:
         pixels: [H, W, 3] uint8; what it holds where `present` is false does not matter.
         present: [H, W] bool.
-        fill: "black", "mean" (the mean colour of the present pixels, black if there are none), "transparent",
-            "#rrggbb", or three integers from 0 to 255: red, green, blue.
+        fill: "mean" (the mean colour of the present pixels, black if there are none), "transparent", or a colour as
+            `ssic.groups.colours.parse_colour` takes it: "black", "white", "#rrggbb", or three integers from 0 to 255.
 
     Returns:
         A new [H, W, 3], or [H, W, 4] for "transparent", where alpha is 0 or 255 and absent pixels are all 0.
@@ -38,27 +38,22 @@ def compose(pixels: NDArray[np.uint8], present: NDArray[np.bool_], fill: Fill = 
     check_pixels(pixels, (3,))
     _check_present(present, pixels.shape[:2])
     colour: Any = 0
-    if not isinstance(fill, str):
-        colour = _colour(fill)
-    elif fill == "mean":
+    transparent = isinstance(fill, str) and fill == "transparent"
+    if isinstance(fill, str) and fill == "mean":
         total = np.count_nonzero(present)
         sums = [int(pixels[:, :, c].sum(where=present, dtype=np.int64)) for c in range(3)]
         colour = [(2 * s + total) // (2 * total) for s in sums] if total else 0
-    elif re.fullmatch("#[0-9a-fA-F]{6}", fill):
-        colour = list(bytes.fromhex(fill[1:]))
-    elif fill not in ("black", "transparent"):
-        raise ImageError(f'the fill is "{fill}"; it can be {_FILLS}')
+    elif not transparent:
+        colour = _colour(fill)
     filled = np.where(present[:, :, None], pixels, np.array(colour, np.uint8))
-    transparent = isinstance(fill, str) and fill == "transparent"
     return np.dstack([filled, present.astype(np.uint8) * 255]) if transparent else filled
 
 
-def _colour(fill: object) -> list[int]:
-    values = list(fill) if isinstance(fill, (Sequence, np.ndarray)) and np.ndim(fill) == 1 else []
-    whole = all(map(is_whole, values))
-    if len(values) != 3 or not whole or not all(0 <= v <= 255 for v in values):
-        raise ImageError(f"the fill is {fill!r:.80}; it can be {_FILLS}, also as integers (32, 160, 255)")
-    return [int(v) for v in values]
+def _colour(fill: Fill) -> tuple[int, int, int]:
+    try:
+        return parse_colour(fill, ImageError)
+    except ImageError as error:
+        raise ImageError(f"the fill can be {_FILLS}, also as integers (32, 160, 255); {error}") from None
 
 
 def check_fill(fill: Fill) -> bool:

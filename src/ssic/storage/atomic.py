@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ssic.arguments import type_name
@@ -39,7 +39,12 @@ def replacing(target: Path) -> Iterator[Path]:
             yield temporary
             if before is not None:
                 shutil.copymode(target, temporary)
+                _to_disk(
+                    temporary
+                )  # what takes the place of the only copy must be there when the power fails
             os.replace(temporary, target)
+            if before is not None:
+                _to_disk(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -71,3 +76,46 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
     with replacing(Path(path)) as temporary:
         temporary.write_bytes(data)
+
+
+def create_private(target: Path, data: bytes) -> None:
+    """A new file that only its owner can read, whole or not there, also on a full disk. It replaces no other.
+
+    Raises:
+        OSError: there is a file of that name (`FileExistsError`), or it can't be written.
+    """
+    with errors_about(str(target)):
+        temporary = target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}")
+        try:
+            _write_private(temporary, data)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                raise
+            except OSError:  # a file system without links: not at once, but still never half
+                _write_private(target, data)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _to_disk(target.parent)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    """What was written to a file, or changed in a folder, to the disk itself; where the system can do that."""
+    with suppress(OSError):  # folders can't be opened everywhere, nor every file system synchronised
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import IO, Any
 
 from ssic.arguments import is_whole, type_name
@@ -19,15 +19,17 @@ def open_source(
     options: Mapping[str, Any] | None = None,
     *,
     prefix: int | None = None,
+    protocols: Collection[str] = (),
 ) -> Bytes:
     """The file at a path or URL, the rest of an open binary file, or the file whose bytes these are.
 
     Args:
         options: of fsspec's file system; of no use with paths.
         prefix: read no more than so many bytes from the start; of a URL, all of them at once.
+        protocols: which a URL may name besides `ssic.storage.urls.PROTOCOLS`, also in a chain.
 
     Raises:
-        InvalidInput: nothing here can read such URLs, a prefix without a byte, or no place at all.
+        InvalidInput: such URLs are not read, or nothing here can; a prefix without a byte, or no place at all.
         OSError: the file can't be read.
     """
     if prefix is not None and not (is_whole(prefix) and prefix >= 1):
@@ -53,7 +55,7 @@ def open_source(
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "")
     source: ByteSource
     if is_url(place):
-        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix)
+        source = open_url(str(place), options, FIRST_BYTES if prefix is None else prefix, protocols)
     else:
         try:
             source = FileBytes(place)

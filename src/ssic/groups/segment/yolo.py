@@ -29,12 +29,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssic.errors import SegmenterError
+from ssic.imports import onnx_runtime
 
 Floats = NDArray[np.float32]
 Task = Literal["detect", "segment", "pose"]
 
 GRAY = 114
 """What stands beside a picture that does not fill the graph's input, as in training."""
+FILTERED = 300
+"""How many rows an end-to-end head has at most: what exporters let NMS leave."""
 CANDIDATES = 30_000
 """How many rows NMS considers at most, the best ones."""
 
@@ -172,7 +175,7 @@ class Rows:
     Attributes:
         boxes: [N, 4], two corners.
         scores: [N, classes]; of an end-to-end head [N, 1].
-        classes: [N] of an end-to-end head, whose rows NMS must leave alone; None of a raw one.
+        classes: [N] of an end-to-end head, whose rows NMS leaves alone where they were filtered; None of a raw one.
         extra: [N, E]: mask coefficients, or keypoints as x, y and perhaps confidence.
     """
 
@@ -211,7 +214,7 @@ class YoloModel:
             SegmenterError: onnxruntime is missing, the file is unreadable or no graph of this family, or it does not
                 say what it is and the arguments don't either.
         """
-        ort = _onnxruntime()
+        ort = onnx_runtime()
         self.path = Path(path)
         try:
             with self.path.open("rb"):
@@ -301,8 +304,9 @@ class YoloModel:
     def _rows(self, outputs: list[Floats]) -> Rows:
         head = outputs[0][0]
         if self._layout == "raw":
+            head = without_broken(head, 1)
             return raw_rows(head, len(head) - 4 - self._extra(outputs), self.input, self._pairs())
-        return end_to_end_rows(head, self.input, self._pairs())
+        return end_to_end_rows(without_broken(head, 0), self.input, self._pairs())
 
     def _extra(self, outputs: Sequence[Floats]) -> int:
         if self.task == "segment":
@@ -416,7 +420,8 @@ def choose(
     """Which rows stay, best first, and class and score of each.
 
     Raw rows go through greedy NMS within each class, after which no two boxes of a class overlap by more
-    than `iou`.
+    than `iou`. Those of an end-to-end head do where nobody filtered them: where there are more of them than exporters
+    let a filter leave.
     """
     if rows.classes is not None:
         at = np.flatnonzero(rows.scores[:, 0] > min_score)
@@ -431,10 +436,17 @@ def choose(
         classes, scores = best[at], scores[at]
     order = np.argsort(-scores, kind="stable")[:CANDIDATES]
     at, classes, scores = at[order], classes[order], scores[order]
-    if rows.classes is None:
+    if rows.classes is None or len(rows.scores) > FILTERED:
         stay = suppress(rows.boxes[at], classes, iou, max_detections)
         at, classes, scores = at[stay], classes[stay], scores[stay]
     return at[:max_detections], classes[:max_detections], scores[:max_detections]
+
+
+def without_broken(head: Floats, axis: int) -> Floats:
+    """A head whose rows lie along `axis`; those that aren't finite (half precision overflows now and then) become 0,
+    and so score nothing."""
+    good = np.isfinite(head).all(1 - axis)
+    return head if good.all() else np.where(np.expand_dims(good, 1 - axis), head, np.float32(0))
 
 
 def suppress(boxes: Floats, classes: NDArray[np.int64], iou: float, limit: int) -> NDArray[np.int64]:
@@ -458,12 +470,3 @@ def suppress(boxes: Floats, classes: NDArray[np.int64], iou: float, limit: int) 
         common = np.maximum(width, 0) * np.maximum(height, 0)
         left = left[common <= iou * (area[n] + area[left] - common)]
     return np.array(stay, np.int64)
-
-
-def _onnxruntime() -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it reports to its maker; see ssic.engine.onnx
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise SegmenterError('ONNX graphs need onnxruntime: pip install "ssic[segment]"') from error
-    return onnxruntime

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Feeds mutated files to the reader: a result or a typed error must come out, quickly, in little memory.
 
-    PYTHONPATH=src python scripts/fuzz.py -n 100000 --seed 1 --jobs 2 --decode 0.02
-    PYTHONPATH=src python scripts/fuzz.py -n 500 --decode 1 small.ssic
+    PYTHONPATH=src python fuzz/mutations.py -n 100000 --seed 1 --jobs 2 --decode 0.02
+    PYTHONPATH=src python fuzz/mutations.py -n 500 --decode 1 small.ssic
 
 Heads, indexes, masks, segments, sealed segments and signatures; with keys at hand, so that damage behind a seal that is
 right is tried, too.
@@ -22,6 +22,7 @@ import signal
 import sys
 import time
 import tracemalloc
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ KEYS = [IDENTITY, PASSPHRASE]
 RECIPIENT, STRANGER = IDENTITY.recipient, Identity(b"gone" * 8).recipient
 SIGNER = SigningKey(b"sign" * 8)
 HIDING: tuple[files.Hide, ...] = ("nothing", "names", "outline")
-LIMITS = fmt.DecodeLimits(max_scrypt_cost=8)
+LIMITS = fmt.DecodeLimits(min_scrypt_cost=1, max_scrypt_cost=8)
 """What scrypt costs is asked for on purpose; here it would only take time from the search."""
 
 
@@ -102,7 +103,7 @@ def protected_files(clear: list[bytes], rng: random.Random) -> list[bytes]:
     out = []
     for i, data in enumerate(clear):
         ids = [g.id for g in fmt.read_head(data).groups][:120]
-        locks = [[RECIPIENT], [PASSPHRASE, STRANGER, RECIPIENT], [PASSPHRASE]][i % 3]
+        locks: list[Any] = [[RECIPIENT], [STRANGER, RECIPIENT], [PASSPHRASE]][i % 3]
         hide = (*HIDING, HIDING[2])[i % 4]
         some = rng.sample(ids, rng.randint(1, min(len(ids), 4)))
         data = files.encrypt(
@@ -213,9 +214,10 @@ def with_faulty_seal(data: bytes, other: bytes, rng: random.Random) -> bytes:
         if not victim.encrypted:
             return mutate(victim.payload, b"", rng)
         entry = next(g for g in head.groups if g.id == victim.id)
-        parts = (
-            sealed.unpack_parts(victim.payload, "") if victim.hidden else [sealed.unpack(victim.payload, "")]
-        )
+        if victim.hidden:
+            parts = [sealed.unpack_part(part, "") for part in sealed.split_parts(victim.payload, "")[0]]
+        else:
+            parts = [sealed.unpack(victim.payload, "")]
         at = rng.randrange(len(parts))
         seed = sealed.unwrap(head, parts[at], Keyring(KEYS, LIMITS))
         assert seed is not None, "seeds are sealed to KEYS"
@@ -226,7 +228,7 @@ def with_faulty_seal(data: bytes, other: bytes, rng: random.Random) -> bytes:
             head, head.seal, new, Wrapper([RECIPIENT]), parts[at].version, seed=seed
         ).body
         parts[at] = dataclasses.replace(parts[at], body=body)
-        return sealed.pack_parts(parts) if victim.hidden else parts[at].pack()
+        return b"".join(map(sealed.pack_part, parts)) if victim.hidden else parts[at].pack()
 
     return with_segment(data, rng, change)
 
@@ -263,7 +265,9 @@ def read_everything(data: bytes) -> None:
     if fmt.SIGNATURE in head.stored_chunks:
         signature.verify(data, limits=LIMITS)
     if head.seal is not None:
-        files.decrypt(data, keyring, limits=LIMITS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            files.decrypt(data, keyring, limits=LIMITS)
     if first_error is not None:
         raise first_error
 
@@ -271,8 +275,6 @@ def read_everything(data: bytes) -> None:
 def decode_everything(data: bytes) -> None:
     """Down to pixels, with keys. Limited to 256x256 pixels: a changed size with the checksum put right may make a
     valid file of a large picture, whose decoding takes the time that it takes."""
-    import warnings
-
     import ssic
 
     with warnings.catch_warnings():

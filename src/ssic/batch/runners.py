@@ -1,8 +1,11 @@
-"""Where the pictures are encoded: this process, processes of this machine, or a Ray cluster."""
+"""Where the work is done: in this process, in processes of this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -10,10 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from ssic.batch.encoder import Encoder
 from ssic.batch.jobs import Job
 from ssic.batch.records import Record, as_line, from_line
-from ssic.errors import InvalidInput
+from ssic.batch.work import Work
+from ssic.imports import optional
 
 AHEAD = 2
 """Jobs handed out per worker: one at work, one waiting."""
@@ -31,9 +34,7 @@ def default_workers() -> int:
     return max(1, (os.cpu_count() or 1) // 2)
 
 
-def run_here(
-    jobs: Iterable[Job], encoder: Encoder, workers: int, stopped: Stopped = _never
-) -> Iterator[Record]:
+def run_here(jobs: Iterable[Job], work: Work, workers: int, stopped: Stopped = _never) -> Iterator[Record]:
     """Run in `workers` processes, or in this one if that is 1; records come in the order in which they end.
 
     However many jobs there are, `AHEAD` per worker are out at a time, and a picture is in memory only where it is
@@ -44,35 +45,32 @@ def run_here(
         for job in jobs:
             if stopped():
                 return
-            yield encoder(job)
+            yield work(job)
         return
     waiting, alone = iter(jobs), list[Job]()
     while True:
         try:
-            yield from _in_pool(waiting, encoder, workers, alone, stopped)
+            yield from _in_pool(waiting, work, workers, alone, stopped)
             break
         except BrokenProcessPool:
             # One of these killed its worker, and the pool with it. Each gets a pool of its own.
             for job in alone:
                 try:
-                    yield from _in_pool(iter([job]), encoder, 1, [], stopped)
+                    yield from _in_pool(iter([job]), work, 1, [], stopped)
                 except BrokenProcessPool:
-                    yield encoder.failed(
+                    yield work.failed(
                         job, "the process died twice at this picture, perhaps for lack of memory"
                     )
             alone.clear()
 
 
 def _in_pool(
-    jobs: Iterator[Job], encoder: Encoder, workers: int, lost: list[Job], stopped: Stopped
+    jobs: Iterator[Job], work: Work, workers: int, lost: list[Job], stopped: Stopped
 ) -> Iterator[Record]:
     """Raises BrokenProcessPool, with the jobs that were out in `lost`."""
-    import multiprocessing
-
     threads = max(1, (os.cpu_count() or 1) // workers)
     out: dict[Future[Record], Job] = {}
-    # Spawned, because a process that has run torch's threads can't be forked safely.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin_worker, (threads,))
+    pool = new_pool(workers)
     try:
         more = True
         while more or out:
@@ -87,8 +85,8 @@ def _in_pool(
                 else:
                     # Noted first: where submitting fails, the job is not lost.
                     lost.append(job)
-                    with _unheard():  # the first starts the processes
-                        future = pool.submit(encoder, job)
+                    with starting(threads):  # the first starts the processes
+                        future = pool.submit(work, job)
                     out[future] = lost.pop()
             if not out:
                 break
@@ -108,58 +106,64 @@ def _in_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """Processes started here don't hear Ctrl-C, not even before they can say so themselves; here it waits."""
-    import signal
+def new_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool of processes; jobs are submitted to it within `starting`."""
+    # Spawned, because a process that has run threads of its libraries can't be forked safely.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
 
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+@contextmanager
+def starting(threads: int) -> Iterator[None]:
+    """Processes started here have so many threads, and don't hear Ctrl-C, not even before they can say so themselves;
+    here it waits. The libraries read the number when they are loaded, so it must be in the environment before."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if sys.platform != "win32" else None
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if sys.platform != "win32" and masked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
-def begin_worker(threads: int) -> None:
-    """First thing in a worker, before NumPy and torch are there to be told."""
-    import signal
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
 
 
-def run_on_ray(jobs: Iterable[Job], encoder: Encoder, workers: int | None) -> Iterator[Record]:
+def run_on_ray(
+    jobs: Iterable[Job], work: Work, workers: int | None, *, gpu: bool = False
+) -> Iterator[Record]:
     """Run as a Ray Data pipeline on the cluster that Ray finds (`RAY_ADDRESS`), or on one of its own here.
 
     Paths must mean the same on every node: a shared file system.
 
     Args:
         workers: tasks at a time; as many as Ray thinks fit by default.
+        gpu: each task needs one.
 
     Raises:
         InvalidInput: Ray is not installed.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise InvalidInput('the runner ray needs Ray Data: pip install "ssic[ray]"') from error
-    import pickle
-
+    ray = optional("ray", "ray", purpose="--runner ray")
+    optional("ray.data", "ray", purpose="--runner ray")
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
 
     def encode(row: dict[str, Any]) -> dict[str, Any]:
-        return {"record": as_line(encoder(pickle.loads(row["job"])))}
+        return {"record": as_line(work(pickle.loads(row["job"])))}
 
     rows = [{"job": pickle.dumps(job)} for job in jobs]
     options: dict[str, Any] = {} if workers is None else {"concurrency": workers}
-    if encoder.recipe.engine.startswith("torch:cuda"):
+    if gpu:
         options["num_gpus"] = 1
     blocks = max(1, min(len(rows), 4 * (workers or 64)))
     for row in ray.data.from_items(rows, override_num_blocks=blocks).map(encode, **options).iter_rows():

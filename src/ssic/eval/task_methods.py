@@ -1,4 +1,4 @@
-"""Ways to send a picture to a judge: what is sent, in bytes of files, and the picture that arrives."""
+"""Methods to send a picture to a detector: what is sent, in bytes of files, and the picture that arrives."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import features
 
 from ssic.blocks import BLOCK
 from ssic.codec import Codec
@@ -18,6 +19,7 @@ from ssic.errors import DamagedSegment, InvalidInput
 from ssic.eval.peers import Peer, find_peers
 from ssic.eval.task_data import Box, Scene
 from ssic.file import SsicFile
+from ssic.model.weights import find_weights, load_weights
 from ssic.pictures.fill import compose
 
 QUALITIES = (3, 8, 15, 25, 40, 60)
@@ -37,8 +39,8 @@ class Sent:
     pixels: NDArray[np.uint8]
 
 
-class Way(ABC):
-    """A way to send a picture.
+class Method(ABC):
+    """A method to send a picture.
 
     Attributes:
         name: of its curve.
@@ -63,7 +65,7 @@ class Way(ABC):
 
 
 @dataclass(frozen=True)
-class Original(Way):
+class Original(Method):
     """The file as it is."""
 
     name: str = "original"
@@ -77,7 +79,7 @@ class Original(Way):
 
 
 @dataclass(frozen=True)
-class SsicWay(Way):
+class SsicMethod(Method):
     """An ssic file, or what `ssic extract` takes from it.
 
     Attributes:
@@ -102,7 +104,7 @@ class SsicWay(Way):
 
     def facts(self) -> dict[str, Any]:
         graded = {"background": self.background} if self.what == "graded" else {}
-        return {"way": self.name, "model": self.model_id, "fill": self.fill} | graded
+        return {"method": self.name, "model": self.model_id, "fill": self.fill} | graded
 
     def send(self, scene: Scene, quality: int) -> Sent:
         if self.what == "selective" and not scene.wanted:
@@ -127,7 +129,7 @@ class SsicWay(Way):
 
 
 @dataclass(frozen=True)
-class PeerWay(Way):
+class PeerMethod(Method):
     """A codec without groups.
 
     Attributes:
@@ -156,7 +158,7 @@ class PeerWay(Way):
         return PEERS[self.codec]
 
     def facts(self) -> dict[str, Any]:
-        facts = {"way": self.name, "options": dict(self.peer.options(50)), "library": self.library}
+        facts = {"method": self.name, "options": dict(self.peer.options(50)), "library": self.library}
         if self.what != "whole":
             facts |= {"fill": self.fill}
         return facts | ({"margin": self.margin} if self.what == "boxes" else {})
@@ -246,15 +248,15 @@ PEERS: Mapping[str, Peer] = {
 }
 """Settings that suit low rates: colour at half the resolution, unlike where PSNR of RGB is measured."""
 
-WAYS = (
+METHODS = (
     *("ssic selective", "ssic whole", "avif whole", "webp whole", "jpeg whole", "avif boxes", "avif flat"),
     *("ssic graded", "webp boxes", "jpeg boxes"),
 )
 """All there are; the last ones only if they are asked for."""
-DEFAULT_WAYS = WAYS[:7]
+DEFAULT_METHODS = METHODS[:7]
 
 
-def find_ways(
+def find_methods(
     names: Sequence[str],
     *,
     model: str,
@@ -264,38 +266,36 @@ def find_ways(
     peer_qualities: Mapping[str, Sequence[int]] | None = None,
     background: int = 1,
     engine: str = "auto",
-) -> list[Way]:
-    """The ways of these names.
+) -> list[Method]:
+    """The methods of these names.
 
     Args:
         qualities: of ssic.
         peer_qualities: of others, "avif" and so on, instead of those in `PEERS`.
 
     Raises:
-        InvalidInput: there is no such way, or what it needs is not installed.
+        InvalidInput: there is no such method, or what it needs is not installed.
         ModelError: there is no such model.
     """
-    from PIL import features
-
-    from ssic.model.weights import find_weights, load_weights
-
     model_id = load_weights(find_weights(model)).id.hex()
-    found: list[Way] = []
+    found: list[Method] = []
     for name in dict.fromkeys(names):
-        if name not in WAYS:
-            raise InvalidInput(f"no way {name!r}; there are: {', '.join(WAYS)}")
+        if name not in METHODS:
+            raise InvalidInput(f"no method {name!r}; there are: {', '.join(METHODS)}")
         kind, _, what = name.partition(" ")
         if kind == "ssic":
-            found.append(SsicWay(what, model, model_id, fill, tuple(qualities), background, engine))
+            found.append(SsicMethod(what, model, model_id, fill, tuple(qualities), background, engine))
             continue
         find_peers([kind])  # tells what is missing
         library = features.version({"jpeg": "libjpeg_turbo"}.get(kind, kind)) or ""
         peer = PEERS[kind]
-        given = (peer_qualities or {}).get(kind)
-        if given is not None and any(not (peer.lowest or 0) <= q <= 100 for q in given):
-            raise InvalidInput(f"qualities of {kind} are from {peer.lowest} to 100, not {list(given)}")
-        chosen = peer.qualities if given is None else given
-        found.append(PeerWay(kind, what, fill, margin, library, tuple(int(q) for q in chosen)))
+        chosen_qualities = (peer_qualities or {}).get(kind)
+        if chosen_qualities is not None and any(not (peer.lowest or 0) <= q <= 100 for q in chosen_qualities):
+            raise InvalidInput(
+                f"qualities of {kind} are from {peer.lowest} to 100, not {list(chosen_qualities)}"
+            )
+        chosen = peer.qualities if chosen_qualities is None else chosen_qualities
+        found.append(PeerMethod(kind, what, fill, margin, library, tuple(int(q) for q in chosen)))
     if unknown := set(peer_qualities or ()) - set(PEERS):
         raise InvalidInput(f"no codec {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
     return found

@@ -1,0 +1,52 @@
+"""Ends between stages: what `progress` raises ends the work, and memory is asked about before it begins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ssic
+from ssic.errors import LimitExceeded
+
+PICTURE = np.zeros((64, 64, 3), np.uint8)
+
+
+class GivenUp(Exception):
+    pass
+
+
+def test_what_progress_raises_ends_encoding_and_decoding_at_each_stage() -> None:
+    data = ssic.encode(PICTURE)
+    for work in (
+        lambda progress: ssic.encode(PICTURE, progress=progress),
+        lambda progress: ssic.decode(data, progress=progress),
+    ):
+        stages: list[str] = []
+        work(stages.append)
+        assert stages
+        for end in range(len(stages)):
+            seen: list[str] = []
+
+            def progress(stage: str, seen: list[str] = seen, end: int = end) -> None:
+                seen.append(stage)
+                if len(seen) > end:
+                    raise GivenUp(stage)
+
+            with pytest.raises(GivenUp):
+                work(progress)
+            assert seen == stages[: end + 1]
+        work(None)  # and the next goes well
+
+
+def test_memory_is_bounded_before_the_work() -> None:
+    data = ssic.encode(PICTURE, np.array([[0, 0, 0, 0]] * 3 + [[0, 0, 0, 1]], np.uint8))
+    limits = ssic.DecodeLimits(max_memory=4 * 256 * 128)
+    with pytest.raises(LimitExceeded, match="decode some groups only"):
+        ssic.decode(data, limits=limits)
+    assert ssic.decode(data, 1, limits=limits).shape == (64, 64, 3)
+    before = ssic.set_default_limits(limits)
+    try:
+        with pytest.raises(LimitExceeded):
+            ssic.SsicFile(data).decode()
+    finally:
+        ssic.set_default_limits(before)

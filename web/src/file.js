@@ -1,0 +1,130 @@
+/** An opened file: its head, and the substreams of groups as they are asked for. */
+
+import { crc32 } from './bytes.js';
+import { DamagedSegment, EncryptedSegment, SsicError, TruncatedFile, UnknownGroup } from './errors.js';
+import { PREFIX_BYTES, headLength, readHead } from './head.js';
+import { LIMITS } from './limits.js';
+import { openGroup, openHidden, reveal } from './seal.js';
+import { FIRST_BYTES, readRanges } from './source.js';
+
+/** @typedef {import('./head.js').Head} Head @typedef {import('./head.js').Group} Group */
+
+/** A file whose head has been read. */
+export class SsicFile {
+  /** @type {Map<number, Uint8Array>} substreams that were sealed, by id */ #opened = new Map();
+  /** Use `SsicFile.open`. @param {import('./source.js').Source} source @param {Head} head */
+  constructor(source, head) {
+    this.source = source;
+    /** As it lies in the file. @type {Head} */
+    this.stored = head;
+    /** As the keys given so far show it. @type {Head} */
+    this.head = head;
+  }
+
+  /**
+   * Reads the head: one request for nearly all files.
+   * @param {import('./source.js').Source} source @param {{ limits?: import('./limits.js').Limits }} [options]
+   * @throws {import('./errors.js').FormatError | import('./errors.js').SourceError}
+   */
+  static async open(source, { limits = LIMITS } = {}) {
+    let start = await source.read(0, FIRST_BYTES);
+    const length = headLength(start.subarray(0, PREFIX_BYTES), limits);
+    if (length > start.length) start = await source.read(0, length);
+    return new SsicFile(source, readHead(start, { limits, size: source.size }));
+  }
+
+  /** @returns {Group[]} */
+  get groups() {
+    return this.head.groups;
+  }
+
+  /** @param {number} id @throws {UnknownGroup} */
+  group(id) {
+    const found = this.head.groups.find((group) => group.id === id);
+    if (!found) throw new UnknownGroup(`there is no group ${id}`);
+    return found;
+  }
+
+  /**
+   * Segments as they lie in the file, their checksums checked, or the error of each.
+   * @param {Group[]} groups of the stored head
+   * @returns {Promise<Map<number, Uint8Array | SsicError>>}
+   */
+  async segments(groups) {
+    const parts = await readRanges(this.source, groups.map(({ offset, length }) => ({ start: offset, end: offset + length })));
+    /** @type {Map<number, Uint8Array | SsicError>} */
+    const found = new Map();
+    groups.forEach((group, i) => {
+      const { id, name, offset, length, crc } = group;
+      if (parts[i].length < length) {
+        const end = offset + parts[i].length;
+        found.set(id, new TruncatedFile(`the file ends at byte ${end}; the segment of "${name}" takes ${offset} to ${offset + length}`));
+      } else if (crc32(parts[i]) !== crc) {
+        found.set(id, new DamagedSegment(`the segment of "${name}" is damaged: its checksum fails`));
+      } else {
+        found.set(id, parts[i]);
+      }
+    });
+    return found;
+  }
+
+  /**
+   * What a decoder gets of each group: its substream, or the error.
+   * @param {number[]} ids @returns {Promise<Map<number, Uint8Array | SsicError>>}
+   */
+  async substreams(ids) {
+    /** @type {Map<number, Uint8Array | SsicError>} */
+    const found = new Map();
+    const clear = [];
+    for (const id of ids) {
+      const group = this.group(id);
+      const opened = this.#opened.get(id);
+      if (opened) found.set(id, opened);
+      else if (group.encrypted) found.set(id, new EncryptedSegment(`"${group.name}" is sealed: a key is needed`));
+      else clear.push(group);
+    }
+    for (const [id, segment] of await this.segments(clear)) found.set(id, segment);
+    return found;
+  }
+
+  /**
+   * Opens what the keys open. The head may show more groups afterwards.
+   * @param {import('./seal.js').Keyring} keyring @param {number[]} [ids] of sealed groups; all by default
+   * @returns {Promise<{ opened: number[], errors: Map<number, SsicError> }>} ids that can be decoded now; and why others can't
+   */
+  async unlock(keyring, ids) {
+    const sealed = this.head.groups.filter((g) => g.encrypted && !this.#opened.has(g.id) && (!ids || ids.includes(g.id)));
+    const segments = await this.segments(sealed);
+    /** @type {number[]} */
+    const opened = [];
+    /** @type {Map<number, SsicError>} */
+    const errors = new Map();
+    for (const group of sealed) {
+      const segment = segments.get(group.id);
+      try {
+        if (!(segment instanceof Uint8Array)) throw segment;
+        if (group.hidden) {
+          const inners = await openHidden(this.stored, group, segment, keyring);
+          const fresh = inners.filter((inner) => !this.#opened.has(inner.group.id));
+          this.head = reveal(this.head, group, fresh);
+          for (const inner of fresh) {
+            this.#opened.set(inner.group.id, inner.substream);
+            opened.push(inner.group.id);
+          }
+        } else {
+          this.#opened.set(group.id, await openGroup(this.stored, group, segment, keyring));
+          opened.push(group.id);
+        }
+      } catch (error) {
+        if (!(error instanceof SsicError)) throw error;
+        errors.set(group.id, error);
+      }
+    }
+    return { opened, errors };
+  }
+
+  /** Whether a group needs a key that has not been given. @param {number} id */
+  isSealed(id) {
+    return this.group(id).encrypted && !this.#opened.has(id);
+  }
+}

@@ -1,0 +1,85 @@
+/** Keys as people have them: the written form of an X25519 identity, and passphrases. They stay in memory. */
+
+import { ascii, concat } from './bytes.js';
+import { BadKey } from './errors.js';
+
+const PREFIX = 'SSICSECRET1-';
+const MOST_CHARACTERS = 2 ** 16;
+// What stands before the 32 bytes of an X25519 private key in PKCS #8 (RFC 8410).
+const PKCS8 = Uint8Array.from([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20]);
+
+/** An X25519 private key, which opens what was sealed to its public key. */
+export class Identity {
+  /** @type {CryptoKey} */ #key;
+  /** @param {CryptoKey} key @param {Uint8Array} recipient */
+  constructor(key, recipient) {
+    this.#key = key;
+    /** The 32 bytes of the public key. */
+    this.recipient = recipient;
+  }
+
+  /** The shared secret with a public key; null for a point of low order. @param {Uint8Array<ArrayBuffer>} point */
+  async exchange(point) {
+    try {
+      const other = await crypto.subtle.importKey('raw', point, { name: 'X25519' }, false, []);
+      return new Uint8Array(await crypto.subtle.deriveBits({ name: 'X25519', public: other }, this.#key, 256));
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * @param {string} word such as `SSICSECRET1-...`
+   * @throws {BadKey} it is no such key; the message never repeats it
+   */
+  static async parse(word) {
+    if (/^(ssicpub1-|ssicver1-)/.test(word)) throw new BadKey('this is a public key; the private one (SSICSECRET1-...) opens groups');
+    if (word.startsWith('SSICSIGN1-')) throw new BadKey('this key signs files; the one that opens groups starts with SSICSECRET1-');
+    if (!word.startsWith(PREFIX)) throw new BadKey('a key starts with SSICSECRET1-; what was given does not');
+    let raw = new Uint8Array();
+    try {
+      raw = Uint8Array.from(atob(word.slice(PREFIX.length).replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+    } catch {
+      // not base64: refused below
+    }
+    const secret = raw.slice(0, 32);
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', concat(ascii(PREFIX), secret)));
+    if (raw.length !== 36 || raw.slice(32).some((byte, i) => byte !== digest[i])) {
+      throw new BadKey('the key is mistyped or incomplete: its checksum does not fit');
+    }
+    let exported, key;
+    try {
+      const encoded = concat(PKCS8, secret);
+      const readable = await crypto.subtle.importKey('pkcs8', encoded, { name: 'X25519' }, true, ['deriveBits']);
+      exported = await crypto.subtle.exportKey('jwk', readable);
+      key = await crypto.subtle.importKey('pkcs8', encoded, { name: 'X25519' }, false, ['deriveBits']);
+    } catch (error) {
+      throw new BadKey('this browser has no X25519: Chrome 133, Firefox 130, Safari 17 or later is needed', { cause: error });
+    }
+    const x = String(exported.x).replaceAll('-', '+').replaceAll('_', '/');
+    return new Identity(key, Uint8Array.from(atob(x), (c) => c.charCodeAt(0)));
+  }
+
+  /**
+   * The keys in a file of keys, or in what was pasted. Lines that are empty or start with # don't count.
+   * @param {string} text
+   * @throws {BadKey} there is none, or one that is none
+   */
+  static async parseAll(text) {
+    if (text.length > MOST_CHARACTERS) throw new BadKey(`more than ${MOST_CHARACTERS} characters are no file of keys`);
+    const words = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).map((line) => line.trim());
+    const keys = words.filter((word) => word && !word.startsWith('#'));
+    if (!keys.length) throw new BadKey('there is no key');
+    return Promise.all(keys.map((word) => Identity.parse(word)));
+  }
+}
+
+/** A passphrase: its UTF-8 in normalization form C. */
+export class Passphrase {
+  /** @param {string} text */
+  constructor(text) {
+    if (!text) throw new BadKey('an empty passphrase opens nothing');
+    /** @type {Uint8Array} */
+    this.bytes = new TextEncoder().encode(text.normalize('NFC'));
+  }
+}
