@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -58,10 +59,13 @@ def main() -> None:
     steps += [("AVIF", s, theirs(s), _avif_pixels, AVIF_QUALITIES) for s in options.speeds]
     measured: list[dict[str, Any]] = []
     for name, step, encode, decode, qualities in steps:
-        measured.append({"name": name, "step": step} | _measured(crops, encode, decode, qualities))
-        print(f"{name} {step}: {measured[-1]['s_per_mp']:.1f} s/MP", flush=True)
-    for m in measured:
-        m["bd_rate"] = _compared(next(first for first in measured if first["name"] == m["name"]), m)
+        found = {"name": name, "step": step} | _measured(crops, encode, decode, qualities)
+        first = next((m for m in measured if m["name"] == name), found)
+        found["bd_rate"] = _compared(first, found)
+        measured.append(found)
+        print(
+            f"{name} {step}: {found['s_per_mp']:.1f} s/MP, {found['bd_rate']} %", file=sys.stderr, flush=True
+        )
     rows = [
         (
             m["name"],
