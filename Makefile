@@ -1,7 +1,7 @@
 # make demo, make test: both work in a fresh clone, with nothing but python3 (3.11 or later) and pip.
 #
-# Where PyPI's torch comes with CUDA, and that is not wanted:
-#   make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# The tests need PyTorch, the demo does not. Where PyPI's torch comes with CUDA, and that is not wanted:
+#   make test TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 # An empty TORCH leaves the choice to pip.
 
 PYTHON ?= python3
@@ -19,7 +19,7 @@ CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
 WEIGHTS ?=
 BUILT = src/ssic/web/index.html
 
-.PHONY: demo test web web-test web-figures clean
+.PHONY: demo test test-core web web-test web-figures clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.installed
@@ -38,6 +38,11 @@ demo: $(VENV)/demo.installed
 	@echo "To click on the groups in the browser (it takes Node.js): make web demo && $(VENV)/bin/ssic view demo-out/photo.ssic"
 
 test: $(VENV)/test.installed
+	python -m pytest
+
+# What needs no PyTorch, in an environment that has none: what `pip install ssic` gives.
+test-core: $(VENV)/test-core.installed
+	python -c "import importlib.util as u; assert u.find_spec('torch') is None, 'PyTorch is installed here'"
 	python -m pytest
 
 web: $(BUILT)
@@ -70,7 +75,13 @@ web-figures: $(VENV)/viewer.installed $(CHROMIUM)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+# First, so that the extras find the build that was chosen.
+$(VENV)/torch.installed: | $(VENV)/bin/python
 	$(if $(TORCH),$(PIP) install $(TORCH))
+	@touch $@
+
+$(VENV)/test.installed: $(VENV)/torch.installed
 
 $(VENV)/%.installed: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) install ".[$*]"

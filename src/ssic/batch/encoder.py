@@ -47,6 +47,7 @@ class Recipe:
         to_8_bit, background, frame: what becomes of pictures that are refused by default, as in `load_picture`.
         max_pixels: of a picture, in whole blocks; None is the default. It decides which are coded, not how.
         engine: what runs the networks. It is not part of what makes a file another one.
+        effort: 2 to 9 refine latents; None for 1.
     """
 
     quality: int = 60
@@ -66,6 +67,7 @@ class Recipe:
     max_pixels: int | None = None
     model: str = "small"
     engine: str = "auto"
+    effort: int | None = None
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.
@@ -135,6 +137,7 @@ class Encoder(Work):
             target=recipe.target,
             group_targets=targets,
             order=first,
+            effort=1 if recipe.effort is None else recipe.effort,
         ).data
         if recipe.encrypt is not None:
             recipients = [Recipient.parse(word) for word in recipe.recipients]

@@ -11,6 +11,7 @@ import typer
 from ssic.batch import Decoder, DecodeRecipe, Encoder, Recipe, Sealer, SealRecipe, find_jobs
 from ssic.cli.batch_run import Inputs, OutputFolder, RunOptions, find, run
 from ssic.cli.decode import Crop, Fill, SomeGroups
+from ssic.cli.effort import Effort
 from ssic.cli.files import check_local, is_stdin, named, split
 from ssic.cli.keys import Encrypted, HideOptions, Identities, Recipients, Trust, locks, verify_keys
 from ssic.cli.limits import LimitOptions
@@ -38,6 +39,7 @@ def encode(
     hiding: HideOptions,
     model: Model = "small",
     engine: Engine = "auto",
+    effort: Effort = 1,
 ) -> None:
     """Encode many pictures. What an earlier run did, and is still intact, is kept."""
     begun = time.perf_counter()
@@ -60,6 +62,7 @@ def encode(
         max_pixels=limits.max_pixels,
         model=model,
         engine=engine,
+        effort=None if effort == 1 else effort,
     )
     found, known = find(pictures, output, running)
     mask.prepare()

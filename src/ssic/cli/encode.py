@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ssic.batch.coding import CodedPicture, encode_picture
+from ssic.cli.effort import Effort, best_so_far, end_if_asked
 from ssic.cli.files import check_local, check_output, check_stdin, is_stdin, is_stdout, split, write
 from ssic.cli.keys import Encrypted, HideOptions, LockOptions
 from ssic.cli.limits import LimitOptions
@@ -53,6 +54,7 @@ def encode(
     ] = None,
     model: Model = "small",
     engine: Engine = "auto",
+    effort: Effort = 1,
     as_json: AsJson = False,
 ) -> None:
     """Encode a picture as a file of independent groups."""
@@ -70,11 +72,15 @@ def encode(
         output = _output_of(picture)
     check_output(output, (*inputs, model), as_json=as_json)
     keys = None if secret is None else recipients.locks()
-    with progress("reading the picture") as stage:
+
+    def load_codec() -> Codec:
+        return Codec.load(model, engine=engine)
+
+    with best_so_far(effort) as ending, progress("reading the picture") as stage:
         loaded = reading.load(picture, limits)
         stage("reading the mask" if recipe.segmenter is None else "finding the groups")
         groups = masks.make(recipe, loaded, picture)
-        coded = _code(loaded, groups, rate, secret, recipe, lambda: Codec.load(model, engine=engine), stage)
+        coded = _code(loaded, groups, rate, secret, recipe, load_codec, effort, ending, stage)
         data = coded.data
         if secret is not None and keys is not None:
             stage("encryption")
@@ -82,6 +88,7 @@ def encode(
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     _report(output, info, coded, rate, as_json, begun)
+    end_if_asked(ending, output)
 
 
 def _one(pictures: list[Path]) -> Path:
@@ -119,6 +126,8 @@ def _code(
     secret: list[str] | None,
     recipe: MaskRecipe,
     load_codec: Callable[[], Codec],
+    effort: int,
+    stopped: Callable[[], bool],
     stage: Callable[[str], None],
 ) -> CodedPicture:
     if recipe.segmenter is not None:
@@ -136,7 +145,9 @@ def _code(
         target=rate.target,
         group_targets=rate.group_targets,
         order=rate.order,
+        effort=effort,
         progress=stage,
+        stopped=stopped,
     )
 
 
