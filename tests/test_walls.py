@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "nets": {"plan", "model", *GROUND},
     "engine": {"plan", "model", *GROUND},
     "engine.torch": {"engine", "plan", "model", "nets", *GROUND},
+    "engine.effort": {"engine", "plan", "model", "entropy", *GROUND},
+    "engine.refine": {"engine", "plan", "model", "nets", "entropy", *GROUND},
     "groups": GROUND,
     "pictures": {"groups", *GROUND},
     "crypto": {"format", "storage", *GROUND},
@@ -103,7 +105,7 @@ ALLOWED |= {
 
 # Package -> the only rooms that import it.
 OUTSIDE: dict[str, set[str]] = {
-    "torch": {"nets", "engine.torch", "train", "eval"},
+    "torch": {"nets", "engine.torch", "engine.refine", "train", "eval"},
     "onnxruntime": {"imports"},
     "cryptography": {"crypto"},
     "fsspec": {"storage"},

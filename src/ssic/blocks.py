@@ -78,6 +78,19 @@ def to_blocks(padded: NDArray[_T]) -> NDArray[_T]:
     return split.transpose(0, 3, 1, 4, 2, 5, 6).reshape(rows * columns, _PATCHES**2, PATCH * PATCH * 3)
 
 
+def inside_blocks(size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which values of a picture's blocks are its own, not padding: [h w, 4, 192], as `to_blocks` orders them.
+
+    Args:
+        size: (width, height) in pixels.
+    """
+    width, height = size
+    rows, columns = block_grid(size)
+    inside = np.zeros((BLOCK * rows, BLOCK * columns, 3), np.bool_)
+    inside[:height, :width] = True
+    return to_blocks(inside)
+
+
 def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> NDArray[_T]:
     """[h w, 4, 192] -> [16 h, 16 w, 3]; the inverse of `to_blocks`.
 

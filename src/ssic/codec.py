@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, is_whole, type_name
-from ssic.blocks import BLOCK, block_grid, pad_to_blocks, to_blocks
+from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
 from ssic.engine.base import Engine, find_engine
+from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
+from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
-from ssic.format import ICC, DecodeLimits, Segment, write_file
+from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
@@ -35,7 +37,8 @@ DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
 
 Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"."""
+"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; while latents are refined,
+once a second with how much is done and how long the rest takes."""
 
 
 def silent(stage: str) -> None:
@@ -142,7 +145,9 @@ class Codec:
         order: Sequence[str | int] | None = None,
         target: Target | str | None = None,
         group_targets: Mapping[str | int, Target | str] | None = None,
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`, errors too.
 
@@ -150,18 +155,19 @@ class Codec:
         """
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
         group_quality = as_mapping(group_quality, "group_quality")
         target = None if target is None else Target.of(target)
         aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
         picture = load_picture(image)
-        _check_limits(picture)
+        check_limits(picture)
         groups = _as_mask(mask, picture.size)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
             named = [g for name in group_quality for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
-        coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress)
+        coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
         if target is None and not aims:
             _, coded = coder.encode(fixed)
             return Encoding(
@@ -177,7 +183,7 @@ class Codec:
                 latents=coded.latents,
                 hyper_latents=coded.hyper_latents,
             )
-        met = meet_targets(coder, groups, picture.size, fixed, target, aims, coder.order)
+        met = meet_targets(coder, groups, picture.size, fixed, target, aims, coder.order, coder.quick())
         return Encoding(
             data=met.data,
             qualities=met.qualities,
@@ -195,6 +201,9 @@ class Codec:
         ids: NDArray[np.uint8],
         qualities: Mapping[int, int],
         progress: Progress = silent,
+        inside: NDArray[np.bool_] | None = None,
+        effort: int = 1,
+        stopped: Stopped = never,
     ) -> tuple[Plan, Substreams]:
         """Substreams of the groups that `qualities` names, and of no others.
 
@@ -202,13 +211,40 @@ class Codec:
             blocks: [h w, 4, 192] of the whole picture, as `ssic.blocks.to_blocks` gives them.
             ids: [h, w] group of each block.
             qualities: 1 to 100, by id.
+            inside: [h w, 4, 192] which values are the picture's own, as `inside_blocks` tells; all by default.
+            effort: 1 to 9; above 1 latents are refined.
+            stopped: asked whether to leave it at what is reached.
+
+        Raises:
+            EngineError: an effort above 1 without torch.
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
+        refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
         y, z = self.engine.analyse(blocks[plan.block], plan, qualities)
+        if refiner is not None:
+            clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
+
+            def step(done: int) -> bool:
+                clock.advance(done)
+                return not stopped()
+
+            for g in np.unique(plan.group).tolist():
+                if stopped():
+                    break
+                # A plan of its own: what is found can't depend on other groups.
+                alone, own, pairs = make_plan(ids, ids == g), plan.group == g, plan.pair_group == g
+                there = np.ones((len(alone), 1, 1), np.bool_) if inside is None else inside[alone.block]
+                task = Task(alone, qualities[g], blocks[alone.block], there, y[own], z[pairs])
+                refined = refiner.refine(task, SCHEDULES[effort], step=step)
+                y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
         with one_blas_thread():
             return plan, self.coder.encode(plan, qualities, y, z)
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        return find_refiner(self._weights, self.coder, self.engine)
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
@@ -265,15 +301,38 @@ class _PictureCoder:
     """
 
     def __init__(
-        self, codec: Codec, picture: Picture, groups: GroupMask, order: Sequence[int], progress: Progress
+        self,
+        codec: Codec,
+        picture: Picture,
+        groups: GroupMask,
+        order: Sequence[int],
+        progress: Progress,
+        effort: int = 1,
+        stopped: Stopped = never,
     ) -> None:
         self.order = order
         self.hyper_bytes: dict[tuple[int, int], int] = {}
         self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
         self._blocks = to_blocks(pad_to_blocks(picture.pixels))
+        self._inside = inside_blocks(picture.size)
+        self._effort, self._stopped = effort, stopped
+
+    def quick(self) -> _PictureCoder | None:
+        """The same without refinement; None where this one is without it."""
+        if self._effort == 1:
+            return None
+        return _PictureCoder(self._codec, self._picture, self._groups, self.order, self._progress)
 
     def encode(self, qualities: Mapping[int, int]) -> tuple[Plan, Substreams]:
-        plan, coded = self._codec.encode_groups(self._blocks, self._groups.ids, qualities, self._progress)
+        plan, coded = self._codec.encode_groups(
+            self._blocks,
+            self._groups.ids,
+            qualities,
+            self._progress,
+            self._inside,
+            self._effort,
+            self._stopped,
+        )
         self.hyper_bytes |= {(g, q): coded.hyper_bytes[g] for g, q in qualities.items()}
         return plan, coded
 
@@ -286,13 +345,6 @@ class _PictureCoder:
         wrong = pixels.astype(np.int32) - self._blocks[plan.block]
         squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
         return {g: Trial(coded.by_group[g], float(squared[plan.group == g].sum())) for g in qualities}
-
-    @cached_property
-    def _inside(self) -> NDArray[np.bool_]:
-        """[h w, 4, 192]: which samples are the picture's, and not padding."""
-        inside = np.ones((*self._picture.pixels.shape[:2], 3), np.bool_)
-        height, width = inside.shape[:2]
-        return to_blocks(np.pad(inside, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0))))
 
     def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
         groups = self._groups
@@ -329,7 +381,9 @@ def encode(
     group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path | None = None,
     engine: str | Engine = "auto",
+    effort: int = 1,
     progress: Progress | None = None,
+    stopped: Stopped | None = None,
 ) -> bytes:
     """Encode a picture as a file of independent groups.
 
@@ -350,7 +404,10 @@ def encode(
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
         engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
-        progress: called with the name of each stage as it begins.
+        effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Above 1 it needs
+            torch.
+        progress: called with the name of each stage as it begins, and while latents are refined with the time left.
+        stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
     Returns:
         the file.
@@ -375,20 +432,23 @@ def encode(
             order=order,
             target=target,
             group_targets=group_targets,
+            effort=effort,
             progress=progress,
+            stopped=stopped,
         )
         .data
     )
 
 
-def _check_limits(picture: Picture) -> None:
-    """What readers refuse by default shall not be written."""
+def check_limits(picture: Picture) -> None:
+    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default."""
     rows, columns = block_grid(picture.size)
-    limits = DecodeLimits()
+    limits = default_limits()
     if rows * columns * BLOCK**2 > limits.max_pixels:
         raise ImageError(
-            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; readers take at most "
-            f"{limits.max_pixels:,} by default: cut it up, or shrink it"
+            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; at most {limits.max_pixels:,} are taken "
+            "here, in whole blocks: cut it up, shrink it, or allow more, here and where the file is read "
+            "(ssic.set_default_limits, --max-pixels)"
         )
     if picture.icc and len(picture.icc) > limits.max_head_bytes // 2:
         raise ImageError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.blocks import Size, pad_to_blocks, to_blocks
+from ssic.blocks import Size, inside_blocks, pad_to_blocks, to_blocks
 from ssic.codec import Codec, Progress
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Replacement
@@ -54,12 +54,17 @@ def encode_replacements(
     ids: NDArray[np.uint8],
     qualities: Mapping[int, int],
     progress: Progress,
+    effort: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> dict[int, Replacement]:
     """New segments of the groups that `qualities` names, by id.
 
     Args:
         pixels: [H, W, 3] of the whole picture; only those of these groups are looked at.
         ids: [h, w] group of each block.
+        effort: 1 to 9; above 1 latents are refined.
+        stopped: asked whether to leave it at what is reached.
     """
-    _, coded = codec.encode_groups(to_blocks(pad_to_blocks(pixels)), ids, qualities, progress)
+    blocks, inside = to_blocks(pad_to_blocks(pixels)), inside_blocks((pixels.shape[1], pixels.shape[0]))
+    _, coded = codec.encode_groups(blocks, ids, qualities, progress, inside, effort, stopped)
     return {g: Replacement(coded.by_group[g], q) for g, q in qualities.items()}

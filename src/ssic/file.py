@@ -20,6 +20,7 @@ from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, pla
 from ssic.describe import describe
 from ssic.edit import encode_replacements, load_same_size, lowered
 from ssic.engine.base import Engine
+from ssic.engine.effort import Stopped, as_stopped, check_effort
 from ssic.errors import DamagedSegment, InvalidInput, ModelError, TruncatedFile, UnknownGroup
 from ssic.format import ICC, DecodeLimits, GroupEntry, Head, check_clear
 from ssic.format import drop as drop_groups
@@ -365,7 +366,9 @@ class SsicFile:
         *,
         quality: int | None = None,
         engine: str | Engine = "auto",
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> SsicFile:
         """A file in which these groups show what another picture has in their place. The mask and the bytes of all
         other groups stay. EXIF and XMP, which may show what was replaced, do not.
@@ -374,12 +377,15 @@ class SsicFile:
             groups: names, classes or ids. Their old segments are not read: they may be damaged.
             image: as for `ssic.encode`, of the size of this one.
             quality: of the new segments; by default that of the old ones.
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             ImageError: the picture can't be coded, or has another size.
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, InvalidInput, UnknownModel.
         """
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         ids = self._in_file(groups)
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
@@ -388,7 +394,8 @@ class SsicFile:
         qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
         picture = load_same_size(image, self.size, self.icc)
         codec = self.codec(engine=engine)
-        new = encode_replacements(codec, picture.pixels, self.head.mask, qualities, as_progress(progress))
+        progress = as_progress(progress)
+        new = encode_replacements(codec, picture.pixels, self.head.mask, qualities, progress, effort, stopped)
         return self.with_content(replace_segments(self._but(new), new, head=self.head, metadata=False))
 
     def set_quality(
@@ -397,7 +404,9 @@ class SsicFile:
         original: ImageSource | None = None,
         *,
         engine: str | Engine = "auto",
+        effort: int = 1,
         progress: Progress | None = None,
+        stopped: Stopped | None = None,
     ) -> SsicFile:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
@@ -406,6 +415,8 @@ class SsicFile:
             original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
                 that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
                 can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             InvalidInput: a quality is not in 1 to 100, higher than now without `original`, or one of two for a group.
@@ -413,6 +424,7 @@ class SsicFile:
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
         """
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         progress = as_progress(progress)
         named = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
         ids = self._in_file(list(named))
@@ -428,7 +440,8 @@ class SsicFile:
                 ).pixels
         new = {}
         if qualities:
-            new = encode_replacements(self.codec(engine=engine), pixels, self.head.mask, qualities, progress)
+            codec = self.codec(engine=engine)
+            new = encode_replacements(codec, pixels, self.head.mask, qualities, progress, effort, stopped)
         return self.with_content(replace_segments(self._but(new), new, head=self.head))
 
     def damaged(self) -> list[str]:

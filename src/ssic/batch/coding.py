@@ -36,14 +36,18 @@ def encode_picture(
     target: str | None = None,
     group_targets: Mapping[str | int, str] | None = None,
     order: Sequence[str | int] | None = None,
+    effort: int = 1,
     progress: Callable[[str], None] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> CodedPicture:
     """Encode a picture; arguments and errors as of `ssic.encode`."""
     rate: dict[str, Any] = {
         "quality": quality,
         "group_quality": group_quality,
         "order": order,
+        "effort": effort,
         "progress": progress,
+        "stopped": stopped,
     }
     met = codec.encode(picture, mask, target=target, group_targets=group_targets, **rate)
     if target is None and not group_targets:

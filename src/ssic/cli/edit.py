@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, SupportsBytes
+from typing import Annotated, Any, SupportsBytes
 
 import typer
 
+from ssic.cli.effort import Effort, best_so_far, end_if_asked
 from ssic.cli.files import (
     check_local,
     check_output,
     check_stdin,
-    is_stdin,
     is_stdout,
     named,
     naming,
     open_ssic,
-    read,
     warn_unsigned,
     write,
 )
+from ssic.cli.limits import ReadOptions
 from ssic.cli.options import Engine, Input, ModelOfFile, Output
+from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import check_quality, group_qualities
 from ssic.cli.terminal import progress, say
+from ssic.errors import InvalidInput
 from ssic.file import SsicFile
-from ssic.pictures.read import Picture, load_picture
+from ssic.pictures.read import Picture
 
 
 def replace(
@@ -38,22 +40,25 @@ def replace(
         Path, typer.Option("--with", metavar="PICTURE", help="Picture of the same size with the new pixels.")
     ],
     output: Output,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     quality: Annotated[
         int | None, typer.Option(metavar="N", help="1 to 100. Default: as each group is now.")
     ] = None,
     model: ModelOfFile = None,
     engine: Engine = "auto",
+    effort: Effort = 1,
 ) -> None:
     """Give some groups the pixels of another picture; the bytes of the other groups stay as they are."""
     wanted = named("--group", group)
     if quality is not None:
         check_quality(quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> SupportsBytes:
+    def change(opened: SsicFile, loaded: Picture | None, **how: Any) -> SupportsBytes:
         assert loaded is not None
-        return bytes(opened.replace(wanted, loaded, quality=quality, engine=engine, progress=stage))
+        return opened.replace(wanted, loaded, quality=quality, engine=engine, effort=effort, **how)
 
-    _recode(file, picture, output, model, change)
+    _recode(file, picture, pictures, reading, output, model, effort, change)
 
 
 def set_quality(
@@ -62,6 +67,8 @@ def set_quality(
         list[str], typer.Option(metavar="NAME=N,...", help="New qualities of groups; repeatable.")
     ],
     output: Output,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     original: Annotated[
         Path | None,
         typer.Option(
@@ -72,34 +79,41 @@ def set_quality(
     ] = None,
     model: ModelOfFile = None,
     engine: Engine = "auto",
+    effort: Effort = 1,
 ) -> None:
     """Code some groups anew at another quality; the bytes of the other groups stay as they are."""
     qualities = group_qualities(group_quality)
 
-    def change(opened: SsicFile, loaded: Picture | None, stage: Callable[[str], None]) -> SupportsBytes:
-        return opened.set_quality(qualities, loaded, engine=engine, progress=stage)
+    def change(opened: SsicFile, loaded: Picture | None, **how: Any) -> SupportsBytes:
+        return opened.set_quality(qualities, loaded, engine=engine, effort=effort, **how)
 
-    _recode(file, original, output, model, change)
+    if original is None and pictures.given:
+        raise InvalidInput(
+            "--to-8-bit, --background and --frame are of use with --with only: they are about that picture"
+        )
+    _recode(file, original, pictures, reading, output, model, effort, change)
 
 
 def _recode(
     file: str,
     picture: Path | None,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     output: Path,
     model: str | None,
-    change: Callable[[SsicFile, Picture | None, Callable[[str], None]], SupportsBytes],
+    effort: int,
+    change: Callable[..., SupportsBytes],
 ) -> None:
     check_stdin([file, picture])
     check_local([picture, model])
     check_output(output, [picture, model], as_json=False)
-    with progress("reading the file") as stage:
-        opened, _ = open_ssic(file, model)
-        loaded = None
-        if picture is not None:
-            loaded = load_picture(read(picture) if is_stdin(picture) else picture)
+    pictures.wishes()
+    with best_so_far(effort) as ending, progress("reading the file") as stage:
+        opened, _ = open_ssic(file, model, protocols=reading.allowed)
+        loaded = None if picture is None else pictures.load(picture, reading)
         stage("loading the model")
         with naming(file):
-            data = bytes(change(opened, loaded, stage))
+            data = bytes(change(opened, loaded, progress=stage, stopped=ending))
     after = SsicFile(data).groups  # first: what can't be read again shall not replace what is there
     write(output, data)
     warn_unsigned(data, opened)
@@ -110,3 +124,4 @@ def _recode(
             if (old.crc, old.length, old.quality) != (new.crc, new.length, new.quality)
         ]
         say(f"{output}: {len(data):,} bytes; {'; '.join(changed) or 'nothing changed'}")
+    end_if_asked(ending, output)

@@ -114,6 +114,8 @@ class LatentCoder:
         quality: Mapping[int, int],
         y: NDArray[np.floating[Any]],
         z: NDArray[np.floating[Any]],
+        *,
+        step_worth: float = STEP_WORTH,
     ) -> Substreams:
         """Code the latents of all groups of the plan.
 
@@ -122,6 +124,7 @@ class LatentCoder:
             quality: 1..100 of each group.
             y: [N, M] latents, gain applied, before rounding.
             z: [P, Z] hyper-latents before rounding.
+            step_worth: bits that an error of one step, squared, is worth when symbols are chosen.
         """
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
@@ -130,7 +133,7 @@ class LatentCoder:
 
         def code(ranks: NDArray[np.int64], target: Fixed, mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
             nonlocal ideal
-            symbols = self._choose((target - mean) / UNIT, classes)
+            symbols = self._choose((target - mean) / UNIT, classes, step_worth)
             step = _Step.of(ranks, classes, len(groups))
             ideal += self._write(encoders, step, symbols.reshape(-1), classes.reshape(-1))
             return symbols * UNIT + mean
@@ -158,7 +161,9 @@ class LatentCoder:
             ideal_bits=ideal,
         )
 
-    def _choose(self, deviation: NDArray[np.float64], classes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _choose(
+        self, deviation: NDArray[np.float64], classes: NDArray[np.uint8], step_worth: float
+    ) -> NDArray[np.float64]:
         """The symbol for each deviation from the mean (in steps): the nearest, or its neighbour towards zero
         where that saves more bits than the distortion is worth."""
         nearest = np.floor(deviation + 0.5)
@@ -169,7 +174,7 @@ class LatentCoder:
         saved = self._lengths[at + np.where(inside, nearest, 0).astype(np.int64)]
         saved -= self._lengths[at + np.where(inside, smaller, 0).astype(np.int64)]
         worse = (deviation - smaller) ** 2 - (deviation - nearest) ** 2
-        return np.where(saved > STEP_WORTH * worse, smaller, nearest)
+        return np.where(saved > step_worth * worse, smaller, nearest)
 
     def _write(
         self, encoders: list[Any], step: _Step, symbols: NDArray[np.float64], classes: NDArray[np.uint8]

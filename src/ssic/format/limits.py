@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from ssic.arguments import type_name
 from ssic.blocks import BLOCK
@@ -67,7 +69,8 @@ class DecodeLimits:
         """
         if pixels > self.max_pixels:
             raise LimitExceeded(
-                f"{width}x{height} takes {pixels} pixels in blocks; limit {self.max_pixels} (DecodeLimits.max_pixels)"
+                f"{width}x{height} takes {pixels} pixels in blocks; limit {self.max_pixels} (DecodeLimits.max_pixels, "
+                "--max-pixels)"
             )
         if pixels > self.warn_pixels:
             warnings.warn(
@@ -88,7 +91,8 @@ class DecodeLimits:
         if need > self.max_memory:
             raise LimitExceeded(
                 f"decoding {blocks * BLOCK * BLOCK:,} pixels takes about {need / 1e9:.1f} GB; the limit is "
-                f"{self.max_memory / 1e9:.1f} GB (DecodeLimits.max_memory): decode some groups only, or allow more"
+                f"{self.max_memory / 1e9:.1f} GB (DecodeLimits.max_memory): decode some groups only, or allow more "
+                "(--max-pixels N: so many pixels)"
             )
 
 
@@ -120,6 +124,38 @@ def set_default_limits(limits: DecodeLimits | None) -> DecodeLimits:
     global _default
     before, _default = _default, checked_limits(DecodeLimits() if limits is None else limits)
     return before
+
+
+@contextmanager
+def allowing(pixels: int | None) -> Iterator[None]:
+    """Within, files and pictures of up to so many pixels are taken, and no larger ones, by all functions of this
+    process that are given no limits; then what held before holds again.
+
+    Whoever names a size wants it decoded: the memory that this takes is allowed, and there is no warning up to it.
+
+    >>> with allowing(200_000_000):
+    ...     default_limits().max_pixels, default_limits().max_memory
+    (200000000, 25600000000)
+
+    Args:
+        pixels: in whole blocks; None changes nothing.
+    """
+    if pixels is None:
+        yield
+        return
+    now = default_limits()
+    before = set_default_limits(
+        replace(
+            now,
+            max_pixels=pixels,
+            warn_pixels=max(now.warn_pixels, pixels),
+            max_memory=max(now.max_memory, pixels * BYTES_PER_PIXEL),
+        )
+    )
+    try:
+        yield
+    finally:
+        set_default_limits(before)
 
 
 def checked_limits(limits: DecodeLimits | None) -> DecodeLimits:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from ssic.model.config import QUALITIES
 
 PATIENCE = 6
@@ -72,6 +74,12 @@ class Search:
             self._upper = quality
         else:
             self.lower = quality
+
+    def course(self, quality: int) -> float:
+        """The usual course, moved to where the measurements lie: what to expect of something much alike."""
+        known = sorted(self.measured)
+        moved = [self.measured[q] - self._usual(q) for q in known]
+        return self._usual(quality) + (float(np.interp(quality, known, moved)) if known else 0.0)
 
     def next(self) -> int | None:
         """The quality to measure; None when all is known."""
