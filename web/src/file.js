@@ -4,7 +4,7 @@ import { crc32 } from './bytes.js';
 import { DamagedSegment, EncryptedSegment, SsicError, TruncatedFile, UnknownGroup } from './errors.js';
 import { PREFIX_BYTES, headLength, readHead } from './head.js';
 import { LIMITS } from './limits.js';
-import { openGroup, openHidden, reveal } from './seal.js';
+import { openGroup, openHidden, reveal, wrongKey } from './seal.js';
 import { FIRST_BYTES, readRanges } from './source.js';
 
 /** @typedef {import('./head.js').Head} Head @typedef {import('./head.js').Group} Group */
@@ -12,9 +12,11 @@ import { FIRST_BYTES, readRanges } from './source.js';
 /** A file whose head has been read. */
 export class SsicFile {
   /** @type {Map<number, Uint8Array>} substreams that were sealed, by id */ #opened = new Map();
-  /** Use `SsicFile.open`. @param {import('./source.js').Source} source @param {Head} head */
-  constructor(source, head) {
+  /** @type {Map<number, number>} hidden groups that are shown, and the entry that each was in */ #revealed = new Map();
+  /** Use `SsicFile.open`. @param {import('./source.js').Source} source @param {Head} head @param {import('./limits.js').Limits} limits */
+  constructor(source, head, limits) {
     this.source = source;
+    this.limits = limits;
     /** As it lies in the file. @type {Head} */
     this.stored = head;
     /** As the keys given so far show it. @type {Head} */
@@ -30,7 +32,7 @@ export class SsicFile {
     let start = await source.read(0, FIRST_BYTES);
     const length = headLength(start.subarray(0, PREFIX_BYTES), limits);
     if (length > start.length) start = await source.read(0, length);
-    return new SsicFile(source, readHead(start, { limits, size: source.size }));
+    return new SsicFile(source, readHead(start, { limits, size: source.size }), limits);
   }
 
   /** @returns {Group[]} */
@@ -51,19 +53,31 @@ export class SsicFile {
    * @returns {Promise<Map<number, Uint8Array | SsicError>>}
    */
   async segments(groups) {
-    const parts = await readRanges(this.source, groups.map(({ offset, length }) => ({ start: offset, end: offset + length })));
     /** @type {Map<number, Uint8Array | SsicError>} */
     const found = new Map();
-    groups.forEach((group, i) => {
-      const { id, name, offset, length, crc } = group;
-      if (parts[i].length < length) {
-        const end = offset + parts[i].length;
-        found.set(id, new TruncatedFile(`the file ends at byte ${end}; the segment of "${name}" takes ${offset} to ${offset + length}`));
-      } else if (crc32(parts[i]) !== crc) {
-        found.set(id, new DamagedSegment(`the segment of "${name}" is damaged: its checksum fails`));
-      } else {
-        found.set(id, parts[i]);
+    for (const [id, { bytes, error }] of await this.#read(groups)) found.set(id, error ?? bytes);
+    return found;
+  }
+
+  /**
+   * Segments as they lie in the file, and what is wrong with them.
+   * @param {Group[]} groups
+   * @returns {Promise<Map<number, { bytes: Uint8Array, error: SsicError | null }>>}
+   */
+  async #read(groups) {
+    const parts = await readRanges(this.source, groups.map(({ offset, length }) => ({ start: offset, end: offset + length })));
+    /** @type {Map<number, { bytes: Uint8Array, error: SsicError | null }>} */
+    const found = new Map();
+    groups.forEach(({ id, name, offset, length, crc }, i) => {
+      const bytes = parts[i];
+      let error = null;
+      if (bytes.length < length) {
+        const end = offset + bytes.length;
+        error = new TruncatedFile(`the file ends at byte ${end}; the segment of "${name}" takes ${offset} to ${offset + length}`);
+      } else if (crc32(bytes) !== crc) {
+        error = new DamagedSegment(`the segment of "${name}" is damaged: its checksum fails`);
       }
+      found.set(id, { bytes, error });
     });
     return found;
   }
@@ -90,31 +104,35 @@ export class SsicFile {
   /**
    * Opens what the keys open. The head may show more groups afterwards.
    * @param {import('./seal.js').Keyring} keyring @param {number[]} [ids] of sealed groups; all by default
-   * @returns {Promise<{ opened: number[], errors: Map<number, SsicError> }>} ids that can be decoded now; and why others can't
+   * @returns {Promise<{ opened: number[], errors: Map<number, SsicError> }>} ids that can be decoded now; and why others, or the
+   *   rest of a hidden entry, can't
    */
   async unlock(keyring, ids) {
     const sealed = this.head.groups.filter((g) => g.encrypted && !this.#opened.has(g.id) && (!ids || ids.includes(g.id)));
-    const segments = await this.segments(sealed);
+    const segments = await this.#read(sealed);
     /** @type {number[]} */
     const opened = [];
     /** @type {Map<number, SsicError>} */
     const errors = new Map();
     for (const group of sealed) {
-      const segment = segments.get(group.id);
+      const { bytes, error: damage } = /** @type {{ bytes: Uint8Array, error: SsicError | null }} */ (segments.get(group.id));
       try {
-        if (!(segment instanceof Uint8Array)) throw segment;
-        if (group.hidden) {
-          const inners = await openHidden(this.stored, group, segment, keyring);
-          const fresh = inners.filter((inner) => !this.#opened.has(inner.group.id));
-          this.head = reveal(this.head, group, fresh);
-          for (const inner of fresh) {
-            this.#opened.set(inner.group.id, inner.substream);
-            opened.push(inner.group.id);
-          }
-        } else {
-          this.#opened.set(group.id, await openGroup(this.stored, group, segment, keyring));
+        // Parts of a hidden entry have seals of their own: damage leaves those whole that it did not hit.
+        if (damage && !(group.hidden && damage instanceof DamagedSegment)) throw damage;
+        if (!group.hidden) {
+          this.#opened.set(group.id, await openGroup(this.stored, group, bytes, keyring));
           opened.push(group.id);
+          continue;
         }
+        const { inners, fault } = await openHidden(this.stored, group, bytes, keyring);
+        const fresh = inners.filter((inner) => this.#revealed.get(inner.group.id) !== group.id);
+        if (fresh.length) this.head = reveal(this.head, group, fresh);
+        for (const inner of fresh) {
+          this.#opened.set(inner.group.id, inner.substream);
+          this.#revealed.set(inner.group.id, group.id);
+          opened.push(inner.group.id);
+        }
+        if (this.head.groups.some(({ id }) => id === group.id)) errors.set(group.id, fault ?? damage ?? wrongKey(group));
       } catch (error) {
         if (!(error instanceof SsicError)) throw error;
         errors.set(group.id, error);

@@ -74,6 +74,21 @@ export class Identity {
   }
 }
 
+/**
+ * The text of a file of keys: UTF-8, with or without a byte order mark, or UTF-16 with one, as some editors write it.
+ * @param {Uint8Array} bytes
+ * @throws {BadKey} it is no such text
+ */
+export function keyText(bytes) {
+  const mark = bytes[0] * 256 + bytes[1];
+  const encoding = mark === 0xfffe ? 'utf-16le' : mark === 0xfeff ? 'utf-16be' : 'utf-8';
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    throw new BadKey('a file of keys is text, in UTF-8, or in UTF-16 with a byte order mark');
+  }
+}
+
 /** A passphrase: its UTF-8 in normalization form C. */
 export class Passphrase {
   /** @param {string} text */
