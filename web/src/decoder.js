@@ -35,11 +35,12 @@ export class Decoder {
   /**
    * Latents of groups, each from its own substream: a damaged one costs itself only.
    * @param {SsicFile} file @param {Map<number, Uint8Array | SsicError>} substreams
-   * @throws {UnknownModel} the file was made with another model
+   * @throws {UnknownModel} there is something to decode, and it was made with another model
    */
   latents(file, substreams) {
     const { head } = file;
-    if (hex(head.modelId) !== hex(this.weights.id)) {
+    const any = [...substreams.values()].some((substream) => substream instanceof Uint8Array);
+    if (any && hex(head.modelId) !== hex(this.weights.id)) {
       throw new UnknownModel(`the file was made with model ${hex(head.modelId)}; the weights are model ${hex(this.weights.id)}`);
     }
     /** @type {Map<number, { blocks: Int32Array, latents: Int32Array }>} */

@@ -91,10 +91,15 @@ async function hpkeKey(shared, encapsulated, recipient, info) {
 export class Keyring {
   /** @type {Map<string, Uint8Array>} */ #derived = new Map();
   /** @type {Set<string>} */ #salts = new Set();
-  /** @param {(Identity | Passphrase)[]} keys tried in this order @param {import('./limits.js').Limits} [limits] */
-  constructor(keys, limits = LIMITS) {
+  /**
+   * @param {(Identity | Passphrase)[]} keys tried in this order
+   * @param {import('./limits.js').Limits} [limits]
+   * @param {{ minVersion?: number }} [options] `minVersion`: sealed groups of earlier versions are taken for tampered with
+   */
+  constructor(keys, limits = LIMITS, { minVersion = 0 } = {}) {
     this.keys = keys;
     this.limits = limits;
+    this.minVersion = minVersion;
   }
 
   /**
@@ -292,6 +297,11 @@ async function openSealed(head, group, sealed, keyring) {
   if (!(await crypto.subtle.verify('HMAC', macKey, concat(sealed.mac), concat(sealed.keys)))) {
     throw new TamperedSegment(
       `the list of those who may open "${group.name}" was changed: a wrapped key was put in, taken away or exchanged`,
+    );
+  }
+  if (sealed.version < keyring.minVersion) {
+    throw new TamperedSegment(
+      `"${group.name}" is version ${sealed.version}, and at least ${keyring.minVersion} was asked for: it may be an old version, put back`,
     );
   }
   return unpadded(plain, group.name);
