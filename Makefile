@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find src -path src/ssic/web -prune -
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 # The viewer and its tests need Node.js (20 or later) and npm; the tests a Chromium. On Debian, root gets what is missing.
-CHROMIUM ?= $(or $(shell command -v chromium chromium-browser google-chrome | head -n 1),/usr/bin/chromium)
+CHROMIUM ?= $(or $(shell for name in chromium chromium-browser google-chrome; do command -v $$name; done | head -n 1),/usr/bin/chromium)
 # Lists of packages may be missing or old; other sources than Debian's may be out of reach, which is no matter here.
 APT_INSTALL = export DEBIAN_FRONTEND=noninteractive; apt-get install -yq --no-install-recommends $(1) || \
 	{ apt-get update -q; apt-get install -yq --no-install-recommends $(1); }
@@ -50,7 +50,7 @@ $(BUILT): web/node_modules/.package-lock.json $(wildcard web/src/* web/viewer/*)
 	cd web && npm run --silent build
 
 node:
-	@command -v node npm > /dev/null || { $(call APT_INSTALL,nodejs npm); }
+	@{ command -v node && command -v npm; } > /dev/null || { $(call APT_INSTALL,nodejs npm); }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 	{ echo "The viewer needs Node.js 20 or later; this is $$(node --version)" >&2; exit 1; }
 
