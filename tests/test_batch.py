@@ -195,6 +195,7 @@ def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp
     [
         ("--quality", 0),
         ("--quality", 101),
+        ("--runner", "horse"),
         ("--engine", "horse"),
         ("--masks", ".", "--coco", "x.json"),
         ("--names", "x.json"),

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,8 @@ def test_encode_json_is_that_of_info_and_seconds(run: Run, inputs: Path, tmp_pat
     code, out, err = run("encode", inputs / "photo.jpg", "-o", tmp_path / "p", "--grid", "2x3", "--json")
     assert (code, err) == (0, "")
     facts = json.loads(out)
-    assert list(facts) == [*INFO_KEYS, "seconds"]
+    assert list(facts) == [*INFO_KEYS, "engine", "seconds"]
+    assert facts.pop("engine") == "onnx"
     assert facts.pop("seconds") > 0
     assert facts == json.loads(run("info", tmp_path / "p", "--json").out)
     assert len(facts["groups"]) == 6
@@ -227,6 +229,7 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     facts = json.loads(out)
     assert facts.pop("seconds") > 0
+    assert facts.pop("engine") == "onnx"
     box = {"output": str(tmp_path / "p.png"), "width": 80, "height": 48}
     assert facts == box | {"groups": ["dog", "person"], "damaged": [], "sealed": []}
     with Image.open(tmp_path / "p.png") as image:
@@ -500,7 +503,8 @@ def test_what_could_not_be_read_again_is_not_written(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "p").write_text("before")
-    monkeypatch.setattr("ssic.codec.encode", lambda *args, **options: b"\xf3sic")
+    unreadable = SimpleNamespace(data=b"\xf3sic")
+    monkeypatch.setattr("ssic.codec.Codec.encode", lambda *args, **options: unreadable)
     assert run("encode", inputs / "photo.png", "-o", tmp_path / "p").code == 4
     assert (tmp_path / "p").read_text() == "before"
 
@@ -581,7 +585,7 @@ def test_progress_is_for_terminals(inputs: Path, tmp_path: Path) -> None:
                 break
         out = process.communicate()[0]
     os.close(leader)
-    assert list(json.loads(out)) == [*INFO_KEYS, "seconds"]
+    assert list(json.loads(out)) == [*INFO_KEYS, "engine", "seconds"]
     assert b"loading the model" in seen
 
 

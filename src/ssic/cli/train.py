@@ -123,4 +123,4 @@ def export_weights(
         )
         with replacing(output) as temporary:
             weights = export(source, temporary, pictures=some)
-    print(f"{output}: model {weights.id.hex()}, floats {weights.floats_id.hex()}")
+    print(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")
