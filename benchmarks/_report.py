@@ -11,7 +11,7 @@ from ssic.eval.report import environment
 
 def emit(title: str, results: dict[str, Any], tables: Sequence[str], as_json: bool) -> None:
     """Print the results: as JSON, or the environment and the tables."""
-    found = environment("small", "cpu")
+    found = environment("small", "auto")
     if as_json:
         print(json.dumps({"benchmark": title, "environment": found, "results": results}, indent=2))
         return

@@ -14,7 +14,15 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from ssic.errors import EncryptedSegment, EngineError, FormatError, InvalidInput, ModelError, SignatureError, SsicError
+from ssic.errors import (
+    EncryptedSegment,
+    EngineError,
+    FormatError,
+    InvalidInput,
+    ModelError,
+    SignatureError,
+    SsicError,
+)
 
 EXIT_CODES = {
     0: "all is well",
@@ -41,7 +49,14 @@ def exit_code(error: SsicError | OSError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
-_CODES = ((InvalidInput, 2), (EngineError, 2), (EncryptedSegment, 7), (SignatureError, 7), (FormatError, 4), (ModelError, 5))
+_CODES = (
+    (InvalidInput, 2),
+    (EngineError, 2),
+    (EncryptedSegment, 7),
+    (SignatureError, 7),
+    (FormatError, 4),
+    (ModelError, 5),
+)
 
 
 class Reporting(TyperGroup):
