@@ -112,6 +112,65 @@ def test_so_do_networks_that_mix_neighbours(engine, tiny, rows, columns, groups)
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])
+def test_large_pictures_in_strips_are_what_they_are_as_a_whole(name, request, monkeypatch):
+    engine = OnnxEngine(request.getfixturevalue(name))
+    ids, blocks = scene(6, 75, 6, 4)
+    ids[20:33] = 3
+    plan = make_plan(ids, ids != 1)
+    blocks = blocks[plan.block]
+    y, z = engine.analyse(blocks, plan, QUALITY)
+    pixels = engine.synthesise(np.rint(y), plan, QUALITY)
+    for largest in (1, 150, 250):
+        engine.largest, sizes = largest, []
+        run = OnnxEngine._run
+
+        def counting(self, graph, inputs, part, quality, run=run, sizes=sizes):
+            sizes.append(len(part))
+            return run(self, graph, inputs, part, quality)
+
+        monkeypatch.setattr(OnnxEngine, "_run", counting)
+        y1, z1 = engine.analyse(blocks, plan, QUALITY)
+        np.testing.assert_array_equal(y1, y)
+        np.testing.assert_array_equal(z1, z)
+        np.testing.assert_array_equal(engine.synthesise(np.rint(y), plan, QUALITY), pixels)
+        monkeypatch.setattr(OnnxEngine, "_run", run)
+        assert len(sizes) > 2
+        assert max(sizes) < len(plan)
+
+
+def test_strips_take_all_that_their_rows_depend_on():
+    """A row more or less would be found out: here by gradients of the network itself."""
+    torch = pytest.importorskip("torch")
+    from ssic.engine.strips import needed_rows
+    from ssic.nets.network import Network, PlanTensors
+
+    for config in (
+        ModelConfig(name="a", widths=(32, 32), depths=(2, 2), slices=(8,), head_width=32),
+        ModelConfig(name="b", widths=(32, 32), depths=(3, 1), slices=(8,), head_width=32, local=True),
+    ):
+        torch.manual_seed(0)
+        network = Network(config)
+        with torch.no_grad():
+            for p in network.parameters():
+                p.copy_(torch.randn_like(p) * 0.3)
+        plan = make_plan(np.zeros((80, 1), np.uint8))
+        quality = torch.full((80,), 50)
+        tensors = PlanTensors.of(plan, quality, torch.full((20,), 50), local=config.local)
+        y = torch.randn(80, 8, requires_grad=True)
+        pixels = network.synthesise(y, quality, tensors.fine, tensors.coarse)
+        x = torch.rand(80, 4, 192, requires_grad=True)
+        latents = network.analysis(x, network.entropy.spread, quality, tensors.fine, tensors.coarse)
+        for output, given, analysis in ((pixels, y, False), (latents, x, True)):
+            (gradient,) = torch.autograd.grad(output[40:48].sum(), given)
+            seen = torch.nonzero(gradient.flatten(1).abs().amax(1))[:, 0]
+            low, high = needed_rows(config, 40, 48, analysis=analysis)
+            assert low <= int(seen.min())
+            assert int(seen.max()) < high
+            assert int(seen.min()) - low <= 2, "far more than it depends on"
+            assert high - 1 - int(seen.max()) <= 2
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
 def test_engines_agree(name, request):
     pytest.importorskip("torch")
     weights = request.getfixturevalue(name)
