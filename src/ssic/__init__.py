@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from ssic.version import __version__ as __version__
+
+TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` would take most of the time
 
 if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
     # isort: off
@@ -135,7 +136,7 @@ HOMES = {
 __all__ = [*HOMES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found = getattr(import_module(HOMES[name]), name)
