@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
         UnsupportedVersion as UnsupportedVersion,
         WrongKey as WrongKey,
     )
-    from ssic.file import SsicFile as SsicFile, decode as decode, merge as merge, open as open
+    from ssic.file import SsicFile as SsicFile
     from ssic.format import (
         DecodeLimits as DecodeLimits,
         GroupEntry as GroupEntry,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
     )
     from ssic.groups.mask import DroppedGroups as DroppedGroups, GroupMask as GroupMask
     from ssic.groups.segment import find_segmenter as find_segmenter, segment as segment
+    from ssic.opening import decode as decode, merge as merge, open as open
     from ssic.pictures.read import Picture as Picture, load_picture as load_picture
     from ssic.protect import (
         decrypt as decrypt,
@@ -118,14 +119,14 @@ HOMES = {
     "UnsupportedVersion": "ssic.errors",
     "VerifyKey": "ssic.crypto",
     "WrongKey": "ssic.errors",
-    "decode": "ssic.file",
+    "decode": "ssic.opening",
     "decrypt": "ssic.protect",
     "encode": "ssic.codec",
     "encrypt": "ssic.protect",
     "find_segmenter": "ssic.groups.segment",
     "load_picture": "ssic.pictures.read",
-    "merge": "ssic.file",
-    "open": "ssic.file",
+    "merge": "ssic.opening",
+    "open": "ssic.opening",
     "rewrap": "ssic.protect",
     "segment": "ssic.groups.segment",
     "set_default_limits": "ssic.format",

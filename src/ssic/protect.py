@@ -22,9 +22,10 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Keyring, Locker, Opener, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import FileSource, GroupNames, SsicFile, group_mask, open
+from ssic.file import GroupNames, SsicFile, group_mask
 from ssic.format import DecodeLimits, Head
 from ssic.groups.mask import GroupMask
+from ssic.opening import FileSource, open
 
 
 def encrypt(

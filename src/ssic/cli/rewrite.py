@@ -14,8 +14,8 @@ from ssic.cli.files import check_output, check_stdin, named, naming, open_ssic, 
 from ssic.cli.options import Groups, Input, Output
 from ssic.errors import InvalidInput
 from ssic.file import SsicFile
-from ssic.file import merge as merge_files
 from ssic.format import read_segments
+from ssic.opening import merge as merge_files
 from ssic.storage.source import Bytes, ByteSource
 
 
