@@ -296,8 +296,8 @@ def test_the_public_names_are_these():
     ]
     assert sorted(ssic.__all__) == sorted([
         "Codec", "DamagedGroups", "DecodeLimits", "Decoded", "DroppedGroups", "Encoding", "GroupEntry", "GroupMask",
-        "Identity", "LargePicture", "NoRangeRequests", "OtherProfile", "Passphrase", "Picture", "Recipient", "SealedGroups",
-        "SigningKey", "SsicFile", "Target", "VerifyKey",
+        "Identity", "LargePicture", "NoRangeRequests", "OtherProfile", "Passphrase", "Picture", "Recipient",
+        "SealedGroups", "SigningKey", "SsicFile", "Target", "VerifyKey",
         "decode", "decrypt", "encode", "encrypt", "find_segmenter", "load_picture", "merge", "open", "rewrap",
         "segment", "set_default_limits", "sign", "verify",
         *(kind.__name__ for kind in kinds),
