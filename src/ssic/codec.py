@@ -1,5 +1,5 @@
 """A model at work: pixels and a group mask to one file, and substreams back to pixels. Knows no paths and no readers:
-`ssic.file` opens files and decodes them."""
+`ssic.opening` opens files, `ssic.file` decodes them."""
 
 from __future__ import annotations
 

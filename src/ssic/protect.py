@@ -22,10 +22,11 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Keyring, Locker, Opener, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import FileSource, GroupNames, SsicFile, group_mask, open
+from ssic.file import GroupNames, SsicFile, group_mask
 from ssic.format import DecodeLimits, Head, read_head
 from ssic.format import renumber as renumbered
 from ssic.groups.mask import GroupMask
+from ssic.opening import FileSource, open
 from ssic.storage.source import Bytes
 
 

@@ -15,8 +15,8 @@ from ssic.cli.limits import ReadOptions
 from ssic.cli.options import Groups, Input, Output
 from ssic.errors import InvalidInput
 from ssic.file import SsicFile
-from ssic.file import merge as merge_files
 from ssic.format import read_segments
+from ssic.opening import merge as merge_files
 from ssic.storage.source import Bytes, ByteSource
 
 

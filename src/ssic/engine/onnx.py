@@ -144,7 +144,7 @@ class OnnxEngine:
         inputs["quality"] = quality_input(plan, quality, multiple=MULTIPLE)
         asked = {entry.name for entry in session.get_inputs()}
         try:
-            options = _runtime().RunOptions()
+            options = onnx_runtime().RunOptions()
             if len(plan) > SHRINK:
                 options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             return session.run(None, {name: inputs[name] for name in asked}, options)
@@ -164,6 +164,8 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         # Threads that wait sleep: spinning ones gain a sixth alone, and cost a multiple beside other processes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A pattern of memory is of use to lists of one length only; with it a second run takes half as much again.
+        options.enable_mem_pattern = False
         options.log_severity_level = 3
         data = self.weights.data
         options.add_external_initializers_from_files_in_memory([GRAPH_LOCATION], [data], [len(data)])

@@ -1,8 +1,8 @@
 """Large pictures in strips of rows, each with as much around it as its own rows depend on.
 
-A network of windows sees only so far. Rows that are computed together with all that they depend on come out the same, to
-the last bit, as in the whole picture: the argument is that of a group alone and in company. So memory is bounded, and the
-price is that what lies around a strip is computed twice.
+A network of windows sees only so far. Rows that are computed together with all that they depend on come out the same,
+to the last bit, as in the whole picture: the argument is that of a group alone and in company. So memory is bounded,
+and the price is that what lies around a strip is computed twice.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def strips(plan: Plan, config: ModelConfig, limit: int, *, analysis: bool) -> It
     assert pictures == 1, "strips are of one picture"
     per_row = np.bincount(plan.block // columns, minlength=rows)
     before = np.concatenate([[0], np.cumsum(per_row)])
-    group = np.full(rows * columns, -1, np.int64)
-    group[plan.block] = plan.group
-    group = group.reshape(1, rows, columns)
+    flat = np.full(rows * columns, -1, np.int64)
+    flat[plan.block] = plan.group
+    group = flat.reshape(1, rows, columns)
     index = np.full(rows * columns, -1, np.int64)
     index[plan.block] = np.arange(len(plan))
 

@@ -11,8 +11,12 @@ from ssic.arguments import type_name
 from ssic.blocks import BLOCK
 from ssic.errors import InvalidInput, LimitExceeded
 
-BYTES_PER_PIXEL = 128
-"""Memory that decoding takes at its peak per decoded pixel, for the budget below (docs/access.md)."""
+BYTES_PER_PIXEL = 200
+"""Memory that decoding takes at its peak per pixel, for the budget below: measured with the default engine and model
+at 4000x3000 (docs/access.md)."""
+
+PIXELS_PER_WINDOW = 64 * 64
+"""Of a window of 8x8 tokens at 1/8 of the picture. One at 1/16 shows four times as many, and takes the same memory."""
 
 
 class LargePicture(UserWarning):
@@ -35,8 +39,9 @@ class DecodeLimits:
     """A `LargePicture` warning is given above so many, as Pillow warns."""
 
     max_memory: int = 2**33
-    """Bytes that decoding may take, by an estimate of 128 a pixel of the groups asked for. Services that decode what
-    strangers send want less: time goes with it, about a second for 100 MB."""
+    """Bytes that decoding may take, by an estimate of 200 a pixel of the 64x64 squares in which groups asked for lie
+    (thinly scattered ones count as one square in each 128x128). Services that decode what strangers send want less:
+    time goes with it, about a second for 200 MB."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""
@@ -79,15 +84,16 @@ class DecodeLimits:
                 4,
             )
 
-    def check_work(self, blocks: int) -> None:
+    def check_work(self, blocks: int, windows: int) -> None:
         """
         Args:
             blocks: that are to be decoded.
+            windows: that these lie in (`ssic.plan.most_windows`).
 
         Raises:
             LimitExceeded: that would take more memory than is allowed.
         """
-        need = blocks * BLOCK * BLOCK * BYTES_PER_PIXEL
+        need = windows * PIXELS_PER_WINDOW * BYTES_PER_PIXEL
         if need > self.max_memory:
             raise LimitExceeded(
                 f"decoding {blocks * BLOCK * BLOCK:,} pixels takes about {need / 1e9:.1f} GB; the limit is "
