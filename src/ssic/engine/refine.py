@@ -89,8 +89,6 @@ class AnnealingRefiner:
         y, z = task.y.copy(), task.z.copy()
         best = self._judged(task, y, z, STEP_WORTH)
         before, after = best[0], best[0]
-        if len(task.plan) == 0:
-            return Refined(y, z, 0.0, 0.0)
         candidates = []
         for part in _parts(task.plan):
             finished = y.copy(), z.copy()
