@@ -160,8 +160,8 @@ def test_strips_take_all_that_their_rows_depend_on():
         pixels = network.synthesise(y, quality, tensors.fine, tensors.coarse)
         x = torch.rand(80, 4, 192, requires_grad=True)
         latents = network.analysis(x, network.entropy.spread, quality, tensors.fine, tensors.coarse)
-        for output, given, analysis in ((pixels, y, False), (latents, x, True)):
-            (gradient,) = torch.autograd.grad(output[40:48].sum(), given)
+        for output, source, analysis in ((pixels, y, False), (latents, x, True)):
+            (gradient,) = torch.autograd.grad(output[40:48].sum(), source)
             seen = torch.nonzero(gradient.flatten(1).abs().amax(1))[:, 0]
             low, high = needed_rows(config, 40, 48, analysis=analysis)
             assert low <= int(seen.min())
