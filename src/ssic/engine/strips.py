@@ -1,8 +1,8 @@
 """Large pictures in strips of rows, each with as much around it as its own rows depend on.
 
-A network of windows sees only so far. Rows that are computed together with all that they depend on come out the same,
-to the last bit, as in the whole picture: the argument is that of a group alone and in company. So memory is bounded,
-and the price is that what lies around a strip is computed twice.
+A network of windows sees only so far. Rows that are computed together with all that they depend on come out as in the
+whole picture, to the last bit: the argument is that of a group alone and in company. So memory is bounded, and the
+price is that what lies around a strip is computed twice.
 """
 
 from __future__ import annotations
@@ -60,9 +60,8 @@ def strips(plan: Plan, config: ModelConfig, limit: int, *, analysis: bool) -> It
     assert pictures == 1, "strips are of one picture"
     per_row = np.bincount(plan.block // columns, minlength=rows)
     before = np.concatenate([[0], np.cumsum(per_row)])
-    flat = np.full(rows * columns, -1, np.int64)
-    flat[plan.block] = plan.group
-    group = flat.reshape(1, rows, columns)
+    group = np.zeros((rows, columns), np.uint8)
+    group.reshape(-1)[plan.block] = plan.group
     index = np.full(rows * columns, -1, np.int64)
     index[plan.block] = np.arange(len(plan))
 
@@ -81,9 +80,9 @@ def strips(plan: Plan, config: ModelConfig, limit: int, *, analysis: bool) -> It
         stop = min(stop, rows)
         if before[stop] > before[start]:
             low, high = around(start, stop)
-            wanted = group >= 0
-            wanted[:, :low], wanted[:, high:] = False, False
-            part = make_plan(group.astype(np.uint8), wanted)
+            wanted = (index >= 0).reshape(rows, columns)
+            wanted[:low], wanted[high:] = False, False
+            part = make_plan(group, wanted)
             row = part.block // columns
             own = (start <= row) & (row < stop)
             cell_row = np.zeros(len(part.pair_group), np.int64)
