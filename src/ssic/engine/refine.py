@@ -73,9 +73,7 @@ class AnnealingRefiner:
             {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()}
         )
         network.requires_grad_(False)
-        self.network = network.train().to(
-            self.device
-        )  # there is no dropout; what is in pieces is without gradients
+        self.network = network.eval().to(self.device)
         self._reference = self.network.entropy.reference()
 
     def refine(
