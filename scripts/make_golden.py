@@ -1,4 +1,4 @@
-"""Write the golden files of the installed model into tests/golden; see the README there.
+"""Write the golden files of the installed models into tests/golden; see the README there.
 
 python scripts/make_golden.py
 """
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 import ssic
+from ssic.model.weights import installed
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -30,8 +31,12 @@ def latent_hash(codec: ssic.Codec, data: bytes) -> str:
 
 
 def main() -> None:
-    """Four files: groups, one group, one pixel, escapes."""
-    codec = ssic.Codec.load()
+    """Four files of each installed model: groups, one group, one pixel, escapes."""
+    for name in installed():
+        write(ssic.Codec.load(name))
+
+
+def write(codec: ssic.Codec) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.uint8)
     named = ssic.GroupMask(blob_mask(1, 6, 9, 4), {0: "background", 1: "dog", 2: "person 1", 3: "person 2"},
                            {1: "dog", 2: "person", 3: "person"}, {1: 0.5})  # fmt: skip

@@ -27,13 +27,12 @@ from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
-from ssic.model.weights import Weights, find_weights, load_weights
+from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
 from ssic.rate.targets import Target, Trial, meet_targets
 from ssic.storage.atomic import write_whole
 
-DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
 
 Progress = Callable[[str], None]
@@ -132,7 +131,7 @@ class Codec:
 
     @classmethod
     def load(cls, model: str | Path | None = None, *, engine: str | Engine = "auto") -> Codec:
-        """The codec of an installed model ("small") or of a weights file; the last few are kept in memory."""
+        """The codec of an installed model ("base", "small") or of a weights file; the last few are kept in memory."""
         return load_current(find_weights(DEFAULT_MODEL if model is None else model), engine)
 
     def encode(
@@ -402,7 +401,7 @@ def encode(
             at least (`ssic.Target`). Groups in `group_quality` or `group_targets` are left as those say.
         group_targets: the same for single groups, named as in `group_quality`: bytes and bits of the segment, PSNR
             of the group's pixels.
-        model: preset that comes with the package, "small" by default, or path of a weights file.
+        model: preset that comes with the package, "base" by default, or path of a weights file.
         engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
         effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Above 1 it needs
             torch.

@@ -22,7 +22,7 @@ from ssic.format import allowing
 from ssic.groups.label_maps import UnusedNames
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
-from ssic.model.weights import find_weights, load_weights
+from ssic.model.weights import DEFAULT_MODEL, find_weights, load_weights
 from ssic.pictures.depth import To8Bit
 from ssic.pictures.opening import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
@@ -65,7 +65,7 @@ class Recipe:
     background: str | None = None
     frame: int | None = None
     max_pixels: int | None = None
-    model: str = "small"
+    model: str = DEFAULT_MODEL
     engine: str = "auto"
     effort: int | None = None
 

@@ -21,6 +21,7 @@ from ssic.cli.options import Engine, Groups, Model, ModelOfFile
 from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import Rate, RateOptions
 from ssic.errors import InvalidInput
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.pictures.fill import check_fill
 from ssic.pictures.write import picture_kind
 
@@ -37,7 +38,7 @@ def encode(
     encrypt: Encrypted = None,
     recipient: Recipients = None,
     hiding: HideOptions,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     effort: Effort = 1,
 ) -> None:

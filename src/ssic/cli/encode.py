@@ -26,6 +26,7 @@ from ssic.errors import InvalidInput
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.pictures.read import Picture
 from ssic.protect import check_there
 from ssic.protect import encrypt as seal
@@ -52,7 +53,7 @@ def encode(
             help="ssic file to write; - is stdout. Default: IN with suffix .ssic.",
         ),
     ] = None,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     effort: Effort = 1,
     as_json: AsJson = False,

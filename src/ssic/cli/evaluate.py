@@ -21,6 +21,7 @@ from ssic.eval.plot import draw as draw_plot
 from ssic.eval.rd import QUALITIES, RdOptions, run_rd
 from ssic.eval.report import Table, about, document, rd_tables, selective_tables, to_json
 from ssic.eval.selective import SelectiveOptions, run_selective
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.storage.atomic import replacing
 
 Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures; subfolders are not searched.")]
@@ -65,7 +66,7 @@ def rd(
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Curves from files that the plot shows. Default: a selection."),
     ] = None,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     out: Out = None,
     as_json: AsJson = False,
@@ -102,7 +103,7 @@ def selective(
         int, typer.Option(metavar="ID", help="Group that is not sent; all others are.")
     ] = 0,
     run_peer: RunPeer = None,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     out: Out = None,
     as_json: AsJson = False,

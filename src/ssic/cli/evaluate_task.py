@@ -19,6 +19,7 @@ from ssic.eval.task import TaskOptions, run_task
 from ssic.eval.task_data import Dataset, Layout, read_dataset
 from ssic.eval.task_methods import DEFAULT_METHODS, QUALITIES, Method, find_methods
 from ssic.eval.task_report import draw_task, task_notes, task_tables
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.storage.atomic import replacing
 
 
@@ -147,7 +148,7 @@ class SendOptions:
     weights: Annotated[
         str,
         _option(panel=_SENT, metavar="NAME|FILE", help="Installed model of ssic, or path of a weights file."),
-    ] = "small"
+    ] = DEFAULT_MODEL
 
     def methods(self, margin: int, engine: str) -> list[Method]:
         """The values, checked."""

@@ -17,6 +17,7 @@ from ssic.eval.metrics import bd_rate
 from ssic.eval.peers import Curve, Peer, Point
 from ssic.eval.pictures import Cases, Report
 from ssic.eval.report import environment
+from ssic.model.weights import DEFAULT_MODEL
 
 SCHEMA = "ssic-eval-rd/1"
 QUALITIES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
@@ -45,7 +46,7 @@ class RdOptions:
     curves: Sequence[Curve] = ()
     structure: bool = False
     bpp_range: tuple[float, float] | None = None
-    model: str = "small"
+    model: str = DEFAULT_MODEL
     engine: str = "auto"
 
 

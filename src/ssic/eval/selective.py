@@ -20,6 +20,7 @@ from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.eval.report import environment
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.pictures.fill import compose, crop_box
 
 SCHEMA = "ssic-eval-selective/1"
@@ -44,7 +45,7 @@ class SelectiveOptions:
     target: float = 33
     background: int = 0
     peers: Sequence[Peer] = ()
-    model: str = "small"
+    model: str = DEFAULT_MODEL
     engine: str = "auto"
 
 

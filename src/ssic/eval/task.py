@@ -23,6 +23,7 @@ from ssic.eval.ap import Matches, Task, interval, match, saved
 from ssic.eval.report import environment
 from ssic.eval.task_data import Dataset, Entry, Layout, detect, detector_identity, load_detector
 from ssic.eval.task_methods import Method, Original
+from ssic.model.weights import DEFAULT_MODEL
 from ssic.storage.atomic import replacing
 
 SCHEMA = "ssic-eval-task/2"
@@ -52,7 +53,7 @@ class TaskOptions:
     jobs: int = 1
     samples: int = 500
     seed: int = 0
-    model: str = "small"
+    model: str = DEFAULT_MODEL
     engine: str = "auto"
 
 

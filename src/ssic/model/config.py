@@ -164,5 +164,7 @@ def _check_integers(name: str, value: Any, low: int, high: int) -> None:
 
 PRESETS = {
     "small": ModelConfig(),
-    "base": ModelConfig(name="base", widths=(192, 384), depths=(4, 6), hyper_channels=64, context_width=224),
+    "base": ModelConfig(
+        name="base", widths=(192, 320), depths=(3, 3), hyper_channels=64, context_width=256, local=True
+    ),
 }

@@ -40,6 +40,9 @@ from ssic.errors import ModelError, UnknownModel
 from ssic.model.config import ModelConfig
 from ssic.model.tensors import check_values, float_shapes, twin_integers
 
+DEFAULT_MODEL = "base"
+"""The installed model that codes where nobody names one."""
+
 LARGE = 1 << 14
 """Float tensors with fewer elements stay in float32: they are gains, biases and norms."""
 
