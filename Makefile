@@ -9,17 +9,21 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 
 PIP = $(VENV)/bin/pip --disable-pip-version-check -q
-SOURCES := pyproject.toml README.md $(shell find src -type f -not -name '*.pyc')
+# Without the viewer, which is built and has a rule of its own.
+SOURCES := pyproject.toml README.md $(shell find src -path src/ssic/web -prune -o -type f -not -name '*.pyc' -print)
 
 # From here on `ssic` and `python` are those of the environment.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-# The viewer and its tests need Node.js (20 or later) and npm; the tests a Chromium, which they install where there is none.
-CHROMIUM ?= $(or $(shell command -v chromium),/usr/bin/chromium)
+# The viewer and its tests need Node.js (20 or later) and npm; the tests a Chromium. On Debian, root gets what is missing.
+CHROMIUM ?= $(or $(shell for name in chromium chromium-browser google-chrome; do command -v $$name; done | head -n 1),/usr/bin/chromium)
+# Lists of packages may be missing or old; other sources than Debian's may be out of reach, which is no matter here.
+APT_INSTALL = export DEBIAN_FRONTEND=noninteractive; apt-get install -yq --no-install-recommends $(1) || \
+	{ apt-get update -q; apt-get install -yq --no-install-recommends $(1); }
 WEIGHTS ?=
 BUILT = src/ssic/web/index.html
 
-.PHONY: demo test test-core web web-test web-figures clean
+.PHONY: demo test test-core web web-test web-figures node clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/demo.installed
@@ -47,10 +51,15 @@ test-core: $(VENV)/test-core.installed
 
 web: $(BUILT)
 
-$(BUILT): web/node_modules/.package-lock.json $(wildcard web/src/* web/viewer/* web/scripts/build.js)
+$(BUILT): web/node_modules/.package-lock.json $(wildcard web/src/* web/viewer/*) web/scripts/build.js
 	cd web && npm run --silent build
 
-web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+node:
+	@{ command -v node && command -v npm; } > /dev/null || { $(call APT_INSTALL,nodejs npm); }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
+	{ echo "The viewer needs Node.js 20 or later; this is $$(node --version)" >&2; exit 1; }
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json | node
 	cd web && npm ci --no-audit --no-fund --ignore-scripts
 	@touch $@
 
@@ -63,7 +72,7 @@ web-test: $(VENV)/viewer.installed $(CHROMIUM)
 	cd web && npm run --silent check
 	@cases=$$(mktemp -d) && trap 'rm -rf "$$cases"' EXIT && \
 	python web/test/make_cases.py "$$cases" $(WEIGHTS) && \
-	cd web && SSIC_CASES="$$cases" CHROMIUM="$(CHROMIUM)" PYTHON=python npm run --silent test:all
+	cd web && SSIC_CASES="$$cases" CHROMIUM="$(CHROMIUM)" PYTHON=python timeout 900 npm run --silent test:all
 
 web-figures: $(VENV)/viewer.installed $(CHROMIUM)
 	@cases=$$(mktemp -d) && trap 'rm -rf "$$cases"' EXIT && \
@@ -71,7 +80,7 @@ web-figures: $(VENV)/viewer.installed $(CHROMIUM)
 	cd web && SSIC_CASES="$$cases" CHROMIUM="$(CHROMIUM)" PYTHON=python node scripts/figures.js
 
 /usr/bin/chromium:
-	apt-get update -q && apt-get install -yq --no-install-recommends chromium
+	$(call APT_INSTALL,chromium)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -60,13 +60,12 @@ def peak() -> float:
 
 
 def load(options: argparse.Namespace) -> Any:
-    """The codec, with torch on as many threads as asked for."""
-    import torch
-
+    """The codec, on as many threads as asked for."""
     import ssic
 
-    torch.set_num_threads(options.threads)
-    return ssic.Codec.load()
+    codec = ssic.Codec.load(options.model, engine=options.engine)
+    codec.engine.threads = options.threads
+    return codec
 
 
 def once(options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def once(options: argparse.Namespace) -> dict[str, Any]:
     elif options.work == "decode":
         import ssic
 
-        ssic.decode(options.file.read_bytes())
+        ssic.decode(options.file.read_bytes(), model=options.model, engine=options.engine)
     seconds = time.perf_counter() - start
     size = options.file.stat().st_size if options.file.exists() else 0
     return {"seconds": seconds, "peak_mb": peak(), "file_bytes": size}
@@ -120,12 +119,14 @@ def times(options: argparse.Namespace) -> dict[str, Any]:
     codec = load(options)
     pixels, mask = picture(options)
     data = codec.encode(pixels, mask, quality=options.quality).data
-    opened = ssic.SsicFile(data)
+    opened = ssic.SsicFile(data, model=options.model)
     seconds = stopwatch(codec)  # the codec is cached: decoding uses the same one
     work: dict[str, Callable[[], object]] = {
         "encode": lambda: codec.encode(pixels, mask, quality=options.quality),
-        "decode": lambda: ssic.SsicFile(data).decode(),
-        "decode one group of nine": lambda: ssic.SsicFile(data).decode(0),
+        "decode": lambda: ssic.SsicFile(data, model=options.model).decode(engine=options.engine),
+        "decode one group of nine": lambda: ssic.SsicFile(data, model=options.model).decode(
+            0, engine=options.engine
+        ),
     }
     result = {}
     for name, run in work.items():
@@ -156,6 +157,7 @@ def child(options: argparse.Namespace, *more: str) -> dict[str, Any]:
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     command = [sys.executable, __file__, "--threads", threads]
     command += ["--runs", str(options.runs), "--quality", str(options.quality)]
+    command += ["--engine", options.engine, "--model", options.model]
     if options.image:
         command += ["--image", str(options.image)]
     done = subprocess.run(
@@ -172,6 +174,8 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=60)
     parser.add_argument("--runs", type=int, default=7, help="timed runs of each kind")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--engine", default="auto", help="auto, onnx, torch:cpu:float32...")
+    parser.add_argument("--model", default="small", help="installed model, or a weights file")
     parser.add_argument("--small-only", action="store_true", help="leave out the 12 megapixels")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--work", choices=("times", "load", "encode", "decode"), help=argparse.SUPPRESS)
@@ -224,8 +228,9 @@ def main() -> None:
             for name, r in single.items()
         ],
     )
-    settings = {k: getattr(options, k) for k in ("quality", "threads", "runs")}
-    head = f"quality {options.quality}, {options.threads} thread(s), medians of {options.runs} runs"
+    settings = {k: getattr(options, k) for k in ("engine", "model", "quality", "threads", "runs")}
+    head = f"engine {options.engine}, model {options.model}, quality {options.quality}, "
+    head += f"{options.threads} thread(s), medians of {options.runs} runs"
     emit(
         "Speed and memory",
         {**settings, **timed, "single": single},

@@ -43,7 +43,7 @@ def written(page: str) -> str:
     marked = [match[2] for match in _MARKED.finditer(page)]
     if sorted(marked) != sorted(known):
         raise SystemExit(f"lists and commands differ: {sorted(set(marked) ^ set(known)) or marked}")
-    before: dict[str, tuple[str, object]] = {}
+    before: dict[tuple[str, object], str] = {}
 
     def options(match: re.Match[str]) -> str:
         return f"{match[1]}\n{_listed(match[2], known[match[2]], before)}\n{match[3]}"
@@ -51,14 +51,14 @@ def written(page: str) -> str:
     return _MARKED.sub(options, page)
 
 
-def _listed(name: str, command: Any, before: dict[str, tuple[str, object]]) -> str:
+def _listed(name: str, command: Any, before: dict[tuple[str, object], str]) -> str:
     lines: list[str] = []
     context = command.make_context(name, [], resilient_parsing=True)
     for title, rows in sections(command, context).items():
         if title == OUTPUT:  # of every command, and described once
             continue
-        other, same = before.setdefault(title, (name, rows))
-        if other != name and same == rows and len(rows) > 2:
+        other = before.setdefault((title, tuple(rows)), name)
+        if other != name and len(rows) > 1 and title not in ("Arguments", "Options"):
             options = ", ".join(f"`{_first(option)}`" for option, _ in rows)
             lines += [*_wrapped(f"{title}, as of [`{other}`](#{other.split()[0]}): {options}.", ""), ""]
             continue

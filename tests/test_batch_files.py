@@ -102,7 +102,7 @@ def test_identities_tell_settings_apart() -> None:
         DecodeRecipe(crop=True),
     ]
     assert len({recipe.identity() for recipe in recipes}) == len(recipes)
-    assert DecodeRecipe(device="cuda").identity() == DecodeRecipe().identity()
+    assert DecodeRecipe(engine="torch:cuda", max_pixels=9).identity() == DecodeRecipe().identity()
     assert SealRecipe(["a"], ["x", "y"]).identity() == SealRecipe(["a"], ["y", "x"]).identity()
     assert SealRecipe(["a"], ["x"]).identity() != SealRecipe(["a"], ["x"], hide="names").identity()
 

@@ -151,10 +151,19 @@ def test_a_recipe_is_the_same_in_any_order_of_its_entries() -> None:
         Recipe(encrypt=["dog"], recipients=("a",)),
         Recipe(encrypt=["dog"], recipients=("a",), hide="names"),
         Recipe(target="bytes:900"),
+        Recipe(encrypt=["dog"], recipients=("a",), hide="names", renumber=True),
+        Recipe(encrypt=["dog"], recipients=("a",), hide="names", pad=True),
+        Recipe(background="white"),
+        Recipe(frame=0),
+        Recipe(to_8_bit="round"),
+        Recipe(mask=MaskRecipe("mask", names={(255, 0, 0): "dog"}, drop_empty=True)),
+        Recipe(mask=MaskRecipe("mask", names=["dog"], drop_empty=True)),
+        Recipe(mask=MaskRecipe("mask", ignore_label=0, drop_empty=True)),
     ]
     assert len({recipe.identity() for recipe in recipes}) == len(recipes)
     backwards = Recipe(encrypt=["dog"], recipients=("b", "a"))
     assert backwards.identity() == recipes[7].identity()
+    assert Recipe(max_pixels=5, engine="onnx").identity() == recipes[0].identity()
 
 
 def test_qualities_don_t_depend_on_the_order_of_entries(run: Run, inputs: Path) -> None:

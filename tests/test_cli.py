@@ -126,11 +126,14 @@ def test_encode_names_its_output_after_the_picture(run: Run, tmp_path: Path) -> 
 
 
 def test_encode_json_is_that_of_info_and_seconds(run: Run, inputs: Path, tmp_path: Path) -> None:
-    code, out, err = run("encode", inputs / "photo.jpg", "-o", tmp_path / "p", "--grid", "2x3", "--json")
+    code, out, err = run(
+        "encode", inputs / "photo.jpg", "-o", tmp_path / "p", "--grid", "2x3", "--engine", "onnx", "--json"
+    )
     assert (code, err) == (0, "")
     facts = json.loads(out)
-    assert list(facts) == [*INFO_KEYS, "seconds"]
+    assert list(facts) == [*INFO_KEYS, "engine", "seconds"]
     assert facts.pop("seconds") > 0
+    assert facts.pop("engine") == "onnx"
     assert facts == json.loads(run("info", tmp_path / "p", "--json").out)
     assert len(facts["groups"]) == 6
 
@@ -183,8 +186,8 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--mask a --grid 2x2", "--mask and --grid exclude each other"),
         ("--coco a --boxes b --mask c", "--mask and --coco and --boxes exclude each other"),
         ("--names n.json", "--names is of use with --mask only"),
-        ("--image-id 3 --grid 2x2", "--image-id is of use with --coco or --mask only"),
-        ("--group-by class --boxes a", "--group-by is of use with --coco or --segment only"),
+        ("--image-id 3 --grid 2x2", "--image-id is of use with --mask or --coco only"),
+        ("--group-by class --boxes a", "--group-by is of use with --mask or --coco or --segment only"),
         (
             "--block-rule any --grid 2x2",
             "--block-rule is of use with --mask or --coco or --boxes or --segment only",
@@ -227,6 +230,7 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     facts = json.loads(out)
     assert facts.pop("seconds") > 0
+    assert facts.pop("engine") == ssic.Codec.load().engine.name
     box = {"output": str(tmp_path / "p.png"), "width": 80, "height": 48}
     assert facts == box | {"groups": ["dog", "person"], "damaged": [], "sealed": []}
     with Image.open(tmp_path / "p.png") as image:
@@ -260,7 +264,7 @@ def test_nothing_is_written_if_no_group_is_intact(run: Run, inputs: Path, tmp_pa
     [
         ("p.jpg", "--fill transparent", "p.jpg: JPEG can't hold transparency: use .png"),
         ("p.xyz", "", 'p.xyz: pictures can\'t be written as ".xyz"'),
-        ("p.png", "--fill blue", 'the fill is "blue"'),
+        ("p.png", "--fill blew", '"blew" is no colour'),
         ("p.png", "--groups cat", 'there is no group "cat"'),
     ],
 )
@@ -483,7 +487,7 @@ def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path,
 def test_unusable_outputs_are_refused_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.cli.encode.load_picture", refuse)
+    monkeypatch.setattr("ssic.cli.pictures.load_picture", refuse)
     monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
         for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):
@@ -498,7 +502,9 @@ def test_what_could_not_be_read_again_is_not_written(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "p").write_text("before")
-    monkeypatch.setattr("ssic.cli.encode.encode_picture", lambda *args, **options: CodedPicture(b"\xf3sic"))
+    monkeypatch.setattr(
+        "ssic.cli.encode.encode_picture", lambda *args, **options: CodedPicture(b"\xf3sic", "onnx")
+    )
     assert run("encode", inputs / "photo.png", "-o", tmp_path / "p").code == 4
     assert (tmp_path / "p").read_text() == "before"
 
@@ -579,7 +585,7 @@ def test_progress_is_for_terminals(inputs: Path, tmp_path: Path) -> None:
                 break
         out = process.communicate()[0]
     os.close(leader)
-    assert list(json.loads(out)) == [*INFO_KEYS, "seconds"]
+    assert list(json.loads(out)) == [*INFO_KEYS, "engine", "seconds"]
     assert b"loading the model" in seen
 
 
@@ -643,7 +649,9 @@ def test_train_and_export(run: Run, inputs: Path, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     code, out, err = run("export-weights", tmp_path / "run/checkpoint.pt", "-o", weights)
     assert (code, err) == (0, "")
-    identity = out.split()[-1]
+    said = re.fullmatch(r".*: model ([0-9a-f]{16}), floats [0-9a-f]{16}\n", out)
+    assert said is not None
+    identity = said[1]
     encode = ["encode", inputs / "photo.jpg", "-o", tmp_path / "p.ssic", "--model", weights, "--json"]
     assert json.loads(run(*encode).out)["model"] == identity
     decode = ["decode", tmp_path / "p.ssic", "-o", tmp_path / "p.png"]

@@ -1170,7 +1170,7 @@ def test_keys_of_other_kinds_need_two_methods() -> None:
     code = next(block for block in page.split("```python\n")[1:] if "class Token" in block).split("```")[0]
     found: dict[str, object] = {"data": clear_file()}
     exec(code, found)
-    assert found["opened"] == found["data"]
+    assert bytes(found["opened"]) == found["data"]
     with pytest.raises(WrongKey):
         bytes(ssic.decrypt(found["sealed"], BOB))
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import ssic
 from conftest import ENGINES, blob_mask, natural_picture
+from loopback import serving
 from ssic.engine import base, threads
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.onnx import OnnxEngine
@@ -23,6 +24,7 @@ from ssic.errors import EngineError, InvalidInput, ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.weights import Weights, find_weights, load_weights, unpack_weights
 from ssic.plan import make_plan
+from ssic.storage.source import FIRST_BYTES
 
 QUALITY = {0: 5, 1: 35, 2: 60, 3: 80, 4: 95, 5: 100}
 
@@ -109,6 +111,65 @@ def test_a_group_gives_the_same_bits_alone_and_in_company(
 @pytest.mark.parametrize(("rows", "columns", "groups"), [(1, 1, 1), (5, 3, 3), (13, 17, 5), (24, 30, 6)])
 def test_so_do_networks_that_mix_neighbours(engine, tiny, rows, columns, groups):
     check_alone_and_in_company(find_engine(engine, tiny), *scene(rows, rows, columns, groups))
+
+
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_large_pictures_in_strips_are_what_they_are_as_a_whole(name, request, monkeypatch):
+    engine = OnnxEngine(request.getfixturevalue(name))
+    ids, blocks = scene(6, 75, 6, 4)
+    ids[20:33] = 3
+    plan = make_plan(ids, ids != 1)
+    blocks = blocks[plan.block]
+    y, z = engine.analyse(blocks, plan, QUALITY)
+    pixels = engine.synthesise(np.rint(y), plan, QUALITY)
+    for largest in (1, 150, 250):
+        engine.largest, sizes = largest, []
+        run = OnnxEngine._run
+
+        def counting(self, graph, inputs, part, quality, run=run, sizes=sizes):
+            sizes.append(len(part))
+            return run(self, graph, inputs, part, quality)
+
+        monkeypatch.setattr(OnnxEngine, "_run", counting)
+        y1, z1 = engine.analyse(blocks, plan, QUALITY)
+        np.testing.assert_array_equal(y1, y)
+        np.testing.assert_array_equal(z1, z)
+        np.testing.assert_array_equal(engine.synthesise(np.rint(y), plan, QUALITY), pixels)
+        monkeypatch.setattr(OnnxEngine, "_run", run)
+        assert len(sizes) > 2
+        assert max(sizes) < len(plan)
+
+
+def test_strips_take_all_that_their_rows_depend_on():
+    """A row more or less would be found out: here by gradients of the network itself."""
+    torch = pytest.importorskip("torch")
+    from ssic.engine.strips import needed_rows
+    from ssic.nets.network import Network, PlanTensors
+
+    for config in (
+        ModelConfig(name="a", widths=(32, 32), depths=(2, 2), slices=(8,), head_width=32),
+        ModelConfig(name="b", widths=(32, 32), depths=(3, 1), slices=(8,), head_width=32, local=True),
+    ):
+        torch.manual_seed(0)
+        network = Network(config)
+        with torch.no_grad():
+            for p in network.parameters():
+                p.copy_(torch.randn_like(p) * 0.3)
+        plan = make_plan(np.zeros((80, 1), np.uint8))
+        quality = torch.full((80,), 50)
+        tensors = PlanTensors.of(plan, quality, torch.full((20,), 50), local=config.local)
+        y = torch.randn(80, 8, requires_grad=True)
+        pixels = network.synthesise(y, quality, tensors.fine, tensors.coarse)
+        x = torch.rand(80, 4, 192, requires_grad=True)
+        latents = network.analysis(x, network.entropy.spread, quality, tensors.fine, tensors.coarse)
+        for output, source, analysis in ((pixels, y, False), (latents, x, True)):
+            (gradient,) = torch.autograd.grad(output[40:48].sum(), source)
+            seen = torch.nonzero(gradient.flatten(1).abs().amax(1))[:, 0]
+            low, high = needed_rows(config, 40, 48, analysis=analysis)
+            assert low <= int(seen.min())
+            assert int(seen.max()) < high
+            assert int(seen.min()) - low <= 2, "far more than it depends on"
+            assert high - 1 - int(seen.max()) <= 2
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])
@@ -265,24 +326,52 @@ def _decode(data: bytes, engine: str) -> bytes:
 
 FORKED = """
 import os, sys, multiprocessing, ssic
-import numpy as np
-data = ssic.encode(np.full((64, 80, 3), 90, np.uint8), engine=sys.argv[1])
-here = ssic.decode(data, engine=sys.argv[1]).tobytes()
-def work(_): return ssic.decode(data, engine=sys.argv[1]).tobytes() == here
+engine, url, path = sys.argv[1:]
+read, unread = ssic.open(url), [ssic.open(url), ssic.open(path)]
+picture = read.decode(engine=engine)
+data = ssic.encode(picture, engine=engine)
+here = ssic.decode(data, engine=engine).tobytes()
+def work(_):
+    assert all((file.decode(engine=engine) == picture).all() for file in (read, *unread))
+    return ssic.encode(picture, engine=engine) == data and ssic.decode(data, engine=engine).tobytes() == here
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert all(pool.map(work, range(4)))
 child = os.fork()
 if child == 0:
     sys.exit(0 if work(0) else 1)  # through the interpreter's own end, where sessions are closed
 assert os.waitpid(child, 0)[1] == 0
+assert work(0)  # and the parent goes on
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to fork with")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_children_of_a_process_that_has_coded_can_code(engine):
-    run = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, engine]
-    subprocess.run(run, check=True, timeout=60)
+def test_children_of_a_process_that_has_coded_can_code(engine, tmp_path):
+    """Also what lies in files and at URLs that were opened before the fork, whether or not they were read since."""
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    data = ssic.encode(natural_picture(1, 64, 400), quality=95)
+    assert len(data) > FIRST_BYTES  # so that not all of it came when it was opened
+    (tmp_path / "a.ssic").write_bytes(data)
+    with serving({"a.ssic": data}) as server:
+        arguments = [engine, server.url("a.ssic"), tmp_path / "a.ssic"]
+        run = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, *arguments]
+        subprocess.run(run, check=True, timeout=300)  # of seconds, were it not for other work
+
+
+def test_a_gpu_is_refused_in_a_forked_child(small):
+    torch = pytest.importorskip("torch")
+    engine = find_engine("torch:cpu:float32", small)
+    engine.device = torch.device("cuda")  # where there is none: the check comes before all use of it
+    engine._process = os.getppid()
+    ids, blocks = scene(4, 3, 3, 2)
+    plan = make_plan(ids)
+    for call in (
+        lambda: engine.analyse(blocks, plan, QUALITY),
+        lambda: engine.synthesise(np.zeros((9, 320), np.float32), plan, QUALITY),
+    ):
+        with pytest.raises(EngineError, match=r'get_context\("spawn"\), or use engine="onnx"'):
+            call()
 
 
 def test_the_runtime_reports_to_nobody(tmp_path):

@@ -595,6 +595,6 @@ def test_what_pillow_warns_of_is_warned_of_and_what_it_refuses_is_refused() -> N
             elif outcome is not None:
                 stack.enter_context(pytest.raises(errors.LimitExceeded))
             fmt.read_head(body)
-    DecodeLimits(max_memory=2**20).check_work(30)
+    DecodeLimits(max_memory=2**20).check_work(32, 1)
     with pytest.raises(errors.LimitExceeded, match="decode some groups only"):
-        DecodeLimits(max_memory=2**20).check_work(33)
+        DecodeLimits(max_memory=2**20).check_work(32, 2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ssic
+from conftest import natural_picture
 from ssic.errors import LimitExceeded
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
@@ -39,11 +40,16 @@ def test_what_progress_raises_ends_encoding_and_decoding_at_each_stage() -> None
 
 
 def test_memory_is_bounded_before_the_work() -> None:
-    data = ssic.encode(PICTURE, np.array([[0, 0, 0, 0]] * 3 + [[0, 0, 0, 1]], np.uint8))
-    limits = ssic.DecodeLimits(max_memory=4 * 256 * 128)
+    """A group that is scattered takes as much as the windows that it lies in."""
+    mask = np.zeros((8, 16), np.uint8)
+    mask[1, :2], mask[::7, ::7] = 1, 2
+    data = ssic.encode(natural_picture(1, 128, 256), mask)
+    limits = ssic.DecodeLimits(max_memory=64 * 64 * 200)
     with pytest.raises(LimitExceeded, match="decode some groups only"):
         ssic.decode(data, limits=limits)
-    assert ssic.decode(data, 1, limits=limits).shape == (64, 64, 3)
+    with pytest.raises(LimitExceeded, match=r"decoding 1,536 pixels takes about 0\.0 GB"):
+        ssic.decode(data, 2, limits=limits)
+    assert ssic.decode(data, 1, limits=limits).shape == (128, 256, 3)
     before = ssic.set_default_limits(limits)
     try:
         with pytest.raises(LimitExceeded):

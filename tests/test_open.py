@@ -52,7 +52,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "open": lambda file: bytes(ssic.open(file)),
     "decode": lambda file: ssic.decode(file, "face").tobytes(),
     "merge": lambda file: bytes(ssic.merge([file])),
-    "encrypt": lambda file: bytes(ssic.decrypt(bytes(ssic.encrypt(file, "face", ME.recipient)), ME)),
+    "encrypt": lambda file: bytes(ssic.decrypt(ssic.encrypt(file, "face", ME.recipient), ME)),
     "sign": lambda file: bytes(ssic.sign(file, SIGNER)),
 }
 
@@ -66,11 +66,11 @@ def test_every_function_takes_every_form_of_a_file(data: bytes, tmp_path: Path, 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "encoding"])
 def test_sealed_and_signed_ones_too(data: bytes, tmp_path: Path, form: str) -> None:
-    sealed = bytes(ssic.sign(bytes(ssic.encrypt(data, "face", ME.recipient)), SIGNER))
+    sealed = ssic.sign(ssic.encrypt(data, "face", ME.recipient), SIGNER)
     sealed.save(tmp_path / "a.ssic")
     calls: list[Callable[[Any], Any]] = [
         lambda file: bytes(ssic.decrypt(file, ME)),
-        lambda file: bytes(ssic.decrypt(bytes(ssic.rewrap(file, ME, ME.recipient)), ME)),
+        lambda file: bytes(ssic.decrypt(ssic.rewrap(file, ME, ME.recipient), ME)),
         lambda file: ssic.verify(file, SIGNER.verify_key),
         lambda file: ssic.decode(file, identity=ME, trust=SIGNER.verify_key).tobytes(),
     ]
@@ -86,18 +86,18 @@ def test_urls_too(data: bytes) -> None:
 
 def test_what_functions_give_is_opened_saved_and_turned_into_bytes(data: bytes, tmp_path: Path) -> None:
     file = ssic.open(data)
-    sealed = bytes(ssic.encrypt(file, "face", ME.recipient))
+    sealed = ssic.encrypt(file, "face", ME.recipient)
     made = {
-        "extract": bytes(file.extract(["face"])),
-        "drop": bytes(file.drop("face")),
-        "reorder": bytes(file.reorder("background")),
-        "replace": bytes(file.replace("face", PIXELS, quality=20)),
-        "set_quality": bytes(file.set_quality({"face": 20})),
-        "merge": bytes(ssic.merge([bytes(file.drop("face")), bytes(file.extract("face"))])),
+        "extract": file.extract(["face"]),
+        "drop": file.drop("face"),
+        "reorder": file.reorder("background"),
+        "replace": file.replace("face", PIXELS, quality=20),
+        "set_quality": file.set_quality({"face": 20}),
+        "merge": ssic.merge([file.drop("face"), file.extract("face")]),
         "encrypt": sealed,
-        "decrypt": bytes(ssic.decrypt(sealed, ME)),
-        "rewrap": bytes(ssic.rewrap(sealed, ME, ME.recipient)),
-        "sign": bytes(ssic.sign(file, SIGNER)),
+        "decrypt": ssic.decrypt(sealed, ME),
+        "rewrap": ssic.rewrap(sealed, ME, ME.recipient),
+        "sign": ssic.sign(file, SIGNER),
     }
     for name, one in made.items():
         assert isinstance(one, ssic.SsicFile), name
@@ -111,15 +111,15 @@ def test_what_functions_give_is_opened_saved_and_turned_into_bytes(data: bytes, 
     # A chain of them, back onto the file that it began with.
     place = tmp_path / "a.ssic"
     place.write_bytes(data)
-    bytes(bytes(ssic.open(place).drop("face")).set_quality({"background": 5})).save(place)
+    ssic.open(place).drop("face").set_quality({"background": 5}).save(place)
     assert {g.name: g.quality for g in ssic.open(place)} == {"background": 5, "<b>cap</b>": 60}
 
 
 def test_what_is_made_of_a_file_has_its_model_and_limits_but_not_its_keys(data: bytes) -> None:
     limits = ssic.DecodeLimits(max_groups=7)
-    sealed = bytes(ssic.sign(bytes(ssic.encrypt(data, "face", ME.recipient)), SIGNER))
+    sealed = ssic.sign(ssic.encrypt(data, "face", ME.recipient), SIGNER)
     opened = ssic.open(sealed, model="small", limits=limits, identity=ME, trust=SIGNER.verify_key)
-    part = bytes(opened.extract("face"))
+    part = opened.extract("face")
     assert part.limits is limits
     assert pickle.loads(pickle.dumps(part)).names == ("face",)  # with keys it could not be
     with pytest.raises(ssic.EncryptedSegment):
@@ -128,7 +128,7 @@ def test_what_is_made_of_a_file_has_its_model_and_limits_but_not_its_keys(data: 
 
 
 def test_an_opened_file_is_opened_anew_with_other_options(data: bytes) -> None:
-    sealed = ssic.open(bytes(ssic.sign(bytes(ssic.encrypt(data, "face", ME.recipient)), SIGNER)))
+    sealed = ssic.open(ssic.sign(ssic.encrypt(data, "face", ME.recipient), SIGNER))
     assert ssic.open(sealed) is sealed
     with_key = ssic.open(sealed, identity=iter([ME]))
     assert with_key is not sealed
@@ -187,8 +187,8 @@ def test_large_pictures_are_shown_smaller() -> None:
 @pytest.mark.filterwarnings("error")
 def test_notebooks_get_a_table_where_nothing_can_be_decoded(data: bytes) -> None:
     head = ssic.open(data).head
-    sealed = bytes(ssic.encrypt(data, [0, 1, 2], ME.recipient))
-    partly = bytes(ssic.encrypt(data, "face", ME.recipient))
+    sealed = ssic.encrypt(data, [0, 1, 2], ME.recipient)
+    partly = ssic.encrypt(data, "face", ME.recipient)
     cut = ssic.open(data[: head.head_bytes])
     without_model = ssic.open(data, model="none such")
     for file in (sealed, cut, without_model):
@@ -230,10 +230,10 @@ def test_float_arrays_are_refused_with_the_line_that_converts_them(data: bytes) 
         ssic.encode(a)
     assert ssic.encode(eval(str(refused.value).partition("0..1: ")[2], {"a": a, "numpy": np}), MASK) == data
     labels = np.array(MASK.ids, np.float64)
-    with pytest.raises(ssic.MaskError, match="; labels") as refused:
+    with pytest.raises(ssic.MaskError, match=r"; whole numbers: \.astype") as refused:
         ssic.encode(PIXELS, labels)
-    line = str(refused.value).partition("; ")[2].removesuffix(" makes integers of them")
-    converted = eval(line, {"labels": labels, "numpy": np})
+    line = str(refused.value).partition("whole numbers: ")[2]
+    converted = eval(f"labels{line}", {"labels": labels, "numpy": np})
     assert ssic.encode(PIXELS, converted) == ssic.encode(PIXELS, np.array(MASK.ids))
 
 

@@ -38,6 +38,13 @@ def test_each_kind_is_what_the_mask_itself_makes() -> None:
     assert MaskRecipe("grid", cells=(2, 3)).mask(PIXELS) == GroupMask.grid(SIZE, 2, 3)
     named = MaskRecipe("labels", names={1: "dog"}).mask(PIXELS, labels)
     assert named == GroupMask.from_label_map(labels, SIZE, {1: "dog"})
+    labels[:, 48:] = 255
+    told: dict[str, Any] = {"names": {1: "dog"}, "ignore_label": 255}
+    for kind in ("mask", "labels"):
+        assert MaskRecipe(kind, **told).mask(PIXELS, labels) == GroupMask.from_any(labels, SIZE, **told)
+    stack = np.stack([labels == 1, labels == 0])
+    by_name = MaskRecipe("mask", names=["dog", "sky"], rule="any").mask(PIXELS, stack)
+    assert by_name == GroupMask.from_any(stack, SIZE, ["dog", "sky"], rule="any")
     assert MaskRecipe("boxes", rule="any").mask(PIXELS, TINY) == GroupMask.from_boxes(TINY, SIZE, rule="any")
     pytest.importorskip("pycocotools")
     by_class = MaskRecipe("coco", group_by="class").mask(PIXELS, annotations(TINY[:1]), file_name="a.png")
@@ -48,6 +55,8 @@ def test_each_kind_is_what_the_mask_itself_makes() -> None:
 def test_one_rule_for_groups_that_own_no_block() -> None:
     with pytest.raises(MaskError, match="box 2"):
         MaskRecipe("boxes").mask(PIXELS, TINY)
+    with pytest.raises(MaskError, match="box 2"):
+        MaskRecipe("mask").mask(PIXELS, TINY)
     with pytest.warns(DroppedGroups, match="box 2"):
         assert len(MaskRecipe("boxes", drop_empty=True).mask(PIXELS, TINY).groups) == 2
     pytest.importorskip("pycocotools")
@@ -76,6 +85,9 @@ def test_blocks_belong_to_whole_objects_with_segmenters_only() -> None:
         ({"segmenter": "foreground"}, "needs its name"),
         ({"min_score": 2}, "scores are from 0 to 1"),
         ({"max_groups": 255}, "1 to 254 fit"),
+        ({"kind": "boxes", "names": {1: "dog"}}, "names and a label to ignore"),
+        ({"kind": "coco", "ignore_label": 255}, "names and a label to ignore"),
+        ({"kind": "mask", "ignore_label": "255"}, "the label to ignore is '255'"),
         ({"group_by": "mood"}, "group_by is 'mood'"),
         ({"rule": "least"}, "the block rule is 'least'"),
         ({"kind": "segmenter", "segmenter": "foreground", "drop_empty": False}, "always left out"),

@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from ssic.version import __version__ as __version__
+
+TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` would take most of the time
 
 if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
     # isort: off
@@ -51,7 +52,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
         UnsupportedVersion as UnsupportedVersion,
         WrongKey as WrongKey,
     )
-    from ssic.file import SsicFile as SsicFile, decode as decode, merge as merge, open as open
+    from ssic.file import SsicFile as SsicFile
     from ssic.format import (
         DecodeLimits as DecodeLimits,
         GroupEntry as GroupEntry,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers and editors
     )
     from ssic.groups.mask import DroppedGroups as DroppedGroups, GroupMask as GroupMask
     from ssic.groups.segment import find_segmenter as find_segmenter, segment as segment
+    from ssic.opening import decode as decode, merge as merge, open as open
     from ssic.pictures.read import Picture as Picture, load_picture as load_picture
     from ssic.protect import (
         decrypt as decrypt,
@@ -117,14 +119,14 @@ HOMES = {
     "UnsupportedVersion": "ssic.errors",
     "VerifyKey": "ssic.crypto",
     "WrongKey": "ssic.errors",
-    "decode": "ssic.file",
+    "decode": "ssic.opening",
     "decrypt": "ssic.protect",
     "encode": "ssic.codec",
     "encrypt": "ssic.protect",
     "find_segmenter": "ssic.groups.segment",
     "load_picture": "ssic.pictures.read",
-    "merge": "ssic.file",
-    "open": "ssic.file",
+    "merge": "ssic.opening",
+    "open": "ssic.opening",
     "rewrap": "ssic.protect",
     "segment": "ssic.groups.segment",
     "set_default_limits": "ssic.format",
@@ -135,7 +137,7 @@ HOMES = {
 __all__ = [*HOMES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found = getattr(import_module(HOMES[name]), name)

@@ -1,5 +1,5 @@
 """A model at work: pixels and a group mask to one file, and substreams back to pixels. Knows no paths and no readers:
-`ssic.file` opens files and decodes them."""
+`ssic.opening` opens files, `ssic.file` decodes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
-from ssic.format import ICC, DecodeLimits, Segment, write_file
+from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
@@ -161,7 +161,7 @@ class Codec:
         target = None if target is None else Target.of(target)
         aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
         picture = load_picture(image)
-        _check_limits(picture)
+        check_limits(picture)
         groups = _as_mask(mask, picture.size)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
@@ -440,14 +440,15 @@ def encode(
     )
 
 
-def _check_limits(picture: Picture) -> None:
-    """What readers refuse by default shall not be written."""
+def check_limits(picture: Picture) -> None:
+    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default."""
     rows, columns = block_grid(picture.size)
-    limits = DecodeLimits()
+    limits = default_limits()
     if rows * columns * BLOCK**2 > limits.max_pixels:
         raise ImageError(
-            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; readers take at most "
-            f"{limits.max_pixels:,} by default: cut it up, or shrink it"
+            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; at most {limits.max_pixels:,} are taken "
+            "here, in whole blocks: cut it up, shrink it, or allow more, here and where the file is read "
+            "(ssic.set_default_limits, --max-pixels)"
         )
     if picture.icc and len(picture.icc) > limits.max_head_bytes // 2:
         raise ImageError(

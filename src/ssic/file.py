@@ -1,20 +1,20 @@
-"""An opened file: what its head says, and decoding, group by group, what is asked for."""
+"""An opened file: what its head says, and decoding, group by group, what is asked for. `ssic.opening` opens files."""
 
 from __future__ import annotations
 
-import builtins
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import as_mapping, counted, listing, type_name
-from ssic.codec import Codec, Encoding, Progress, as_progress, check_quality, load_current
+from ssic.arguments import as_mapping, counted, listing
+from ssic.codec import Codec, Progress, as_progress, check_quality, load_current
 from ssic.crypto.access import SEALED, Access, Keys, Trust
 from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
 from ssic.describe import describe
@@ -25,7 +25,6 @@ from ssic.errors import DamagedSegment, InvalidInput, ModelError, TruncatedFile,
 from ssic.format import ICC, DecodeLimits, GroupEntry, Head, check_clear
 from ssic.format import drop as drop_groups
 from ssic.format import extract as extract_groups
-from ssic.format import merge as merge_files
 from ssic.format import reorder as reorder_groups
 from ssic.format import replace as replace_segments
 from ssic.format.limits import checked_limits
@@ -34,9 +33,9 @@ from ssic.model.weights import find_by_id, find_weights
 from ssic.notebook import html, outlined_png
 from ssic.pictures.fill import Fill, check_fill, compose
 from ssic.pictures.read import ImageSource
+from ssic.plan import most_windows
 from ssic.storage.atomic import write_whole
-from ssic.storage.opening import open_source
-from ssic.storage.source import FIRST_BYTES, Bytes, ByteSource, as_bytes, joined
+from ssic.storage.source import Bytes, as_bytes
 
 GroupNames = Iterable[str | int] | str | int
 """Names, classes or ids of groups."""
@@ -113,6 +112,11 @@ class SsicFile:
     def with_content(self, data: bytes) -> SsicFile:
         """A file that was made from this one: with its model and limits, without its keys and trust."""
         return SsicFile(data, model=self._options["model"], limits=self.limits)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that it was opened with, by name, for opening it anew."""
+        return MappingProxyType(self._options)
 
     @property
     def limits(self) -> DecodeLimits:
@@ -262,7 +266,8 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
-        self.limits.check_work(sum(entry.blocks for entry in self.groups if entry.id in wanted))
+        blocks = np.isin(self.access.shown.mask, wanted)
+        self.limits.check_work(int(blocks.sum()), most_windows(blocks))
         segments, broken = self.access.substreams(wanted)
         if not segments:
             raise joined_error(broken)
@@ -451,189 +456,9 @@ class SsicFile:
 
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
-        return describe(self.head, self.groups, self.opening_bytes, self.transfer)
+        return describe(self.head, self.groups, self.access.opening_bytes, self.transfer)
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
         (`info()["transfer"]["head"]`; with an identity, hidden groups too), with small gaps between them."""
-        have = {*self.access.hidden, *(g.id for g in self.access.read_when_opened)}
-        ids = set(self.mask.resolve(groups)) - have
-        return self._read_bytes([g for g in self.groups if g.id in ids])
-
-    def _read_bytes(self, entries: Iterable[GroupEntry]) -> int:
-        reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
-        return sum(map(len, reads))
-
-    @property
-    def opening_bytes(self) -> int:
-        """Bytes that opening it from a URL takes."""
-        return self._first_bytes() + self._read_bytes(self.access.read_when_opened)
-
-    def _first_bytes(self) -> int:
-        return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
-
-
-FileSource = (
-    str
-    | os.PathLike[str]
-    | builtins.bytes
-    | bytearray
-    | memoryview
-    | IO[builtins.bytes]
-    | ByteSource
-    | Encoding
-    | SsicFile
-)
-"""What a file is given as: its path or URL, its bytes, a binary file, what `Codec.encode` gives, or an opened file."""
-
-
-def open(
-    file: FileSource,
-    *,
-    model: str | Path | None = None,
-    limits: DecodeLimits | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    prefix: int | None = None,
-    protocols: Collection[str] = (),
-    identity: Keys | None = None,
-    min_version: int | None = None,
-    trust: Trust | None = None,
-) -> SsicFile:
-    """Open a file: reads its head, and later the segments that are asked for.
-
-    Args:
-        file: the path of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://...", "gs://...", "az://..."
-            with the file systems that fsspec names for them. Or the bytes of a file, or a file that is open in binary
-            mode, such as `io.BytesIO`, which is read to its end at once. Or a file that is open already: it itself, or,
-            if other arguments are given, opened anew with these; what is not given stays as it was.
-        model: preset or weights file to decode with; by default the installed model that the file names.
-        limits: bounds on what the head may ask for.
-        storage_options: of fsspec's file system, such as ``{"headers": {...}}``; of use with URLs only.
-        prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
-        protocols: others of fsspec's that a URL may name, also in a chain (`zip://a.ssic::https://...`). Some of them
-            read, cache or run what they find at a second place: allow them only for URLs of people whom you trust.
-        identity: keys and passphrases that sealed groups are opened with, as for `SsicFile`.
-        min_version: take sealed groups of earlier versions for damaged.
-        trust: one or more keys, one of which must have signed the file.
-
-    Raises:
-        OSError: the file can't be read; its `filename` is the URL, without user, password and query.
-        InvalidInput: nothing here reads such URLs, or another argument can't be used.
-        FormatError: it is not an intact ssic file.
-        SignatureError: it is not signed by one of the keys in `trust`, or was changed since.
-    """
-    storage_options = as_mapping(storage_options, "storage_options")
-    options: dict[str, Any] = {
-        "model": model,
-        "limits": limits,
-        "identity": identity,
-        "min_version": min_version,
-        "trust": trust,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
-    if isinstance(file, SsicFile):
-        if not options and prefix is None:
-            return file
-        options = file._options | options
-        file = file.access.data
-    elif isinstance(file, Encoding):
-        file = file.data
-    return SsicFile(open_source(file, storage_options, prefix=prefix, protocols=protocols), **options)
-
-
-def decode(
-    file: FileSource,
-    groups: GroupNames | None = None,
-    *,
-    fill: Fill = "black",
-    crop: bool = False,
-    strict: bool = False,
-    partial: bool = False,
-    model: str | Path | None = None,
-    engine: str | Engine = "auto",
-    limits: DecodeLimits | None = None,
-    progress: Progress | None = None,
-    identity: Keys | None = None,
-    min_version: int | None = None,
-    trust: Trust | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> NDArray[np.uint8]:
-    """Decode a file, or only some of its groups.
-
-    The work grows with the area of the groups, not with the picture, and with `crop` so does the result.
-
-    Args:
-        file: as for `ssic.open`: a path, a URL, bytes, a binary file, or an opened file.
-        groups: names, classes or ids; all by default.
-        fill: what stands where no decoded group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue).
-        crop: cut the result to the box around the decoded groups.
-        strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
-        partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
-            left out without a warning (`SsicFile.decode_pixels` lists them).
-        model: preset that comes with the package, or path of a weights file; by default the installed model that the
-            file names.
-        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
-        limits: bounds on what a hostile head may ask for.
-        progress: called with the name of each stage as it begins.
-        identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
-        min_version: take sealed groups of earlier versions for damaged.
-        trust: one or more keys, one of which must have signed the file.
-        storage_options: of fsspec's file system, for URLs.
-
-    Returns:
-        [H, W, 3] uint8, or [H, W, 4] if the fill is transparent.
-
-    Raises:
-        FormatError: not an intact ssic file; `DamagedSegment`, `EncryptedSegment` or `TruncatedFile` if no group
-            could be decoded. If some could, the others are filled, and a `DamagedGroups` warning names them, a
-            `SealedGroups` warning those that are sealed (programs ask `SsicFile.decode_pixels` or `SsicFile.damaged`).
-        InvalidInput: an argument can't be used: `ImageError` for the fill, `UnknownGroup` for groups.
-        SignatureError: the file is not signed by one of the keys in `trust`, or was changed since.
-        UnknownModel: the file was made with a model that is not installed.
-        ModelError: `model` is not the one that the file was made with.
-        EngineError: the engine is not installed, or its device is not there.
-    """
-    opened = open(
-        file,
-        model=model,
-        limits=limits,
-        storage_options=storage_options,
-        identity=identity,
-        min_version=min_version,
-        trust=trust,
-    )
-    return opened.decode(
-        groups,
-        fill=fill,
-        crop=crop,
-        strict=strict,
-        partial=partial,
-        engine=engine,
-        progress=progress,
-        _stacklevel=3,
-    )
-
-
-def merge(files: Iterable[FileSource], limits: DecodeLimits | None = None) -> SsicFile:
-    """One file with the groups of several, of the same picture size and model, for instance of several `extract`\\ s.
-    Runs no model. Where ids or names meet, the first file keeps its own; later ones get a free id, and a name with a
-    free number ("person 2").
-
-    Args:
-        files: each as for `ssic.open`.
-        limits: bounds on what the heads may ask for.
-
-    Raises:
-        InvalidInput: no files, other size or other model than the first, or encrypted groups that can't be in one file.
-        MaskError: two groups own the same block.
-        FormatError: a file is damaged or not whole.
-        OSError: a file can't be read.
-    """
-    alone = isinstance(files, (str, os.PathLike, bytes, bytearray, memoryview, SsicFile, Encoding))
-    if alone or not isinstance(files, Iterable):
-        raise InvalidInput(f"merge takes a list of files, [one, another], not {type_name(files)} alone")
-    opened = [open(file, limits=limits) for file in files]
-    if not opened:
-        raise InvalidInput("merge needs at least one file")
-    data = merge_files([file.access.to_copy() for file in opened], limits or opened[0].limits)
-    return opened[0].with_content(data)
+        return self.access.bytes_of(self.mask.resolve(groups))

@@ -34,9 +34,9 @@ from ssic.codec import encode
 from ssic.decoded import DamagedGroups, SealedGroups
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import GroupNames, SsicFile
-from ssic.file import open as open_ssic
 from ssic.format.layout import MAGIC
 from ssic.groups.mask import GroupMask
+from ssic.opening import open as open_ssic
 from ssic.pictures.fill import Fill, check_fill, compose
 
 FORMAT = "SSIC"

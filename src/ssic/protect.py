@@ -22,9 +22,12 @@ from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
 from ssic.crypto.wrap import Keyring, Locker, Opener, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import FileSource, GroupNames, SsicFile, group_mask, open
-from ssic.format import DecodeLimits, Head
+from ssic.file import GroupNames, SsicFile, group_mask
+from ssic.format import DecodeLimits, Head, read_head
+from ssic.format import renumber as renumbered
 from ssic.groups.mask import GroupMask
+from ssic.opening import FileSource, open
+from ssic.storage.source import Bytes
 
 
 def encrypt(
@@ -37,6 +40,7 @@ def encrypt(
     cipher: str | None = None,
     metadata: bool = False,
     pad: bool = False,
+    renumber: bool = False,
     limits: DecodeLimits | None = None,
 ) -> SsicFile:
     """The same file with some groups sealed, each under a key of its own that only the recipients can unwrap.
@@ -54,6 +58,8 @@ def encrypt(
         cipher: "aes-256-gcm", the default, or "chacha20-poly1305". One per file.
         metadata: keep Exif, XMP and unknown chunks, which may show the sealed groups (as a thumbnail, say).
         pad: hide the length of each sealed group, as far as Padmé does: up to an eighth more bytes.
+        renumber: with `hide`: close gaps in ids and in the numbers of names first, as `ssic.format.renumber` does, so
+            that what is left does not tell of what is hidden. The file that `decrypt` gives is the renumbered one.
         limits: bounds on what the head may ask for.
 
     Warns:
@@ -63,6 +69,7 @@ def encrypt(
     Raises:
         UnknownGroup: the file has no such group.
         InvalidInput: no recipient, a group is sealed already, or a value can't be.
+        EncryptedSegment: `renumber`, and another group is sealed already, and so bound to its id and name.
         FormatError: the file is damaged or not whole.
     """
     wrapper = Wrapper(_list(recipients))
@@ -71,8 +78,15 @@ def encrypt(
     if cipher is not None and not isinstance(cipher, str):
         raise InvalidInput(f"a cipher is given by its name, not as {type_name(cipher)}")
     opened = open(file, limits=limits)
+    copied = opened.access.to_copy()
+    if renumber is True:
+        if hide == "nothing":
+            raise InvalidInput(
+                "renumber is of use where names or outlines are hidden: else all ids and names stay"
+            )
+        copied, groups = _renumbered(copied, groups, metadata, opened)
     data = files.encrypt(
-        opened.access.to_copy(),
+        copied,
         _chooser(groups),
         wrapper,
         hide=hide,
@@ -195,6 +209,15 @@ def _list(one_or_more: Any) -> list[Any]:
 
 def _chooser(groups: GroupNames) -> Callable[[Head], Collection[int]]:
     return lambda head: group_mask(head).resolve(groups)
+
+
+def _renumbered(data: Bytes, groups: GroupNames, metadata: bool, opened: SsicFile) -> tuple[bytes, list[int]]:
+    """The file without gaps in ids and names, and the new ids of `groups`, which are the highest."""
+    ids = _chooser(groups)(opened.head)
+    changed = renumbered(data, list(ids), opened.limits, metadata=metadata)
+    return changed, sorted(group.id for group in read_head(changed, opened.limits).groups)[
+        -len(ids) or None :
+    ]
 
 
 def check_there(mask: GroupMask, groups: GroupNames, asked_by: str) -> None:

@@ -10,12 +10,13 @@ import { launch, measured, settled, withPage } from '../test/page.js';
 const RUNS = 5;
 const built = new URL('../../src/ssic/web/', import.meta.url);
 
-/** @param {number[]} values */
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 /** @param {string} what @param {string} value @param {string} [limit] */
-const print = (what, value, limit = '') => console.log(`${what.padEnd(58)} ${value.padStart(10)}   ${limit}`);
-/** @param {number} ms */
-const seconds = (ms) => `${(ms / 1000).toFixed(3)} s`;
+const print = (what, value, limit = '') => console.log(`${what.padEnd(58)} ${value.padStart(18)}   ${limit}`);
+/** The best, and the median: other work on the machine adds to both, least to the best. @param {number[]} values in milliseconds */
+function seconds(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return `${(sorted[0] / 1000).toFixed(3)} s (${(sorted[values.length >> 1] / 1000).toFixed(3)})`;
+}
 
 let compressed = 0;
 for (const name of ['index.html', 'viewer.css', 'viewer.js', 'worker.js', 'ort-wasm-simd-threaded.mjs', 'icon.svg']) {
@@ -52,12 +53,12 @@ await withPage(browser, 'large.ssic', 'figures', async (page) => {
   }
 });
 console.log(`Chromium ${browser.version()}, ${threads} threads; ${cpus().length} cores, ${cpus()[0].model}; load ${loadavg()[0].toFixed(1)}`);
-console.log(`${head.width}x${head.height}, ${head.groups.length} groups; medians of ${RUNS} runs, from the click to the painted picture\n`);
+console.log(`${head.width}x${head.height}, ${head.groups.length} groups; best (and median) of ${RUNS} runs, from the click to the painted picture\n`);
 print('page and library, compressed, without WebAssembly and model', `${(compressed / 1000).toFixed(0)} kB`, 'at most 150 kB');
 print("ONNX Runtime's WebAssembly, compressed", `${(wasm / 1e6).toFixed(1)} MB`);
-print('outlines, after the head has come', seconds(median(times.outline)), 'at most 0.2 s');
-print(`one group, ${Math.round((100 * tenth.blocks) / head.mask.length)} % of the blocks`, seconds(median(times.one)), 'at most 0.4 s (10 %)');
-print('  of these, range decoder and integer twin', seconds(median(times.oneLatents)));
-print('everything', seconds(median(times.all)), 'at most 1.5 s');
-print('  of these, range decoder and integer twin', seconds(median(times.allLatents)), 'at most 0.3 s');
+print('outlines, after the head has come', seconds(times.outline), 'at most 0.2 s');
+print(`one group, ${Math.round((100 * tenth.blocks) / head.mask.length)} % of the blocks`, seconds(times.one), 'at most 0.4 s (10 %)');
+print('  of these, range decoder and integer twin', seconds(times.oneLatents));
+print('everything', seconds(times.all), 'at most 1.5 s');
+print('  of these, range decoder and integer twin', seconds(times.allLatents), 'at most 0.3 s');
 await browser.close();

@@ -1,7 +1,9 @@
 /** Groups to pixels. */
 
 import { hex } from './bytes.js';
-import { DamagedSegment, SsicError, UnknownModel } from './errors.js';
+import { DamagedSegment, LimitExceeded, SsicError, UnknownModel } from './errors.js';
+import { BLOCK } from './head.js';
+import { BYTES_PER_PIXEL } from './limits.js';
 import { blocksOf, paintBlocks, synthesisInputs } from './plan.js';
 import { Twin } from './twin.js';
 import { Synthesis } from './synthesis.js';
@@ -33,11 +35,12 @@ export class Decoder {
   /**
    * Latents of groups, each from its own substream: a damaged one costs itself only.
    * @param {SsicFile} file @param {Map<number, Uint8Array | SsicError>} substreams
-   * @throws {UnknownModel} the file was made with another model
+   * @throws {UnknownModel} there is something to decode, and it was made with another model
    */
   latents(file, substreams) {
     const { head } = file;
-    if (hex(head.modelId) !== hex(this.weights.id)) {
+    const any = [...substreams.values()].some((substream) => substream instanceof Uint8Array);
+    if (any && hex(head.modelId) !== hex(this.weights.id)) {
       throw new UnknownModel(`the file was made with model ${hex(head.modelId)}; the weights are model ${hex(this.weights.id)}`);
     }
     /** @type {Map<number, { blocks: Int32Array, latents: Int32Array }>} */
@@ -64,8 +67,14 @@ export class Decoder {
    * Fetches and decodes groups; only their windows are computed.
    * @param {SsicFile} file @param {number[]} ids
    * @returns {Promise<Decoded>}
+   * @throws {LimitExceeded} it would take more memory than the limits allow
    */
   async decode(file, ids) {
+    const pixels = ids.reduce((sum, id) => sum + file.group(id).blocks, 0) * BLOCK ** 2;
+    const { maxMemory } = file.limits;
+    if (pixels * BYTES_PER_PIXEL > maxMemory) {
+      throw new LimitExceeded(`decoding ${pixels} pixels takes about ${pixels * BYTES_PER_PIXEL} bytes; the limit is ${maxMemory}`);
+    }
     const started = performance.now();
     const substreams = await file.substreams(ids);
     const fetched = performance.now();
@@ -75,7 +84,9 @@ export class Decoder {
     const rgba = new Uint8ClampedArray(head.width * head.height * 4);
     if (found.size) {
       const blocks = blocksOf(head.mask, new Set(found.keys()));
-      const { inputs, filled } = synthesisInputs(head.mask, head.rows, head.columns, blocks, (id) => file.group(id).quality);
+      const { inputs, filled } = synthesisInputs(
+        head.mask, head.rows, head.columns, blocks, (id) => file.group(id).quality, Boolean(this.weights.config.local),
+      ); // prettier-ignore
       const { channels } = this.twin;
       const latents = new Float32Array(filled * channels);
       const next = new Map([...found.keys()].map((id) => [id, 0]));

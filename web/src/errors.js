@@ -29,6 +29,8 @@ export class WrongKey extends EncryptedSegment {}
 export class DamagedSegment extends FormatError {}
 /** A key fits, but the sealed segment, or what the head says of its group, was changed or exchanged. */
 export class TamperedSegment extends DamagedSegment {}
+/** The file is not signed, not by somebody who is trusted, or was changed since. */
+export class SignatureError extends FormatError {}
 /** Weights are unreadable or inconsistent. */
 export class ModelError extends SsicError {}
 /** The file was made with another model than the one at hand. */
@@ -54,6 +56,7 @@ for (const [name, { prototype }] of Object.entries({
   WrongKey,
   DamagedSegment,
   TamperedSegment,
+  SignatureError,
   ModelError,
   UnknownModel,
   EngineError,

@@ -6,7 +6,7 @@ import { BadZlib, TooLong, inflate } from './inflate.js';
 import { LIMITS } from './limits.js';
 import { decodeMask } from './mask.js';
 import { InvalidStream } from './rangecoder.js';
-import { classOf, defaultName, textFault } from './names.js';
+import { classOf, defaultName, isHiddenName, textFault } from './names.js';
 
 /** @typedef {import('./limits.js').Limits} Limits */
 
@@ -14,6 +14,8 @@ const MAGIC = [0xf3, 0x73, 0x69, 0x63];
 const VERSION = 1;
 const CRC_BYTES = 4;
 const MAX_SIZE = 2 ** 32 - 1;
+/** The largest step of a mask; two bits of the flags. */
+const MAX_STEP = 3;
 /** Pixels on a side of a block. */
 export const BLOCK = 16;
 /** The id, in a mask, of blocks that no group of the file owns. */
@@ -92,6 +94,15 @@ export function headLength(prefix, limits = LIMITS) {
   return offset + length + CRC_BYTES;
 }
 
+/** Collects what is not in the one form that its content has. That is told of at the end: first comes what can't be read. */
+class Form {
+  /** @type {string | null} */ fault = null;
+  /** @param {boolean} holds @param {string} otherwise */
+  must(holds, otherwise) {
+    if (!holds) this.fault ??= otherwise;
+  }
+}
+
 /** Reads the head body front to back; every complaint says at which byte of the file it arose. */
 class Cursor {
   /** @param {Uint8Array} data @param {number} offset @param {number} end */
@@ -162,15 +173,17 @@ export function readHead(data, { limits = LIMITS, size = data.length } = {}) {
   if (found !== stored) {
     throw new CorruptHead(`the head's checksum is ${found.toString(16)}; byte ${end} says ${stored.toString(16)}`);
   }
-  const head = parse(new Cursor(data, offset, end), limits);
+  const form = new Form();
+  const head = parse(new Cursor(data, offset, end), limits, form);
+  if (form.fault) throw new CorruptHead(`the head is not in the one form that its content has: ${form.fault}`);
   if (size !== null && size > head.fileBytes) {
     throw new FormatError(`the file should end at byte ${head.fileBytes}, but goes on to ${size}`);
   }
   return head;
 }
 
-/** @param {Cursor} cursor @param {Limits} limits @returns {Head} */
-function parse(cursor, limits) {
+/** @param {Cursor} cursor @param {Limits} limits @param {Form} form @returns {Head} */
+function parse(cursor, limits, form) {
   const flags = cursor.byte('flags');
   const [width, height] = ['width', 'height'].map((what) => {
     const value = cursor.varint(what);
@@ -188,7 +201,7 @@ function parse(cursor, limits) {
   const count = cursor.byte('number of groups');
   if (count === 0) throw cursor.fail('a file needs a group');
   if (count > limits.maxGroups) throw new LimitExceeded(`the file has ${count} groups; the limit is ${limits.maxGroups}`);
-  const groups = readTable(cursor, flags, count, limits);
+  const groups = readTable(cursor, flags, count, limits, form);
   if (groups.some((group) => group.encrypted) !== (seal !== null)) {
     throw cursor.fail('the file must have a seal if groups are encrypted, and only then');
   }
@@ -196,19 +209,22 @@ function parse(cursor, limits) {
   if (places && [...places].sort((a, b) => a - b).some((place, i) => place !== i)) {
     throw cursor.fail('the order of segments does not name each group once');
   }
-  const chunks = flags & HAS_CHUNKS ? readChunks(cursor) : new Map();
+  const chunks = flags & HAS_CHUNKS ? readChunks(cursor, form) : new Map();
   checkProfile(chunks.get('ICCP'), limits);
   const maskAt = cursor.offset;
   const coded = cursor.take(cursor.end - maskAt, 'mask');
   const ids = groups.map((group) => group.id);
   const alphabet = flags & HAS_ABSENT ? [ABSENT, ...ids] : ids;
-  const mask = readMask(coded, maskAt, rows, columns, (flags >> 4) & 3, alphabet);
+  const step = (flags >> 4) & MAX_STEP;
+  const mask = readMask(coded, maskAt, rows, columns, step, alphabet);
   const owned = new Uint32Array(256);
   for (const id of mask) owned[id]++;
   for (const id of alphabet) if (owned[id] === 0) throw new CorruptHead(`byte ${maskAt}: no block of the mask has id ${id}`);
-
+  form.must(step === MAX_STEP || !isExact(mask, rows, columns, step + 1), `its mask has step ${step}, and is exact with ${step + 1}`);
   for (const group of groups) group.blocks = owned[group.id];
-  const order = places ? places.map((place) => groups[place]) : defaultOrder(groups);
+  const usual = defaultOrder(groups);
+  const order = places ? places.map((place) => groups[place]) : usual;
+  form.must(!places || order.some((group, i) => group !== usual[i]), 'it gives an order of segments that is the default one');
   const headBytes = cursor.end + CRC_BYTES;
   let offset = headBytes;
   for (const group of order) {
@@ -228,17 +244,20 @@ function defaultOrder(groups) {
   return [...groups].sort((a, b) => Number(a.id === 0) - Number(b.id === 0) || a.blocks - b.blocks || a.id - b.id);
 }
 
-/** @param {Cursor} cursor @param {number} flags @param {number} count @param {Limits} limits @returns {Group[]} */
-function readTable(cursor, flags, count, limits) {
+/** @param {Cursor} cursor @param {number} flags @param {number} count @param {Limits} limits @param {Form} form @returns {Group[]} */
+function readTable(cursor, flags, count, limits, form) {
   /** @type {Group[]} */
   const table = [];
   let quality = 0;
+  let plain = true; // all entries are such as a plain table implies
   for (let i = 0; i < count; i++) {
     const id = flags & EXPLICIT_IDS ? cursor.byte('group id') : i;
     if (id === ABSENT || (i > 0 && id <= table[i - 1].id)) {
       throw cursor.fail(`group id ${id} is ${ABSENT} or not above the one before`);
     }
-    const bits = flags & PLAIN ? (i > 0 ? SAME_QUALITY : 0) : cursor.byte('group flags');
+    const implied = i > 0 ? SAME_QUALITY : 0;
+    const bits = flags & PLAIN ? implied : cursor.byte('group flags');
+    plain &&= bits === implied;
     const undefinedBits = bits & 0x80 || (bits & (HIDDEN | ENCRYPTED)) === HIDDEN;
     if (undefinedBits || (bits & (CLASS | CLASS_OF_NAME)) === (CLASS | CLASS_OF_NAME)) {
       throw cursor.fail(`flags ${bits} of group ${id} have undefined or contradictory bits`);
@@ -247,6 +266,7 @@ function readTable(cursor, flags, count, limits) {
     let className = bits & CLASS ? cursor.text('class') : null;
     if (bits & CLASS_OF_NAME) className = classOf(name);
     const score = bits & SCORE ? cursor.byte('score') : null;
+    const before = quality;
     if (!(bits & SAME_QUALITY)) quality = cursor.byte('quality');
     if (quality < 1 || quality > 100) throw cursor.fail(`quality ${quality} of group ${id} is not in 1 .. 100`);
     const length = cursor.varint('segment length');
@@ -255,26 +275,49 @@ function readTable(cursor, flags, count, limits) {
     }
     const crc = readUint32(cursor.take(CRC_BYTES, 'segment checksum'), 0);
     const sealed = { encrypted: Boolean(bits & ENCRYPTED), hidden: Boolean(bits & HIDDEN) };
+    if (sealed.hidden && (className !== null || score !== null || quality !== 1 || !isHiddenName(name))) {
+      throw cursor.fail(`the hidden entry ${id} is not called sealed, or tells more than that`);
+    }
+    form.must(!(bits & NAME) || name !== defaultName(id), `group ${id} is given the name that is implied`);
+    form.must(!(bits & CLASS) || className !== classOf(name), `group ${id} is given the class that its name implies`);
+    form.must(Boolean(bits & SAME_QUALITY) || quality !== before, `group ${id} is given the quality of the one before`);
     table.push({ id, name, className, score, quality, blocks: 0, ...sealed, offset: 0, length, crc });
   }
   if (new Set(table.map((group) => group.name)).size < count) throw cursor.fail('two groups have the same name');
+  form.must(!(flags & EXPLICIT_IDS) || table.some(({ id }, i) => id !== i), 'it gives ids that are 0, 1, 2 and so on');
+  form.must(Boolean(flags & PLAIN) || !plain, 'its table could be plain, and is not');
   return table;
 }
 
-/** @param {Cursor} cursor */
-function readChunks(cursor) {
+/** The signature is the last; all others lie in the order of their tags. @param {string} tag */
+const chunkPlace = (tag) => (tag === 'SIGN' ? 'zzzzz' : tag);
+
+/** @param {Cursor} cursor @param {Form} form */
+function readChunks(cursor, form) {
   /** @type {Map<string, Uint8Array>} */
   const chunks = new Map();
   const count = cursor.byte('number of chunks');
+  let last = '';
   for (let i = 0; i < count; i++) {
     const tag = String.fromCharCode(...cursor.take(4, 'chunk tag'));
     if (!/^[A-Za-z]{4}$/.test(tag) || chunks.has(tag)) {
       throw cursor.fail(`chunk tag ${JSON.stringify(tag)} is not four letters, or came before`);
     }
+    form.must(chunkPlace(tag) > last, `chunk ${tag} is out of order`);
+    last = chunkPlace(tag);
     chunks.set(tag, cursor.take(cursor.varint('chunk length'), `chunk ${tag}`));
   }
   if (count === 0) throw cursor.fail('the flag for chunks is set, but there are none');
   return chunks;
+}
+
+/** Whether all blocks within each cell of 2^step blocks on a side are the same. @param {Uint8Array} mask @param {number} rows @param {number} columns @param {number} step */
+function isExact(mask, rows, columns, step) {
+  for (let y = 0; y < rows; y++) {
+    const row = ((y >> step) << step) * columns;
+    for (let x = 0; x < columns; x++) if (mask[y * columns + x] !== mask[row + ((x >> step) << step)]) return false;
+  }
+  return true;
 }
 
 /** @param {Uint8Array | undefined} body @param {Limits} limits */

@@ -5,7 +5,7 @@ export { LIMITS } from './limits.js';
 export { ABSENT, BLOCK, headLength, readHead } from './head.js';
 export { SsicFile } from './file.js';
 export { BlobSource, BytesSource, HttpSource } from './source.js';
-export { Identity, Passphrase } from './keys.js';
+export { Identity, Passphrase, VerifyKey, keyText } from './keys.js';
 export { Keyring } from './seal.js';
 export { readWeights } from './weights.js';
 export { Decoder } from './decoder.js';

@@ -1,12 +1,42 @@
-/** Keys as people have them: the written form of an X25519 identity, and passphrases. They stay in memory. */
+/** Keys as people have them: written identities and verification keys, and passphrases. They stay in memory. */
 
 import { ascii, concat } from './bytes.js';
 import { BadKey } from './errors.js';
 
 const PREFIX = 'SSICSECRET1-';
+const VERIFY = 'ssicver1-';
 const MOST_CHARACTERS = 2 ** 16;
 // What stands before the 32 bytes of an X25519 private key in PKCS #8 (RFC 8410).
 const PKCS8 = Uint8Array.from([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x6e, 4, 0x22, 4, 0x20]);
+
+/**
+ * The 32 bytes of a written key, once it is seen that its checksum fits.
+ * @param {string} prefix @param {string} word that starts with it
+ * @throws {BadKey}
+ */
+async function rawKey(prefix, word) {
+  let bytes = new Uint8Array();
+  try {
+    bytes = Uint8Array.from(atob(word.slice(prefix.length).replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+  } catch {
+    // not base64: refused below
+  }
+  const raw = bytes.slice(0, 32);
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', concat(ascii(prefix), raw)));
+  if (bytes.length !== 36 || bytes.slice(32).some((byte, i) => byte !== digest[i])) {
+    throw new BadKey('the key is mistyped or incomplete: its checksum does not fit');
+  }
+  return raw;
+}
+
+/** The lines of a file of keys that count. @param {string} text @throws {BadKey} there are none */
+function keyWords(text) {
+  if (text.length > MOST_CHARACTERS) throw new BadKey(`more than ${MOST_CHARACTERS} characters are no file of keys`);
+  const words = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).map((line) => line.trim());
+  const keys = words.filter((word) => word && !word.startsWith('#'));
+  if (!keys.length) throw new BadKey('there is no key');
+  return keys;
+}
 
 /** An X25519 private key, which opens what was sealed to its public key. */
 export class Identity {
@@ -36,17 +66,7 @@ export class Identity {
     if (/^(ssicpub1-|ssicver1-)/.test(word)) throw new BadKey('this is a public key; the private one (SSICSECRET1-...) opens groups');
     if (word.startsWith('SSICSIGN1-')) throw new BadKey('this key signs files; the one that opens groups starts with SSICSECRET1-');
     if (!word.startsWith(PREFIX)) throw new BadKey('a key starts with SSICSECRET1-; what was given does not');
-    let raw = new Uint8Array();
-    try {
-      raw = Uint8Array.from(atob(word.slice(PREFIX.length).replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-    } catch {
-      // not base64: refused below
-    }
-    const secret = raw.slice(0, 32);
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', concat(ascii(PREFIX), secret)));
-    if (raw.length !== 36 || raw.slice(32).some((byte, i) => byte !== digest[i])) {
-      throw new BadKey('the key is mistyped or incomplete: its checksum does not fit');
-    }
+    const secret = await rawKey(PREFIX, word);
     let exported, key;
     try {
       const encoded = concat(PKCS8, secret);
@@ -66,11 +86,40 @@ export class Identity {
    * @throws {BadKey} there is none, or one that is none
    */
   static async parseAll(text) {
-    if (text.length > MOST_CHARACTERS) throw new BadKey(`more than ${MOST_CHARACTERS} characters are no file of keys`);
-    const words = text.split(/\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/).map((line) => line.trim());
-    const keys = words.filter((word) => word && !word.startsWith('#'));
-    if (!keys.length) throw new BadKey('there is no key');
-    return Promise.all(keys.map((word) => Identity.parse(word)));
+    return Promise.all(keyWords(text).map((word) => Identity.parse(word)));
+  }
+}
+
+/** An Ed25519 public key, which tells whether a file is as its signer left it. */
+export class VerifyKey {
+  /** @param {Uint8Array} raw its 32 bytes */
+  constructor(raw) {
+    this.raw = raw;
+  }
+
+  /** The keys in a file of keys. @param {string} text @throws {BadKey} there is none, or one that is none */
+  static async parseAll(text) {
+    return Promise.all(
+      keyWords(text).map(async (word) => {
+        if (!word.startsWith(VERIFY)) throw new BadKey(`a key that is trusted starts with ${VERIFY}; what was given does not`);
+        return new VerifyKey(await rawKey(VERIFY, word));
+      }),
+    );
+  }
+}
+
+/**
+ * The text of a file of keys: UTF-8, with or without a byte order mark, or UTF-16 with one, as some editors write it.
+ * @param {Uint8Array} bytes
+ * @throws {BadKey} it is no such text
+ */
+export function keyText(bytes) {
+  const mark = bytes[0] * 256 + bytes[1];
+  const encoding = mark === 0xfffe ? 'utf-16le' : mark === 0xfeff ? 'utf-16be' : 'utf-8';
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    throw new BadKey('a file of keys is text, in UTF-8, or in UTF-16 with a byte order mark');
   }
 }
 

@@ -8,6 +8,8 @@ const SLOTS = WINDOW * WINDOW;
 /** Lists of blocks are filled up to a multiple of this: products treat the rest of a list in ways of their own, which round
  * differently. So there is no rest, and a block gives the same pixels in any list. */
 export const MULTIPLE = 16;
+/** Row and column of each neighbour, relative to the token. */
+const NEIGHBOURS = [[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 1]]; // prettier-ignore
 
 /**
  * Attention windows over a token list.
@@ -77,14 +79,37 @@ function cutWindows(token, group, height, width, shift, tokens, filled) {
 }
 
 /**
- * What the synthesis graph is fed with, but for the latents.
+ * [filled, 8] the neighbours of each token that are of its group; `filled` for none.
+ * @param {Int32Array} token [h, w] index of the token at each place, -1 where none is wanted
+ * @param {Int32Array} group [h, w] id of its group
+ * @param {number} height @param {number} width @param {number} filled length of the list
+ */
+function findNeighbours(token, group, height, width, filled) {
+  const found = new Int32Array(8 * filled).fill(filled);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const index = token[y * width + x];
+      if (index < 0) continue;
+      NEIGHBOURS.forEach(([dy, dx], i) => {
+        if (y + dy < 0 || y + dy >= height || x + dx < 0 || x + dx >= width) return;
+        const at = (y + dy) * width + x + dx;
+        if (token[at] >= 0 && group[at] === group[y * width + x]) found[8 * index + i] = token[at];
+      });
+    }
+  }
+  return found;
+}
+
+/**
+ * What the synthesis graph is fed with, but for the latents: docs/graphs.md.
  * @param {Uint8Array} mask [rows * columns] ids
  * @param {number} rows @param {number} columns of blocks
  * @param {Int32Array} blocks raster indices of the wanted blocks, ascending: all blocks of each wanted group
  * @param {(id: number) => number} quality of each group
+ * @param {boolean} local whether the networks mix neighbours
  * @returns {{ inputs: Record<string, { data: Int32Array, dims: number[] }>, filled: number }} `filled`: length of the list
  */
-export function synthesisInputs(mask, rows, columns, blocks, quality) {
+export function synthesisInputs(mask, rows, columns, blocks, quality, local) {
   const count = blocks.length;
   const filled = Math.ceil(count / MULTIPLE) * MULTIPLE;
   const coarse = new Int32Array(rows * columns).fill(-1);
@@ -110,6 +135,10 @@ export function synthesisInputs(mask, rows, columns, blocks, quality) {
     ['coarse', coarse, coarseGroup, 1],
     ['fine', fine, fineGroup, 2],
   ])) {
+    if (local) {
+      const neighbours = findNeighbours(token, group, scale * rows, scale * columns, filled * scale * scale);
+      inputs[`${level}_neighbours`] = { data: neighbours, dims: [filled * scale * scale, 8] };
+    }
     for (const [suffix, shift] of /** @type {const} */ ([
       ['', 0],
       ['_shifted', WINDOW / 2],

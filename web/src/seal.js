@@ -10,24 +10,30 @@ import { textFault } from './names.js';
 
 /** @typedef {import('./head.js').Head} Head @typedef {import('./head.js').Group} Group */
 /** @typedef {{ kind: number, body: Uint8Array }} Stanza one wrapped content key */
-/** @typedef {{ version: bigint, stanzas: Stanza[], body: Uint8Array }} SealedGroup */
+/** @typedef {{ version: bigint, stanzas: Stanza[], keys: Uint8Array, mac: Uint8Array, body: Uint8Array }} SealedGroup `keys`: the
+ * stanzas as they lie in the segment; `mac`: over them; `body`: ciphertext and tag */
 /** @typedef {{ group: Group, blocks: Uint8Array, substream: Uint8Array }} Inner a hidden group; blocks: [rows * columns] 0 or 1 */
 
 const AES = 1;
 const AES_HPKE = 2; // the number of AES-256-GCM in RFC 9180
 const TAG = 16;
+const MAC = 32;
 const MAX_STANZAS = 32;
 const MAX_PARTS = 254;
 const X25519 = 1;
 const SCRYPT = 2;
+const FOREIGN = 3;
 /** @type {Record<number, number>} bytes of a stanza's body, by kind */
 const BODY = { [X25519]: 64, [SCRYPT]: 61 };
+const MOST_FOREIGN = 2048n;
+/** Who defines a stanza of kind 3. */
+const LABEL = /^(?=.{3,64}$)[A-Za-z0-9._-]+\/[A-Za-z0-9._/-]+$/;
+
+/** @param {Uint8Array} key @param {KeyUsage} usage */
+const hmacKey = (key, usage) => crypto.subtle.importKey('raw', concat(key), { name: 'HMAC', hash: 'SHA-256' }, false, [usage]);
 
 /** @param {Uint8Array} key @param {Uint8Array} message */
-async function hmac(key, message) {
-  const imported = await crypto.subtle.importKey('raw', concat(key), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
-  return new Uint8Array(await crypto.subtle.sign('HMAC', imported, concat(message)));
-}
+const hmac = async (key, message) => new Uint8Array(await crypto.subtle.sign('HMAC', await hmacKey(key, 'sign'), concat(message)));
 
 /** HKDF's first step. @param {Uint8Array} salt @param {Uint8Array} secret */
 const extract = (salt, secret) => hmac(salt.length ? salt : new Uint8Array(32), secret);
@@ -85,10 +91,15 @@ async function hpkeKey(shared, encapsulated, recipient, info) {
 export class Keyring {
   /** @type {Map<string, Uint8Array>} */ #derived = new Map();
   /** @type {Set<string>} */ #salts = new Set();
-  /** @param {(Identity | Passphrase)[]} keys tried in this order @param {import('./limits.js').Limits} [limits] */
-  constructor(keys, limits = LIMITS) {
+  /**
+   * @param {(Identity | Passphrase)[]} keys tried in this order
+   * @param {import('./limits.js').Limits} [limits]
+   * @param {{ minVersion?: number }} [options] `minVersion`: sealed groups of earlier versions are taken for tampered with
+   */
+  constructor(keys, limits = LIMITS, { minVersion = 0 } = {}) {
     this.keys = keys;
     this.limits = limits;
+    this.minVersion = minVersion;
   }
 
   /**
@@ -99,8 +110,8 @@ export class Keyring {
    */
   async unwrap(suite, stanzas) {
     const info = concat(ascii('ssic wrap 1\0'), Uint8Array.of(suite));
-    for (const { kind, body } of stanzas) {
-      for (const [i, key] of this.keys.entries()) {
+    for (const [i, key] of this.keys.entries()) {
+      for (const { kind, body } of stanzas) {
         if (kind === X25519 && key instanceof Identity) {
           const encapsulated = body.slice(0, 32);
           const shared = await key.exchange(encapsulated);
@@ -121,8 +132,13 @@ export class Keyring {
 
   /** @param {Uint8Array} salt @param {number} cost @param {number} i @param {Passphrase} passphrase */
   async #scrypt(salt, cost, i, passphrase) {
-    const { maxScryptCost, maxScryptSalts } = this.limits;
-    if (cost < 1 || cost > maxScryptCost) {
+    const { minScryptCost, maxScryptCost, maxScryptSalts } = this.limits;
+    if (cost < minScryptCost) {
+      throw new LimitExceeded(
+        `the passphrase is guarded by 2^${cost} rounds of scrypt only, which guessers pass in no time; at least 2^${minScryptCost} are asked for`,
+      );
+    }
+    if (cost > maxScryptCost) {
       throw new LimitExceeded(`a passphrase would cost 2^${cost} rounds of scrypt; the limit is 2^${maxScryptCost}`);
     }
     const asked = `${salt}/${cost}`;
@@ -139,36 +155,64 @@ export class Keyring {
   }
 }
 
-/** @param {Uint8Array} data @param {string} name @returns {SealedGroup} */
+/** @param {Uint8Array} data @param {string} name @returns {SealedGroup} @throws {DamagedSegment} it is none */
 function unpack(data, name) {
   /** @param {string} what */
   const fail = (what) => new DamagedSegment(`the sealed segment of "${name}" ${what}`);
-  let version, offset;
+  /** @type {bigint} */
+  let version;
+  /** @type {number} */
+  let offset;
   try {
     [version, offset] = readVarint(data, 0);
   } catch (error) {
     if (error instanceof EndOfBytes || error instanceof BadVarint) throw fail('has no version');
     throw error;
   }
+  const first = offset;
   /** @type {Stanza[]} */
   const stanzas = [];
   for (let more = true; more; ) {
     if (offset >= data.length) throw fail('is cut short inside of its wrapped keys');
     const kind = data[offset] & 0x7f;
     more = Boolean(data[offset] & 0x80);
-    const length = BODY[kind];
-    if (length === undefined) throw fail(`has a wrapped key of the unknown kind ${kind}`);
+    if (!(kind in BODY) && kind !== FOREIGN) throw fail(`has a wrapped key of the unknown kind ${kind}`);
     if (stanzas.length === MAX_STANZAS) throw fail(`has more than ${MAX_STANZAS} wrapped keys`);
-    if (offset + 1 + length > data.length) throw fail('is cut short inside of its wrapped keys');
-    stanzas.push({ kind, body: data.slice(offset + 1, offset + 1 + length) });
-    offset += 1 + length;
+    const start = offset + 1;
+    offset = kind === FOREIGN ? endOfForeign(data, start, fail) : start + BODY[kind];
+    if (offset > data.length) throw fail('is cut short inside of its wrapped keys');
+    stanzas.push({ kind, body: data.slice(start, offset) });
   }
-  if (data.length - offset < TAG) throw fail('is cut short inside of its tag');
-  return { version, stanzas, body: data.slice(offset) };
+  if (stanzas.length > 1 && stanzas.some(({ kind }) => kind === SCRYPT)) throw fail('has a passphrase beside other keys');
+  if (data.length - offset < MAC + TAG) throw fail('is cut short inside of its tags');
+  return { version, stanzas, keys: data.slice(first, offset), mac: data.slice(offset, offset + MAC), body: data.slice(offset + MAC) };
 }
 
-/** @param {Uint8Array} data @param {string} name @returns {SealedGroup[]} */
-function unpackParts(data, name) {
+/**
+ * The offset behind a stanza for a key of another sort, which is passed over.
+ * @param {Uint8Array} data @param {number} at where its body starts @param {(what: string) => DamagedSegment} fail
+ */
+function endOfForeign(data, at, fail) {
+  if (at >= data.length) throw fail('is cut short inside of its wrapped keys');
+  const start = at + 1 + data[at];
+  const label = String.fromCharCode(...data.subarray(at + 1, start));
+  let length, end;
+  try {
+    [length, end] = readVarint(data, start);
+  } catch (error) {
+    if (error instanceof EndOfBytes || error instanceof BadVarint) throw fail('is cut short inside of its wrapped keys');
+    throw error;
+  }
+  if (!LABEL.test(label) || length < 1n || length > MOST_FOREIGN) throw fail("has a wrapped key whose label or length can't be");
+  return end + Number(length);
+}
+
+/**
+ * The parts in the segment of a hidden entry, and why what is behind the last of them is none.
+ * @param {Uint8Array} data @param {string} name
+ * @returns {{ parts: Uint8Array[], fault: DamagedSegment | null }}
+ */
+function splitParts(data, name) {
   const parts = [];
   let offset = 0;
   while (offset < data.length || !parts.length) {
@@ -176,15 +220,15 @@ function unpackParts(data, name) {
     try {
       [length, offset] = readVarint(data, offset);
     } catch (error) {
-      if (error instanceof EndOfBytes || error instanceof BadVarint) throw new DamagedSegment(`a part of "${name}" has no length`);
-      throw error;
+      if (!(error instanceof EndOfBytes || error instanceof BadVarint)) throw error;
+      return { parts, fault: new DamagedSegment(`a part of "${name}" has no length`) };
     }
-    if (length > data.length - offset) throw new DamagedSegment(`a part of "${name}" is cut short`);
-    if (parts.length === MAX_PARTS) throw new DamagedSegment(`"${name}" has more than ${MAX_PARTS} parts`);
-    parts.push(unpack(data.subarray(offset, offset + Number(length)), name));
+    if (length > data.length - offset) return { parts, fault: new DamagedSegment(`a part of "${name}" is cut short`) };
+    if (parts.length === MAX_PARTS) return { parts, fault: new DamagedSegment(`"${name}" has more than ${MAX_PARTS} parts`) };
+    parts.push(data.subarray(offset, offset + Number(length)));
     offset += Number(length);
   }
-  return parts;
+  return { parts, fault: null };
 }
 
 /** @param {string | null} text */
@@ -232,13 +276,15 @@ function sealOf(head) {
 /**
  * What is sealed, or null if no key fits.
  * @param {Head} head @param {Group} group @param {SealedGroup} sealed @param {Keyring} keyring
- * @throws {TamperedSegment} a key fits, but it is not what was sealed for this group of this file
+ * @throws {TamperedSegment} a key fits, but it is not what was sealed for this group of this file, or not for these keys
+ * @throws {DamagedSegment} its writer was faulty
  */
 async function openSealed(head, group, sealed, keyring) {
   const seal = sealOf(head);
   const seed = await keyring.unwrap(seal[0], sealed.stanzas);
   if (!seed) return null;
-  const derived = await expand(await extract(seal, seed), ascii('ssic content 1\0'), 44);
+  const prk = await extract(seal, seed);
+  const derived = await expand(prk, ascii('ssic content 1\0'), 44);
   const associated = await associatedData(head, seal, group, sealed.version, sealed.body.length - TAG);
   const plain = await decryptAes(derived.slice(0, 32), derived.slice(32), sealed.body, associated);
   if (!plain) {
@@ -247,7 +293,34 @@ async function openSealed(head, group, sealed, keyring) {
         'or it is from another file',
     );
   }
-  return plain;
+  const macKey = await hmacKey(await expand(prk, ascii('ssic keys 1\0'), MAC), 'verify');
+  if (!(await crypto.subtle.verify('HMAC', macKey, concat(sealed.mac), concat(sealed.keys)))) {
+    throw new TamperedSegment(
+      `the list of those who may open "${group.name}" was changed: a wrapped key was put in, taken away or exchanged`,
+    );
+  }
+  if (sealed.version < keyring.minVersion) {
+    throw new TamperedSegment(
+      `"${group.name}" is version ${sealed.version}, and at least ${keyring.minVersion} was asked for: it may be an old version, put back`,
+    );
+  }
+  return unpadded(plain, group.name);
+}
+
+/** The content: behind a varint for the zeros that hide its length, and before these. @param {Uint8Array} plain @param {string} name */
+function unpadded(plain, name) {
+  const fail = () => new DamagedSegment(`"${name}" was sealed by a faulty writer: its padding is none`);
+  let zeros, start;
+  try {
+    [zeros, start] = readVarint(plain, 0);
+  } catch (error) {
+    if (error instanceof EndOfBytes || error instanceof BadVarint) throw fail();
+    throw error;
+  }
+  if (zeros > plain.length - start) throw fail();
+  const end = plain.length - Number(zeros);
+  if (plain.subarray(end).some((byte) => byte !== 0)) throw fail();
+  return plain.slice(start, end);
 }
 
 /**
@@ -256,36 +329,54 @@ async function openSealed(head, group, sealed, keyring) {
  * @throws {WrongKey | TamperedSegment | DamagedSegment | EncryptedSegment | LimitExceeded}
  */
 export async function openGroup(head, group, segment, keyring) {
-  sealOf(head);
   const plain = await openSealed(head, group, unpack(segment, group.name), keyring);
-  if (!plain) throw new WrongKey(`"${group.name}" is sealed for others: no key or passphrase that was given opens it`);
+  if (!plain) throw wrongKey(group);
   return plain;
 }
 
+/** @param {Group} group */
+export const wrongKey = ({ name }) => new WrongKey(`"${name}" is sealed for others: no key or passphrase that was given opens it`);
+
 /**
- * What the keys open of a hidden entry.
+ * What the keys open of a hidden entry. Each part has a seal of its own: what is damaged costs the part that it hit, so this may
+ * be tried where the checksum of the segment fails.
  * @param {Head} head @param {Group} group the hidden entry @param {Uint8Array} segment @param {Keyring} keyring
- * @returns {Promise<Inner[]>}
- * @throws {WrongKey | TamperedSegment | DamagedSegment | EncryptedSegment | LimitExceeded}
+ * @returns {Promise<{ inners: Inner[], fault: DamagedSegment | null }>} `fault`: the first of the parts that are damaged
+ * @throws {EncryptedSegment | LimitExceeded}
  */
 export async function openHidden(head, group, segment, keyring) {
-  sealOf(head);
   /** @type {Inner[]} */
-  const found = [];
+  const inners = [];
+  /** @type {DamagedSegment | null} */
+  let fault = null;
   const owned = new Uint8Array(head.mask.length);
-  for (const part of unpackParts(segment, group.name)) {
-    const plain = await openSealed(head, group, part, keyring);
-    if (!plain) continue;
-    const inner = readInner(plain, head, group);
-    for (let i = 0; i < owned.length; i++) {
-      if (!inner.blocks[i]) continue;
-      if (owned[i]) throw new DamagedSegment(`two parts of "${group.name}" own the same block`);
-      owned[i] = 1;
+  const taken = [...head.groups];
+  const { parts, fault: end } = splitParts(segment, group.name);
+  for (const part of parts) {
+    try {
+      const plain = await openSealed(head, group, unpack(part, group.name), keyring);
+      if (!plain) continue;
+      const inner = readInner(plain, head, group);
+      if (inner.blocks.some((mine, i) => mine && owned[i])) throw new DamagedSegment(`two parts of "${group.name}" own the same block`);
+      checkFree(inner.group, taken, group);
+      inner.blocks.forEach((mine, i) => (owned[i] |= mine));
+      taken.push(inner.group);
+      inners.push(inner);
+    } catch (error) {
+      if (!(error instanceof DamagedSegment)) throw error;
+      fault ??= error;
     }
-    found.push(inner);
   }
-  if (!found.length) throw new WrongKey(`"${group.name}" is sealed for others: no key or passphrase that was given opens it`);
-  return found;
+  return { inners, fault: fault ?? end };
+}
+
+/** @param {Group} group that was hidden @param {Iterable<Group>} others @param {Group} entry that it was hidden in */
+function checkFree(group, others, entry) {
+  for (const { id, name } of others) {
+    if (id === group.id || name === group.name) {
+      throw new DamagedSegment(`"${entry.name}" holds a group ${group.id} "${group.name}", but the file has one of that id or name`);
+    }
+  }
 }
 
 /** @param {Uint8Array} data @param {Head} head @param {Group} group @returns {Inner} */
@@ -357,11 +448,7 @@ export function reveal(head, entry, inners) {
   const groups = new Map(head.groups.map((group) => [group.id, group]));
   const mask = head.mask.slice();
   for (const { group, blocks } of inners) {
-    for (const other of groups.values()) {
-      if (other.id === group.id || other.name === group.name) {
-        throw new DamagedSegment(`"${entry.name}" holds a group ${group.id} "${group.name}", but the file has one of that id or name`);
-      }
-    }
+    checkFree(group, groups.values(), entry);
     for (let i = 0; i < mask.length; i++) if (blocks[i]) mask[i] = group.id;
     groups.set(group.id, group);
   }

@@ -51,7 +51,9 @@ export class Synthesis {
     const { Tensor } = this.ort;
     /** @type {Record<string, any>} */
     const feeds = { latents: new Tensor('float32', latents, [latents.length / channels, channels]) };
-    for (const [name, { data, dims }] of Object.entries(inputs)) feeds[name] = new Tensor('int32', data, dims);
+    // What a network does not use, its graph has no input for.
+    const asked = new Set(this.session.inputNames);
+    for (const [name, { data, dims }] of Object.entries(inputs)) if (asked.has(name)) feeds[name] = new Tensor('int32', data, dims);
     try {
       const { pixels } = await this.session.run(feeds);
       const data = /** @type {Float32Array} */ (pixels.data).slice();

@@ -80,6 +80,7 @@ export class Twin {
    * @throws {DamagedSegment} no encoder could have written the substream
    */
   decode(data, blocks, columns, quality) {
+    if (data.length && data[data.length - 1] === 0) throw new DamagedSegment('the substream ends in a zero byte, which no shortest stream does');
     try {
       return new GroupDecoder(this, data, blocks, columns, quality).decode();
     } catch (error) {

@@ -12,7 +12,8 @@ import { ModelError } from './errors.js';
 
 /**
  * @typedef {object} Weights
- * @property {Uint8Array} id of the model, 8 bytes; it has been computed from what it covers, and compared
+ * @property {Uint8Array} id of the model, 8 bytes; like the hashes of floats and graphs it has been computed from what it covers,
+ *   and compared
  * @property {{ slices: number[], hyper_channels: number, hyper_features: number, context_width: number, local?: boolean }} config
  * @property {Map<string, Tensor>} twin tensors of the integer twin and its tables, without "twin."
  * @property {Map<string, Uint8Array>} graphs ONNX models by name
@@ -42,10 +43,15 @@ export async function readWeights(bytes) {
   }
   const data = bytes.subarray(8 + length);
   const { __metadata__: metadata, ...entries } = header;
+  if (metadata['ssic-model'] !== '1') throw new ModelError('the weights are a safetensors file, but no ssic model (version 1)');
   /** @type {Map<string, Tensor>} */
   const twin = new Map();
-  /** @type {Map<string, Uint8Array>} */
+  /** @type {Map<string, Tensor>} */
+  const floats = new Map();
+  /** @type {Map<string, Tensor>} */
   const graphs = new Map();
+  /** @type {string[]} where each float tensor lies: what graphs refer to */
+  const spans = [];
   for (const [name, entry] of Object.entries(entries)) {
     const [dtype, size] = DTYPES[entry?.dtype] ?? [];
     const [start, end] = entry?.data_offsets ?? [];
@@ -57,20 +63,41 @@ export async function readWeights(bytes) {
       throw new ModelError(`tensor ${name} of the weights has another size than its shape says`);
     }
     const content = data.subarray(start, end);
-    if (name.startsWith('twin.')) twin.set(name.slice(5), { dtype, shape, bytes: content });
-    if (name.startsWith('graph.')) graphs.set(name.slice(6), content);
+    const tensor = { dtype, shape, bytes: content };
+    if (name.startsWith('twin.')) twin.set(name.slice(5), tensor);
+    else if (name.startsWith('graph.')) graphs.set(name.slice(6), tensor);
+    else if (name.startsWith('float.')) {
+      floats.set(name.slice(6), tensor);
+      spans.push(`"${name}": [${start}, ${end - start}]`);
+    } else throw new ModelError(`the weights have a tensor ${name}, which is none of a model`);
   }
-  const id = await modelId(metadata.config, twin);
-  if (hex(id) !== metadata.id) throw new ModelError(`the weights call themselves ${metadata.id}, and are ${hex(id)}: they were changed`);
-  return { id, config, twin, graphs, data };
+  const id = await claimed(metadata, 'id', metadata.config, twin);
+  const floatsId = await claimed(metadata, 'floats', 'floats', floats);
+  if (graphs.size) await claimed(metadata, 'graphs', `${metadata.config}\0${hex(floatsId)}\0{${spans.sort().join(', ')}}`, graphs);
+  return { id, config, twin, graphs: new Map([...graphs].map(([name, tensor]) => [name, tensor.bytes])), data };
 }
 
-/** @param {string} config @param {Map<string, Tensor>} twin */
-async function modelId(config, twin) {
+/**
+ * The hash that the weights claim to have, once it is seen that they have it (`ssic.model.weights`).
+ * @param {Record<string, string>} metadata @param {string} what @param {string} first @param {Map<string, Tensor>} tensors
+ */
+async function claimed(metadata, what, first, tensors) {
+  const found = await digest(first, tensors);
+  if (hex(found) !== metadata[what]) {
+    throw new ModelError(`the weights claim the ${what} ${metadata[what]}, and have ${hex(found)}: they were changed, or are of an earlier version`);
+  }
+  return found;
+}
+
+/**
+ * First 8 bytes of SHA-256 over a text and, sorted by name, name, type, shape and bytes of each tensor.
+ * @param {string} first @param {Map<string, Tensor>} tensors
+ */
+async function digest(first, tensors) {
   /** @type {Uint8Array[]} */
-  const parts = [new TextEncoder().encode(config)];
-  for (const name of [...twin.keys()].sort()) {
-    const { dtype, shape, bytes } = /** @type {Tensor} */ (twin.get(name));
+  const parts = [new TextEncoder().encode(first)];
+  for (const name of [...tensors.keys()].sort()) {
+    const { dtype, shape, bytes } = /** @type {Tensor} */ (tensors.get(name));
     // As Python writes a tuple: one entry keeps a comma.
     const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
     parts.push(ascii(`\0${name}\0${dtype}\0${tuple}\0`), bytes);

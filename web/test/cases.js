@@ -16,8 +16,16 @@ export const bytes = (name) => new Uint8Array(readFileSync(path(name)));
 /** @param {string} name */
 export const text = (name) => readFileSync(path(name), 'utf8');
 
-/** @type {{ passphrase: string, files: Record<string, any>, mutations: { offset: number, length: number, expected: any }[] }} */
+/** @typedef {{ name?: string, offset: number, length: number, expected: any }} Changed a file in mutations.bin, and what must come of it */
+/**
+ * @type {{ passphrase: string, files: Record<string, any>, mutations: Changed[], sealed: Changed[], forms: Changed[],
+ *   inputs: Record<string, Record<string, string>>, names: { refused: string, texts: [string, boolean][] } }}
+ */
 export const cases = JSON.parse(text('cases.json'));
+
+const blob = bytes('mutations.bin');
+/** @param {Changed} changed */
+export const contentOf = ({ offset, length }) => blob.slice(offset, offset + length);
 
 /** @param {ArrayBufferView} data */
 export const sha256 = (data) => createHash('sha256').update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).digest('hex');

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Decoder } from '../src/decoder.js';
-import { DamagedSegment, EncryptedSegment, ModelError, UnknownModel } from '../src/errors.js';
+import { DamagedSegment, EncryptedSegment, LimitExceeded, ModelError, UnknownModel } from '../src/errors.js';
 import { SsicFile } from '../src/file.js';
 import { Identity, Passphrase } from '../src/keys.js';
+import { LIMITS } from '../src/limits.js';
 import { Keyring } from '../src/seal.js';
 import { BytesSource } from '../src/source.js';
 import { readWeights } from '../src/weights.js';
@@ -70,13 +71,26 @@ test('a damaged group costs itself only', async () => {
   assert(compare(rgba, bytes('small.rgb')).largest <= 1);
 });
 
+test('what would take more memory than is allowed is not begun', async () => {
+  const blocks = (await SsicFile.open(new BytesSource(bytes('small.ssic')))).groups.map((group) => group.blocks);
+  const maxMemory = blocks[0] * 256 * 128;
+  const file = await SsicFile.open(new BytesSource(bytes('small.ssic')), { limits: { ...LIMITS, maxMemory } });
+  const [first, ...others] = file.groups.map((group) => group.id);
+  assert.deepEqual((await decoder.decode(file, [first])).shown, [first]);
+  await assert.rejects(decoder.decode(file, [first, ...others]), LimitExceeded);
+});
+
 test('weights that were changed, or of another model, are refused', async () => {
   const file = bytes('model.safetensors');
   const length = Number(new DataView(file.buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + length)));
-  const [start] = header['twin.z_mean'].data_offsets;
-  file[8 + length + start] ^= 1;
-  await assert.rejects(readWeights(file), ModelError);
+  for (const name of ['twin.z_mean', 'float.synthesis.split.weight', 'graph.synthesis']) {
+    const [start] = header[name].data_offsets;
+    file[8 + length + start] ^= 1;
+    await assert.rejects(readWeights(file), ModelError, name);
+    file[8 + length + start] ^= 1;
+  }
+  assert.deepEqual((await readWeights(file)).id, weights.id);
   for (const size of [0, 7, 8, 100, 8 + length - 1, 8 + length]) await assert.rejects(readWeights(file.slice(0, size)), ModelError);
   const other = new Decoder({ ...weights, id: new Uint8Array(8) }, decoder.twin, decoder.synthesis);
   const picture = await SsicFile.open(new BytesSource(bytes('small.ssic')));

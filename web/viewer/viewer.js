@@ -1,5 +1,8 @@
 /** The page: outlines first, then the groups that are asked for, and only their bytes. */
 
+import { BadKey, LimitExceeded } from '../src/errors.js';
+import { keyText } from '../src/keys.js';
+import { LIMITS } from '../src/limits.js';
 import { startWorker } from './client.js';
 import { absentBlocks, colourOf, drawOutlines, lockIcon } from './outlines.js';
 import { makePan } from './pan.js';
@@ -60,6 +63,21 @@ function complain(text) {
 /** @param {unknown} error */
 const words = (error) => (error instanceof Error ? `${error.name}: ${error.message}` : String(error));
 
+/** Makes the canvas so large: browsers bound its sides and its area, each in a way of its own, and say nothing. @param {number} width @param {number} height */
+function spread(width, height) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext('2d');
+  try {
+    context?.fillRect(width - 1, height - 1, 1, 1);
+    if (!context?.getImageData(width - 1, height - 1, 1, 1).data[3]) throw new Error('nothing can be painted');
+    context.clearRect(width - 1, height - 1, 1, 1);
+  } catch (error) {
+    canvas.width = canvas.height = 1;
+    throw new LimitExceeded(`${width} × ${height} pixels are more than this browser can show`, { cause: error });
+  }
+}
+
 /** Opens a file at a URL, or one that was chosen. @param {string | File} place */
 async function open(place) {
   const mine = ++opening;
@@ -73,6 +91,7 @@ async function open(place) {
     const answer = await ask('open', local ? { blob: place } : { url: new URL(place, location.href).href });
     if (mine !== opening) return;
     measured.head = performance.now() - started;
+    spread(answer.width, answer.height);
     file = { ...answer, name, local };
   } catch (error) {
     if (mine !== opening) return;
@@ -87,8 +106,6 @@ async function open(place) {
   if (!file) return;
   states.clear();
   faults.clear();
-  canvas.width = file.width;
-  canvas.height = file.height;
   sheet.hidden = false;
   find('empty').hidden = true;
   pan.reset(file.width, file.height);
@@ -175,6 +192,7 @@ function refresh() {
   share.value = Math.min(file.travelled / file.fileBytes, 1);
   const absent = absentBlocks(file.mask);
   find('hint').textContent = [
+    file.mask.length * 16 ** 2 > LIMITS.warnPixels ? 'The picture is very large: decoding it takes long, and much memory.' : '',
     file.whole ? 'This server sends whole files only: all of it has travelled.' : '',
     absent ? `${percent(absent / file.mask.length)} of the picture are not in this file.` : '',
   ].join(' ').trim(); // prettier-ignore
@@ -319,8 +337,13 @@ lock.addEventListener('close', forgetSecrets);
 find('key-file').addEventListener('change', async (event) => {
   const [chosen] = /** @type {HTMLInputElement} */ (event.target).files ?? [];
   if (!chosen) return;
-  if (chosen.size > 2 ** 16) find('lock-problem').textContent = 'That is no file of keys: it is too large.';
-  else key.value = await chosen.text();
+  find('lock-problem').textContent = '';
+  try {
+    if (chosen.size > 2 ** 16) throw new BadKey('that is no file of keys: it is too large');
+    key.value = keyText(new Uint8Array(await chosen.arrayBuffer()));
+  } catch (error) {
+    find('lock-problem').textContent = words(error);
+  }
 });
 button('everything').addEventListener('click', () => void load((file?.groups ?? []).filter(({ sealed }) => !sealed).map(({ id }) => id)));
 button('nothing').addEventListener('click', () => takeAway([...states.keys()]));

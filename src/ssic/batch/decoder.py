@@ -16,9 +16,12 @@ from ssic.batch.work import Made, Work
 from ssic.crypto import Identity, VerifyKey
 from ssic.decoded import SealedGroups
 from ssic.file import SsicFile
+from ssic.format import allowing
 from ssic.model.weights import find_weights, load_weights
 from ssic.pictures.fill import compose
 from ssic.pictures.write import picture_bytes
+
+_NOT_OF_PICTURES = ("engine", "identities", "max_pixels")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class DecodeRecipe:
             processes.)
         trust: verification keys, as text, of which one must have signed.
         engine: what runs the networks. It is not part of what makes a picture another one.
+        max_pixels: of a file, in whole blocks; None is the default. Nor is this.
     """
 
     suffix: str = ".png"
@@ -45,6 +49,7 @@ class DecodeRecipe:
     identities: Sequence[Path] = ()
     trust: Sequence[str] = ()
     engine: str = "auto"
+    max_pixels: int | None = None
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a picture, but for the file.
@@ -52,7 +57,7 @@ class DecodeRecipe:
         Raises:
             ModelError: there is no such model.
         """
-        facts = {key: value for key, value in asdict(self).items() if key not in ("engine", "identities")}
+        facts = {key: value for key, value in asdict(self).items() if key not in _NOT_OF_PICTURES}
         keys = [key for path in self.identities for key in read_identities(path)]
         facts["identities"] = sorted(str(key.recipient) for key in keys)
         facts["trust"] = sorted(self.trust)
@@ -70,6 +75,10 @@ class Decoder(Work):
     DONE: ClassVar[Status] = "decoded"
 
     def make(self, job: Job, data: bytes) -> Made:
+        with allowing(self.recipe.max_pixels):
+            return self._make(job, data)
+
+    def _make(self, job: Job, data: bytes) -> Made:
         recipe = self.recipe
         trust = [VerifyKey.parse(word) for word in recipe.trust] or None
         keys = [key for path in recipe.identities for key in read_identities(path)] or None

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ssic.batch.coding import encode_picture
-from ssic.batch.jobs import Job
+from ssic.batch.jobs import Job, mask_file
 from ssic.batch.work import Made, Work
 from ssic.codec import Codec
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
 from ssic.errors import MaskError
 from ssic.file import SsicFile
+from ssic.format import allowing
+from ssic.groups.label_maps import UnusedNames
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
 from ssic.model.weights import find_weights, load_weights
+from ssic.pictures.depth import To8Bit
+from ssic.pictures.opening import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
 from ssic.protect import check_there, encrypt
 
@@ -38,6 +43,9 @@ class Recipe:
         encrypt: groups that are sealed; a picture without one of them fails, lest it be written in clear.
         recipients: public keys, as text, of those for whom.
         hide: what else is sealed.
+        renumber, pad: as in `ssic.encrypt`.
+        to_8_bit, background, frame: what becomes of pictures that are refused by default, as in `load_picture`.
+        max_pixels: of a picture, in whole blocks; None is the default. It decides which are coded, not how.
         engine: what runs the networks. It is not part of what makes a file another one.
         effort: 2 to 9 refine latents; None for 1.
     """
@@ -51,6 +59,12 @@ class Recipe:
     encrypt: Sequence[str] | None = None
     recipients: Sequence[str] = ()
     hide: Hide = "nothing"
+    renumber: bool = False
+    pad: bool = False
+    to_8_bit: To8Bit | None = None
+    background: str | None = None
+    frame: int | None = None
+    max_pixels: int | None = None
     model: str = "small"
     engine: str = "auto"
     effort: int | None = None
@@ -62,7 +76,8 @@ class Recipe:
             ModelError: there is no such model.
         """
         facts = asdict(self) | {"model": load_weights(find_weights(self.model)).id.hex()}
-        del facts["engine"]
+        del facts["engine"], facts["max_pixels"]
+        facts |= {key: facts[key] or None for key in ("renumber", "pad")}
         facts["recipients"] = sorted(self.recipients)
         facts["mask"]["rule"] = self.mask.block_rule
         spec = self.mask.segmenter
@@ -91,8 +106,18 @@ class Encoder(Work):
     recipe: Recipe = field(default_factory=Recipe)
 
     def make(self, job: Job, data: bytes) -> Made:
+        with allowing(self.recipe.max_pixels):
+            return self._make(job, data)
+
+    def _make(self, job: Job, data: bytes) -> Made:
         recipe = self.recipe
-        picture = load_picture(data)
+        picture = load_picture(
+            data,
+            to_8_bit=recipe.to_8_bit,
+            background=recipe.background,
+            frame=recipe.frame,
+            max_pixels=recipe.max_pixels or MAX_PIXELS,
+        )
         mask = self._mask(job, picture)
         qualities: dict[str | int, int] = {
             name: q for name, q in recipe.group_quality.items() if name in mask
@@ -116,15 +141,20 @@ class Encoder(Work):
         ).data
         if recipe.encrypt is not None:
             recipients = [Recipient.parse(word) for word in recipe.recipients]
-            coded = bytes(encrypt(coded, recipe.encrypt, recipients, hide=recipe.hide))
+            how: dict[str, Any] = {"hide": recipe.hide, "renumber": recipe.renumber, "pad": recipe.pad}
+            coded = bytes(encrypt(coded, recipe.encrypt, recipients, **how))
         SsicFile(coded)  # what can't be read again shall not replace what is there
         return Made(coded, picture.size, len(mask.groups), (*map(str, qualities), *map(str, targets), *first))
 
     def _mask(self, job: Job, picture: Picture) -> GroupMask:
         if job.annotations is None:
-            return self.recipe.mask.mask(picture.pixels, job.labels or job.boxes)
+            source = job.boxes if job.mask is None else mask_file(job.mask)
+            with warnings.catch_warnings():
+                # Names are those of a data set, of which no picture has all.
+                warnings.simplefilter("ignore", UnusedNames)
+                return self.recipe.mask.mask(picture.pixels, source, file_name=str(job.picture))
         known = json.loads(job.annotations)
         if (count := len(known["images"])) != 1:
             what = "none" if count == 0 else f"{count} pictures"
             raise MaskError(f"the COCO file has {what} with the file name {job.picture.name}: one is needed")
-        return self.recipe.mask.mask(picture.pixels, known, file_name=job.picture.name)
+        return self.recipe.mask.mask(picture.pixels, known, file_name=str(job.picture))

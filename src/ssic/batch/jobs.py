@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssic.batch.records import RECORDS, Record
-from ssic.errors import InvalidInput
+from ssic.errors import InvalidInput, MaskError
 from ssic.groups.coco import check_coco
 from ssic.groups.objects import read_json
 from ssic.groups.which import choose, path_parts, same_id
@@ -32,6 +32,21 @@ SUFFIXES = (
     ".tiff",
 )
 """What is taken for a picture in a folder; a glob takes what it names, but for files that batch itself writes."""
+MASKS = (
+    ".png",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".webp",
+    ".bmp",
+    ".pgm",
+    ".ppm",
+    ".npy",
+    ".json",
+    ".xml",
+    ".txt",
+)
+"""Suffixes of masks in a folder; what is in them, their content says."""
 CODED = (".ssic",)
 
 Naming = Literal["stem", "full"]
@@ -45,7 +60,7 @@ class Job:
     Attributes:
         picture: what is read.
         output: relative to the folder of the outputs.
-        labels: its label map, if masks are label maps.
+        mask: where its mask lies, without the suffix, if masks lie in a folder: see `mask_file`.
         boxes: JSON file of its boxes, if masks are boxes.
         annotations: COCO JSON with what is known of this picture, if masks come from COCO.
         before: what is recorded of the file that an earlier run made in the place of the output.
@@ -53,7 +68,7 @@ class Job:
 
     picture: Path
     output: Path
-    labels: Path | None = None
+    mask: Path | None = None
     boxes: Path | None = None
     annotations: str | None = None
     before: Record | None = None
@@ -217,7 +232,7 @@ def find_jobs(
 
     Args:
         records: by output, of earlier runs.
-        masks: folder of label maps, PNG, at the places of the outputs.
+        masks: folder of masks at the places of the outputs.
         boxes: folder of boxes, JSON, likewise.
         coco: file of COCO annotations; pictures are found by file name.
 
@@ -229,11 +244,28 @@ def find_jobs(
         yield Job(
             picture,
             output,
-            labels=None if masks is None else masks / output.with_suffix(".png"),
+            mask=None if masks is None else masks / output.with_suffix(""),
             boxes=None if boxes is None else boxes / output.with_suffix(".json"),
             annotations=None if annotated is None else annotated(os.path.abspath(picture)),
             before=records.get(output.as_posix()),
         )
+
+
+def mask_file(place: Path) -> Path:
+    """The file of a mask.
+
+    Args:
+        place: its path without the suffix, which is one of `MASKS`.
+
+    Raises:
+        MaskError: there is none, or there are several.
+    """
+    found = [path for suffix in MASKS if (path := place.with_name(place.name + suffix)).is_file()]
+    if not found:
+        raise MaskError(f"there is no mask {place} with one of the suffixes {', '.join(MASKS)}")
+    if len(found) > 1:
+        raise MaskError(f"which is the mask, {' or '.join(map(str, found))}? Leave one of them in the folder")
+    return found[0]
 
 
 def _by_picture(coco: Path) -> Callable[[str], str]:

@@ -26,10 +26,10 @@ class Record:
         status: "kept" is what an earlier run did and still holds.
         recipe: identity of the `Work`.
         source: SHA-256 of what was read.
-        mask: SHA-256 of the mask that is this picture's own: its label map, boxes or annotations.
+        mask: SHA-256 of the mask that is this picture's own: its file, boxes or annotations.
         sha256, bytes: of the output.
         matched: groups that options named, and that the picture has.
-        damaged: groups that are not in a decoded picture, because they are damaged.
+        damaged: groups that are damaged: not in the decoded picture, or copied as they are.
         notes: warnings, such as of objects too small for a block.
         error: why it failed.
         stale: it failed, and there is a file in the place of its output, of an earlier run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ssic.batch.encoder import hash_of
 from ssic.batch.jobs import Job
@@ -13,6 +13,7 @@ from ssic.batch.work import Made, Work
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
 from ssic.file import SsicFile
+from ssic.format import allowing, check
 from ssic.protect import check_there, encrypt
 
 
@@ -23,31 +24,42 @@ class SealRecipe:
     Attributes:
         groups: names, classes or ids; a file without one of them fails, lest it be passed on in clear.
         recipients: public keys, as text.
+        max_pixels: of a file, in whole blocks; None is the default. It decides which are sealed, not how.
     """
 
     groups: Sequence[str] = ()
     recipients: Sequence[str] = ()
     hide: Hide = "nothing"
     cipher: str | None = None
+    renumber: bool = False
+    pad: bool = False
+    max_pixels: int | None = None
 
     def identity(self) -> str:
         """Hash of all that decides who can open which groups. (The bytes differ from run to run.)"""
-        return hash_of(asdict(self) | {"recipients": sorted(self.recipients)})
+        facts = asdict(self) | {"recipients": sorted(self.recipients), "max_pixels": None}
+        return hash_of(facts | {key: facts[key] or None for key in ("renumber", "pad")})
 
 
 @dataclass(frozen=True)
 class Sealer(Work):
-    """Seals groups of files. Runs no model."""
+    """Seals groups of files. Runs no model. Other groups that are damaged are copied as they are, and said to be so."""
 
     recipe: SealRecipe = field(default_factory=SealRecipe)
 
     DONE: ClassVar[Status] = "encrypted"
 
     def make(self, job: Job, data: bytes) -> Made:
+        with allowing(self.recipe.max_pixels):
+            return self._make(data)
+
+    def _make(self, data: bytes) -> Made:
         recipe = self.recipe
         opened = SsicFile(data)
         check_there(opened.mask, recipe.groups, "--groups")
         recipients = [Recipient.parse(word) for word in recipe.recipients]
-        sealed = bytes(encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, cipher=recipe.cipher))
+        how: dict[str, Any] = {"cipher": recipe.cipher, "renumber": recipe.renumber, "pad": recipe.pad}
+        sealed = bytes(encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, **how))
         SsicFile(sealed)  # what can't be read again shall not replace what is there
-        return Made(sealed, opened.size, len(opened.groups), recipe.groups)
+        damaged = [group.name for group in check(data, opened.head)]
+        return Made(sealed, opened.size, len(opened.groups), recipe.groups, damaged)

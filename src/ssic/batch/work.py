@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ssic.batch.jobs import Job
+from ssic.batch.jobs import Job, mask_file
 from ssic.batch.records import Record, Status
 from ssic.errors import InvalidInput, SsicError
 from ssic.storage.atomic import replacing
@@ -27,7 +27,7 @@ class Made:
         size: (width, height) of the picture.
         groups: how many there are.
         matched: groups that options named, and that are there.
-        damaged: groups that could not be decoded.
+        damaged: groups that could not be decoded, or that were copied damaged as they are.
     """
 
     data: bytes
@@ -131,7 +131,7 @@ def _own_mask(job: Job) -> str:
     """SHA-256 of the mask that belongs to this picture; "" if there is none, or a segmenter makes it."""
     if job.annotations is not None:
         return hashlib.sha256(job.annotations.encode()).hexdigest()
-    path = job.labels or job.boxes
+    path = job.boxes if job.mask is None else mask_file(job.mask)
     return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 

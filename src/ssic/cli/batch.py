@@ -14,9 +14,11 @@ from ssic.cli.decode import Crop, Fill, SomeGroups
 from ssic.cli.effort import Effort
 from ssic.cli.files import check_local, is_stdin, named, split
 from ssic.cli.keys import Encrypted, HideOptions, Identities, Recipients, Trust, locks, verify_keys
+from ssic.cli.limits import LimitOptions
 from ssic.cli.manner import manner
 from ssic.cli.masks import BatchMaskOptions
 from ssic.cli.options import Engine, Groups, Model, ModelOfFile
+from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import Rate, RateOptions
 from ssic.errors import InvalidInput
 from ssic.pictures.fill import check_fill
@@ -29,6 +31,8 @@ def encode(
     running: RunOptions,
     masks: BatchMaskOptions,
     rates: RateOptions,
+    reading: PictureOptions,
+    limits: LimitOptions,
     *,
     encrypt: Encrypted = None,
     recipient: Recipients = None,
@@ -42,7 +46,8 @@ def encode(
     running.check()
     check_local((masks.masks, masks.names, masks.boxes, masks.coco, model))
     mask, rate, secret = masks.recipe(), rates.read(), split(encrypt)
-    _check_sealing(secret, rate, bool(recipient or hiding.hide != "nothing"), recipient)
+    _check_sealing(secret, rate, bool(recipient or hiding.given), recipient)
+    hiding.check()
     recipe = Recipe(
         quality=60 if rate.quality is None else rate.quality,
         group_quality={str(name): quality for name, quality in rate.group_quality.items()},
@@ -52,7 +57,9 @@ def encode(
         mask=mask,
         encrypt=secret,
         recipients=_public_keys(recipient) if secret is not None else (),
-        hide=hiding.hide,
+        **hiding.how(),
+        **reading.wishes(),
+        max_pixels=limits.max_pixels,
         model=model,
         engine=engine,
         effort=None if effort == 1 else effort,
@@ -88,6 +95,7 @@ def decode(
     files: Inputs,
     output: OutputFolder,
     running: RunOptions,
+    limits: LimitOptions,
     to: Annotated[
         str,
         typer.Option(
@@ -120,6 +128,7 @@ def decode(
         identities=tuple(identity or ()),
         trust=tuple(map(str, verify_keys(trust) or ())),
         engine=engine,
+        max_pixels=limits.max_pixels,
     )
     found, known = find(files, output, running, coded=True, to=suffix)
     work = Decoder(recipe.identity(), output, manner().no_clobber, recipe)
@@ -140,6 +149,7 @@ def encrypt(
     output: OutputFolder,
     groups: Groups,
     running: RunOptions,
+    limits: LimitOptions,
     *,
     recipient: Recipients = None,
     hiding: HideOptions,
@@ -156,7 +166,14 @@ def encrypt(
     running.check()
     if not recipient:
         raise InvalidInput("for whom? --recipient KEY|FILE must say it")
-    recipe = SealRecipe(tuple(named("--groups", groups)), _public_keys(recipient), hiding.hide, cipher)
+    hiding.check()
+    recipe = SealRecipe(
+        tuple(named("--groups", groups)),
+        _public_keys(recipient),
+        cipher=cipher,
+        max_pixels=limits.max_pixels,
+        **hiding.how(),
+    )
     found, known = find(files, output, running, coded=True)
     if same := [path for path, place in found.files if (output / place).resolve() == path.resolve()]:
         raise InvalidInput(

@@ -189,7 +189,7 @@ def _record(
 
 def _end(summary: Mapping[str, Any], output: Path, as_json: bool) -> None:
     if summary["damaged"]:
-        warn(f"{len(summary['damaged']):,} pictures lack groups that are damaged")
+        warn(f"{len(summary['damaged']):,} pictures or files have groups that are damaged")
     if summary["failed"] and not as_json:
         warn(
             f"{summary['failed']:,} of {summary['pictures']:,} pictures failed; all are in {output / RECORDS}"

@@ -21,6 +21,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.keys import OpenOptions, Trust, verify_keys
+from ssic.cli.limits import ReadOptions
 from ssic.cli.options import AsJson, Engine, Input, ModelOfFile
 from ssic.cli.terminal import DAMAGED, notice, progress, say, say_json, warn
 from ssic.decoded import Decoded
@@ -41,7 +42,9 @@ SomeGroups = Annotated[
 Fill = Annotated[
     str,
     typer.Option(
-        "--fill", metavar="black|mean|transparent|#rrggbb", help="What stands where no decoded group is."
+        "--fill",
+        metavar="mean|transparent|COLOUR",
+        help="What stands where no decoded group is; colours as in white or #20a0ff.",
     ),
 ]
 Crop = Annotated[bool, typer.Option("--crop", help="Cut the picture to the box around the decoded groups.")]
@@ -50,6 +53,7 @@ Crop = Annotated[bool, typer.Option("--crop", help="Cut the picture to the box a
 def decode(
     file: Input,
     opening: OpenOptions,
+    reading: ReadOptions,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -94,7 +98,7 @@ def decode(
     alpha = check_fill(fill)
     picture_kind(target, alpha=alpha)
     with progress("loading the model") as stage:
-        opened, _ = open_ssic(file, model, prefix, identity=keys, trust=trusted)
+        opened, _ = open_ssic(file, model, prefix, reading.allowed, identity=keys, trust=trusted)
         if not crop:
             picture_kind(target, alpha=alpha, size=opened.size)
         with naming(file):

@@ -13,20 +13,21 @@ from ssic.cli.files import (
     check_local,
     check_output,
     check_stdin,
-    is_stdin,
     is_stdout,
     named,
     naming,
     open_ssic,
-    read,
     warn_unsigned,
     write,
 )
+from ssic.cli.limits import ReadOptions
 from ssic.cli.options import Engine, Input, ModelOfFile, Output
+from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import check_quality, group_qualities
 from ssic.cli.terminal import progress, say
+from ssic.errors import InvalidInput
 from ssic.file import SsicFile
-from ssic.pictures.read import Picture, load_picture
+from ssic.pictures.read import Picture
 
 
 def replace(
@@ -39,6 +40,8 @@ def replace(
         Path, typer.Option("--with", metavar="PICTURE", help="Picture of the same size with the new pixels.")
     ],
     output: Output,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     quality: Annotated[
         int | None, typer.Option(metavar="N", help="1 to 100. Default: as each group is now.")
     ] = None,
@@ -55,7 +58,7 @@ def replace(
         assert loaded is not None
         return opened.replace(wanted, loaded, quality=quality, engine=engine, effort=effort, **how)
 
-    _recode(file, picture, output, model, effort, change)
+    _recode(file, picture, pictures, reading, output, model, effort, change)
 
 
 def set_quality(
@@ -64,6 +67,8 @@ def set_quality(
         list[str], typer.Option(metavar="NAME=N,...", help="New qualities of groups; repeatable.")
     ],
     output: Output,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     original: Annotated[
         Path | None,
         typer.Option(
@@ -82,12 +87,18 @@ def set_quality(
     def change(opened: SsicFile, loaded: Picture | None, **how: Any) -> SupportsBytes:
         return opened.set_quality(qualities, loaded, engine=engine, effort=effort, **how)
 
-    _recode(file, original, output, model, effort, change)
+    if original is None and pictures.given:
+        raise InvalidInput(
+            "--to-8-bit, --background and --frame are of use with --with only: they are about that picture"
+        )
+    _recode(file, original, pictures, reading, output, model, effort, change)
 
 
 def _recode(
     file: str,
     picture: Path | None,
+    pictures: PictureOptions,
+    reading: ReadOptions,
     output: Path,
     model: str | None,
     effort: int,
@@ -96,11 +107,10 @@ def _recode(
     check_stdin([file, picture])
     check_local([picture, model])
     check_output(output, [picture, model], as_json=False)
+    pictures.wishes()
     with best_so_far(effort) as ending, progress("reading the file") as stage:
-        opened, _ = open_ssic(file, model)
-        loaded = None
-        if picture is not None:
-            loaded = load_picture(read(picture) if is_stdin(picture) else picture)
+        opened, _ = open_ssic(file, model, protocols=reading.allowed)
+        loaded = None if picture is None else pictures.load(picture, reading)
         stage("loading the model")
         with naming(file):
             data = bytes(change(opened, loaded, progress=stage, stopped=ending))

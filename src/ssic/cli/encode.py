@@ -12,10 +12,12 @@ import typer
 
 from ssic.batch.coding import CodedPicture, encode_picture
 from ssic.cli.effort import Effort, best_so_far, end_if_asked
-from ssic.cli.files import check_local, check_output, check_stdin, is_stdin, is_stdout, read, split, write
+from ssic.cli.files import check_local, check_output, check_stdin, is_stdin, is_stdout, split, write
 from ssic.cli.keys import Encrypted, HideOptions, LockOptions
+from ssic.cli.limits import LimitOptions
 from ssic.cli.masks import MaskOptions
 from ssic.cli.options import AsJson, Engine, Model
+from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import Rate, RateOptions
 from ssic.cli.tables import show_file
 from ssic.cli.terminal import progress, say, say_json, warn
@@ -24,7 +26,7 @@ from ssic.errors import InvalidInput
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
-from ssic.pictures.read import load_picture
+from ssic.pictures.read import Picture
 from ssic.protect import check_there
 from ssic.protect import encrypt as seal
 
@@ -35,6 +37,8 @@ def encode(
     pictures: Annotated[list[Path], typer.Argument(metavar="IN", help="Picture: a path, or - for stdin.")],
     masks: MaskOptions,
     rates: RateOptions,
+    reading: PictureOptions,
+    limits: LimitOptions,
     *,
     encrypt: Encrypted = None,
     recipients: LockOptions,
@@ -60,8 +64,10 @@ def encode(
     check_local((picture, *masks.local, *recipients.files, model))
     check_stdin(inputs)
     recipe, rate = masks.recipe(), rates.read()
+    reading.wishes()
     secret = split(encrypt)
-    _check_sealing(secret, rate, recipients.given or hiding.hide != "nothing")
+    _check_sealing(secret, rate, recipients.given or hiding.given)
+    hiding.check()
     if output is None:
         output = _output_of(picture)
     check_output(output, (*inputs, model), as_json=as_json)
@@ -71,11 +77,14 @@ def encode(
         return Codec.load(model, engine=engine)
 
     with best_so_far(effort) as ending, progress("reading the picture") as stage:
-        coded = _code(picture, masks, recipe, rate, secret, load_codec, effort, ending, stage)
+        loaded = reading.load(picture, limits)
+        stage("reading the mask" if recipe.segmenter is None else "finding the groups")
+        groups = masks.make(recipe, loaded, picture)
+        coded = _code(loaded, groups, rate, secret, recipe, load_codec, effort, ending, stage)
         data = coded.data
         if secret is not None and keys is not None:
             stage("encryption")
-            data = bytes(seal(data, secret, keys, hide=hiding.hide))
+            data = bytes(seal(data, secret, keys, **hiding.how()))
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
     _report(output, info, coded, rate, as_json, begun)
@@ -111,19 +120,16 @@ def _check_sealing(secret: list[str] | None, rate: Rate, told: bool) -> None:
 
 
 def _code(
-    picture: Path,
-    masks: MaskOptions,
-    recipe: MaskRecipe,
+    picture: Picture,
+    groups: GroupMask,
     rate: Rate,
     secret: list[str] | None,
+    recipe: MaskRecipe,
     load_codec: Callable[[], Codec],
     effort: int,
     stopped: Callable[[], bool],
     stage: Callable[[str], None],
 ) -> CodedPicture:
-    loaded = load_picture(read(picture) if is_stdin(picture) else picture)
-    stage("reading the mask" if recipe.segmenter is None else "finding the groups")
-    groups = masks.make(recipe, loaded, picture.name)
     if recipe.segmenter is not None:
         rate = _of_those_found(groups, rate)
     if secret is not None:
@@ -132,7 +138,7 @@ def _code(
     stage("loading the model")
     return encode_picture(
         load_codec(),
-        loaded,
+        picture,
         groups,
         quality=rate.quality,
         group_quality=rate.group_quality,

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,11 @@ def read(path: Path) -> bytes:
 
 
 def open_ssic(
-    place: str, model: str | None = None, prefix: int | None = None, **options: Any
+    place: str,
+    model: str | None = None,
+    prefix: int | None = None,
+    protocols: Collection[str] = (),
+    **options: Any,
 ) -> tuple[SsicFile, Bytes]:
     """An opened file, and its bytes, of which those of a file on disk or at a URL are read as they are needed; errors
     name the file.
@@ -66,11 +70,12 @@ def open_ssic(
     Args:
         place: a path, a URL, or "-".
         prefix: take no more than so many bytes.
+        protocols: that a URL may name beside the usual ones.
         options: of `SsicFile`.
     """
     path = Path(place)
     seekable = not is_stdin(place) and (is_url(place) or stat.S_ISREG(path.stat().st_mode))
-    data = open_source(place, prefix=prefix) if seekable else read(path)[:prefix]
+    data = open_source(place, prefix=prefix, protocols=protocols) if seekable else read(path)[:prefix]
     with naming(place):
         if size_of(data) == 0:
             raise TruncatedFile("the file is empty")

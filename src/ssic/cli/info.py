@@ -19,6 +19,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.keys import OpenOptions, Trust, verify_keys
+from ssic.cli.limits import ReadOptions
 from ssic.cli.model import is_weights, show_weights
 from ssic.cli.options import AsJson, Input
 from ssic.cli.tables import show_file
@@ -38,6 +39,7 @@ from ssic.storage.source import Bytes, is_url
 def info(
     file: Input,
     opening: OpenOptions,
+    reading: ReadOptions,
     trust: Trust = None,
     as_json: AsJson = False,
     check: Annotated[
@@ -76,7 +78,8 @@ def info(
 ) -> None:
     """Show what is in a file, and check that it is intact, and signed as it says. Of a weights file, show the model."""
     if is_weights(file):
-        others = (check, groups, preview, model, engine, *opening.files, *(trust or ()))
+        others = (check, groups, preview, model, engine, reading.max_pixels, reading.protocols)
+        others += (*opening.files, *(trust or ()))
         if any(option is not None for option in others):
             raise InvalidInput(f"{file} is a weights file: of the options, --json alone is of use with it")
         show_weights(file, as_json=as_json)
@@ -90,7 +93,7 @@ def info(
     check_local([*key_files, model])
     check_stdin([file, *key_files])
     keys, trusted = opening.keys(), verify_keys(trust)
-    opened, data = open_ssic(file, model, identity=keys, trust=trusted)
+    opened, data = open_ssic(file, model, None, reading.allowed, identity=keys, trust=trusted)
     facts, wanted = opened.info(), split(groups)
     if wanted is not None:
         with naming(file):

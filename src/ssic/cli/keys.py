@@ -70,6 +70,18 @@ HideOutline = Annotated[
         help="As --hide-names, and which block belongs to which of these groups: one outline of all is left.",
     ),
 ]
+Renumber = Annotated[
+    bool,
+    _option(
+        "--renumber",
+        help="Close gaps in ids and in the numbers of names first (person 1, person 3), which would tell of hidden "
+        "groups.",
+    ),
+]
+Pad = Annotated[
+    bool,
+    _option("--pad", help="Pad sealed groups, by an eighth at most, so that their lengths tell less."),
+]
 Encrypted = Annotated[
     list[str] | None,
     _option(
@@ -123,15 +135,33 @@ class LockOptions:
 
 @dataclass(frozen=True)
 class HideOptions:
-    """What is sealed beside the pixels of groups."""
+    """What is sealed beside the pixels of groups, and what else shall not tell of them."""
 
     hide_names: HideNames = False
     hide_outline: HideOutline = False
+    renumber: Renumber = False
+    pad: Pad = False
 
     @property
     def hide(self) -> Hide:
         """As `ssic.encrypt` takes it. Of the two options, one is enough."""
         return "outline" if self.hide_outline else "names" if self.hide_names else "nothing"
+
+    @property
+    def given(self) -> bool:
+        """Whether any was given."""
+        return self != HideOptions()
+
+    def check(self) -> None:
+        """Refuses options that are of no use together (`InvalidInput`), before the work."""
+        if self.renumber and self.hide == "nothing":
+            raise InvalidInput(
+                "--renumber is of use with --hide-names or --hide-outline only: else ids and names stay"
+            )
+
+    def how(self) -> dict[str, Any]:
+        """All of them, as `ssic.encrypt` takes them."""
+        return {"hide": self.hide, "renumber": self.renumber, "pad": self.pad}
 
 
 def locks(recipients: list[str] | None, ask: bool, file: Path | None) -> list[Locker]:

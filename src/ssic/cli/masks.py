@@ -3,6 +3,7 @@ describe."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -14,9 +15,10 @@ import typer
 from ssic.cli.files import is_stdin, read, shown, split
 from ssic.cli.options import one_of
 from ssic.errors import InvalidInput, MaskError
-from ssic.groups.label_maps import parse_labels, read_names
+from ssic.groups.label_maps import read_names
+from ssic.groups.legend import read_legend
 from ssic.groups.mask import GroupMask
-from ssic.groups.objects import parse_json
+from ssic.groups.objects import parse_json, read_file
 from ssic.groups.recipe import Kind, MaskRecipe
 from ssic.pictures.read import Picture
 
@@ -39,7 +41,7 @@ MaxGroups = Annotated[
 ]
 GroupBy = Annotated[
     str | None,
-    _option("With --coco or --segment: a group per object (default), or per class.", "instance|class"),
+    _option("Of objects that have classes: a group per object (default), or per class.", "instance|class"),
 ]
 BlockRule = Annotated[
     str | None,
@@ -47,6 +49,22 @@ BlockRule = Annotated[
         "Who owns a 16x16 block: the label with most of its pixels, or any object before the background. "
         "Default: any with --segment, else most.",
         "most|any",
+    ),
+]
+IgnoreLabel = Annotated[
+    int | None,
+    _option(
+        "Label that stands where nobody knows, such as 255: its pixels don't count, and blocks of nothing else go to "
+        "the nearest owner.",
+        "N",
+    ),
+]
+Names = Annotated[
+    Path | None,
+    _option(
+        'Names of labels or of YOLO\'s classes, JSON: {"1": "dog"}, or a list; or the legend of a map in colour: '
+        '{"#ff0000": "car"}, or lines such as car:255,0,0.',
+        "FILE",
     ),
 ]
 Grid = Annotated[str | None, _option("Equal cells.", "ROWSxCOLUMNS")]
@@ -66,16 +84,19 @@ class MaskOptions:
 
     mask: Annotated[
         Path | None,
-        _option("Label map: an indexed or gray PNG with a number per pixel, or per 16x16 block.", "FILE"),
+        _option(
+            "Mask, recognised by its content: a label map with a number per pixel or 16x16 block, a map in colour, "
+            ".npy, or annotations of labelme, YOLO, Pascal VOC, CVAT, COCO or SAM.",
+            "FILE",
+        ),
     ] = None
-    names: Annotated[
-        Path | None, _option('JSON with the names of its labels: {"1": "dog"}, or a list.', "FILE")
-    ] = None
+    names: Names = None
+    ignore_label: IgnoreLabel = None
     coco: Annotated[Path | None, _option("COCO annotations; a group per object.", "FILE")] = None
     image_id: Annotated[
         str | None,
         _option(
-            "Which picture of the annotations. Default: the one with the file name of IN, or the only one.",
+            "Which picture of annotations of several. Default: the one that the path of IN means, or the only one.",
             "ID",
         ),
     ] = None
@@ -117,7 +138,7 @@ class MaskOptions:
             InvalidInput: two sources, an option that means nothing with this one, or a value out of range.
             MaskError: the names can't be read.
         """
-        kind = check_sources(self, {"--mask": "labels", **_KINDS})
+        kind = check_sources(self, {"--mask": "mask", **_KINDS})
         return make_recipe(self, kind, self.names, drop_empty=True if self.drop_empty else None)
 
     def source(self) -> Any:
@@ -126,13 +147,14 @@ class MaskOptions:
         if path is None or not is_stdin(path):
             return path
         if self.mask is not None:
-            return parse_labels(read(path), "stdin")
+            return _of_stdin(read(path))
         return parse_json(read(path), "boxes" if self.coco is None else "COCO annotations", "stdin")
 
-    def make(self, recipe: MaskRecipe, picture: Picture, name: str) -> GroupMask:
-        """The mask of the picture of this file name."""
-        path = self._source_file()
-        called = None if path is None else shown(str(path))
+    def make(self, recipe: MaskRecipe, picture: Picture, path: Path) -> GroupMask:
+        """The mask of the picture at this path, or from stdin."""
+        file = self._source_file()
+        called = None if file is None else shown(str(file))
+        name = None if is_stdin(path) else os.path.abspath(path)
         return recipe.mask(
             picture.pixels, self.source(), image_id=self.image_id, file_name=name, called=called
         )
@@ -175,6 +197,7 @@ def make_recipe(options: Any, kind: Kind, names: Path | None, drop_empty: bool |
     return MaskRecipe(
         kind,
         names=None if names is None else _names(names),
+        ignore_label=options.ignore_label,
         cells=cells_of(options.grid),
         segmenter=options.segment,
         keep=split(options.keep),
@@ -193,31 +216,47 @@ def cells_of(grid: str | None) -> tuple[int, int] | None:
     raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
 
 
-def _names(path: Path) -> dict[int, str]:
-    """The names of labels; errors name the file that they are in, which is not that of the label map."""
+def _names(path: Path) -> Any:
+    """The names of labels, or a legend; errors name the file that they are in, which is not that of the mask."""
     where = shown(str(path))
     try:
-        return read_names(parse_json(read(path), "names", where) if is_stdin(path) else path)
+        data = read_file(read(path) if is_stdin(path) else path, "names")
+        is_json = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+        names: Any = parse_json(data, "names", where) if is_json else data
+        if (legend := read_legend(names)) is not None:
+            return legend
+        if not is_json:
+            raise MaskError("names are JSON, or lines of a legend such as car:255,0,0")
+        read_names(names)  # refuses what is neither
+        return names
     except MaskError as error:
         if where not in str(error):
             error.args = (f"{where}: {error}",)
         raise
 
 
+def _of_stdin(data: bytes) -> bytes:
+    """The bytes of a mask; an empty text, which for YOLO means that there is nothing, has no name that would say so."""
+    if not data:
+        raise MaskError("stdin: the mask is empty")
+    return data
+
+
 def _given(options: Any) -> Iterator[tuple[str, Any]]:
     for f in fields(options):
-        if (value := getattr(options, f.name)) not in (None, False):
+        if (value := getattr(options, f.name)) is not None and value is not False:
             yield f"--{f.name.replace('_', '-')}", value
 
 
 _KINDS: dict[str, Kind] = {"--coco": "coco", "--boxes": "boxes", "--grid": "grid", "--segment": "segmenter"}
 _NEEDS = {
     "--names": ("--mask", "--masks"),
-    "--image-id": ("--coco",),
+    "--ignore-label": ("--mask", "--masks"),
+    "--image-id": ("--mask", "--coco"),
     "--keep": ("--segment",),
     "--min-score": ("--segment",),
     "--max-groups": ("--segment",),
-    "--group-by": ("--coco", "--segment"),
+    "--group-by": ("--mask", "--masks", "--coco", "--segment"),
     "--block-rule": ("--mask", "--masks", "--coco", "--boxes", "--segment"),
     "--drop-empty": ("--mask", "--boxes"),
 }
@@ -230,17 +269,17 @@ class BatchMaskOptions:
 
     masks: Annotated[
         Path | None,
-        _option("Folder of label maps, PNG, which lie in it as the outputs lie in theirs.", "DIR"),
+        _option(
+            "Folder of masks of all kinds that encode takes, which lie in it as the outputs lie in theirs.",
+            "DIR",
+        ),
     ] = None
-    names: Annotated[
-        Path | None, _option('JSON with the names of their labels: {"1": "dog"}, or a list.', "FILE")
-    ] = None
+    names: Names = None
+    ignore_label: IgnoreLabel = None
     boxes: Annotated[
         Path | None, _option("Folder of boxes, JSON, which lie in it as the outputs lie in theirs.", "DIR")
     ] = None
-    coco: Annotated[Path | None, _option("COCO annotations of all pictures, found by file name.", "FILE")] = (
-        None
-    )
+    coco: Annotated[Path | None, _option("COCO annotations of all pictures, found by path.", "FILE")] = None
     grid: Grid = None
     segment: Segment = None
     keep: Keep = None
@@ -251,7 +290,7 @@ class BatchMaskOptions:
 
     def recipe(self) -> MaskRecipe:
         """As `MaskOptions.recipe`; groups that own no block are left out, and are warned of in the records."""
-        kind = check_sources(self, {"--masks": "labels", **_KINDS})
+        kind = check_sources(self, {"--masks": "mask", **_KINDS})
         for option, folder in (("--masks", self.masks), ("--boxes", self.boxes)):
             if folder is not None and not folder.is_dir():
                 raise InvalidInput(f"{option} {folder}: there is no such folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -86,6 +87,14 @@ class Clobber:
     ] = False
 
 
+class Held:
+    """A dataclass of options that changes something while the command runs, and no longer."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """What the command runs within."""
+        raise NotImplementedError
+
+
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer: each parameter that is a dataclass of options is replaced by these options, and the options
     that every command has are added.
@@ -111,7 +120,11 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
         built = {
             name: kind(**{f.name: values.pop(f.name) for f in fields(kind)}) for name, kind in groups.items()
         }
-        command(**values, **built)
+        with ExitStack() as stack:
+            for options in built.values():
+                if isinstance(options, Held):
+                    stack.enter_context(options.held())
+            command(**values, **built)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,9 +34,11 @@ from ssic.cli.keys import (
     signing_key,
     verify_keys,
 )
+from ssic.cli.limits import ReadOptions
 from ssic.cli.options import AsJson, Groups, Input, Output
-from ssic.cli.terminal import say, say_json, warn
+from ssic.cli.terminal import DAMAGED, say, say_json, warn
 from ssic.crypto import Identity, SigningKey
+from ssic.crypto.files import DamageKept
 from ssic.errors import InvalidInput
 from ssic.protect import decrypt as unseal
 from ssic.protect import encrypt as seal
@@ -101,6 +106,7 @@ def encrypt(
     output: Output,
     recipients: LockOptions,
     hiding: HideOptions,
+    reading: ReadOptions,
     group_version: Annotated[
         int,
         typer.Option(
@@ -117,20 +123,23 @@ def encrypt(
     """Seal groups, so that only the recipients can decode them; the bytes of the other groups stay as they are."""
     wanted = named("--groups", groups)
     _check(output, file, *recipients.files)
+    hiding.check()
     keys = recipients.locks()
-    opened, data = open_ssic(file)
-    with naming(file):
-        sealed = bytes(seal(data, wanted, keys, hide=hiding.hide, version=group_version, cipher=cipher))
+    opened, data = open_ssic(file, protocols=reading.allowed)
+    with naming(file), _noting_damage() as damaged:
+        sealed = bytes(seal(data, wanted, keys, version=group_version, cipher=cipher, **hiding.how()))
     if lost := [tag for tag in opened.head.chunks if tag not in ("ICCP", "SIGN")]:
         warn(f"left out, as they may show what is sealed: {', '.join(lost)}")
     write(output, sealed)
     say_file(output, sealed, opened)
+    _end(damaged)
 
 
 def decrypt(
     file: Input,
     output: Output,
     opening: OpenOptions,
+    reading: ReadOptions,
     groups: Opened = None,
     min_version: Annotated[
         int, typer.Option(metavar="N", help="Refuse groups with a lower --group-version.")
@@ -141,17 +150,19 @@ def decrypt(
     keys = opening.keys()
     if keys is None:
         raise InvalidInput("with what? --identity FILE, --passphrase or --passphrase-file FILE must say it")
-    opened, data = open_ssic(file)
-    with naming(file):
+    opened, data = open_ssic(file, protocols=reading.allowed)
+    with naming(file), _noting_damage() as damaged:
         clear = bytes(unseal(data, keys, split(groups), min_version=min_version))
     write(output, clear)
     say_file(output, clear, opened)
+    _end(damaged)
 
 
 def rewrap(
     file: Input,
     output: Output,
     recipients: LockOptions,
+    reading: ReadOptions,
     groups: Opened = None,
     identity: Identities = None,
     keep: Annotated[
@@ -167,22 +178,24 @@ def rewrap(
             "with what are the groups opened? --identity FILE, or the environment, must say it"
         )
     new = recipients.locks()
-    opened, data = open_ssic(file)
-    with naming(file):
+    opened, data = open_ssic(file, protocols=reading.allowed)
+    with naming(file), _noting_damage() as damaged:
         sealed = bytes(seal_for(data, keys, new, split(groups), keep=keep))
     write(output, sealed)
     say_file(output, sealed, opened)
+    _end(damaged)
 
 
 def sign(
     file: Input,
     key: Annotated[Path, typer.Option(metavar="FILE", help="Signing key, of ssic keygen --signing.")],
     output: Output,
+    reading: ReadOptions,
 ) -> None:
     """Sign a file, so that whoever has your verification key sees any change, and any group taken out."""
     _check(output, file, key)
     secret = signing_key(key)
-    _, data = open_ssic(file)
+    _, data = open_ssic(file, protocols=reading.allowed)
     with naming(file):
         signed = bytes(put_signature(data, secret))
     write(output, signed)
@@ -192,6 +205,7 @@ def sign(
 
 def verify(
     file: Input,
+    reading: ReadOptions,
     trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
@@ -199,7 +213,7 @@ def verify(
     check_local(trust or ())
     check_stdin([file, *(trust or ())])
     trusted = verify_keys(trust)
-    _, data = open_ssic(file)
+    _, data = open_ssic(file, protocols=reading.allowed)
     with naming(file):
         key = check_signature(data, trusted)
     if as_json:
@@ -210,6 +224,28 @@ def verify(
         say(
             f"{shown(file)}: intact since it was signed by {key}; --trust KEY tells whether that is who you think"
         )
+
+
+@contextmanager
+def _noting_damage() -> Iterator[list[str]]:
+    """Warnings pass, and what they say of damage that was copied is noted in the list."""
+    noted: list[str] = []
+    raised: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always", UserWarning)
+            yield noted
+    finally:
+        for one in raised:
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+            if issubclass(one.category, DamageKept):
+                noted.append(str(one.message))
+
+
+def _end(damaged: list[str]) -> None:
+    """Ends a command that copied damage with the exit code for it."""
+    if damaged:
+        raise typer.Exit(DAMAGED)
 
 
 def _check(output: Path, file: str, *keys: str | Path | None) -> None:

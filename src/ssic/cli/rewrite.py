@@ -11,11 +11,12 @@ from typing import Annotated, SupportsBytes
 import typer
 
 from ssic.cli.files import check_output, check_stdin, named, naming, open_ssic, say_file, shown, write
+from ssic.cli.limits import ReadOptions
 from ssic.cli.options import Groups, Input, Output
 from ssic.errors import InvalidInput
 from ssic.file import SsicFile
-from ssic.file import merge as merge_files
 from ssic.format import read_segments
+from ssic.opening import merge as merge_files
 from ssic.storage.source import Bytes, ByteSource
 
 
@@ -23,18 +24,20 @@ def extract(
     file: Input,
     groups: Groups,
     output: Output,
+    reading: ReadOptions,
 ) -> None:
     """Write a file with some of the groups only; their bytes stay as they are."""
-    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.extract(wanted))
+    _rewrite(file, reading, output, "--groups", groups, lambda opened, wanted: opened.extract(wanted))
 
 
 def drop(
     file: Input,
     groups: Groups,
     output: Output,
+    reading: ReadOptions,
 ) -> None:
     """Write a file without some of the groups; the bytes of the others stay as they are."""
-    _rewrite(file, output, "--groups", groups, lambda opened, wanted: opened.drop(wanted))
+    _rewrite(file, reading, output, "--groups", groups, lambda opened, wanted: opened.drop(wanted))
 
 
 def reorder(
@@ -44,13 +47,15 @@ def reorder(
         typer.Option(metavar="NAME,...", help="Groups that shall lie first, in this order; repeatable."),
     ],
     output: Output,
+    reading: ReadOptions,
 ) -> None:
     """Write the same file with its groups in another order."""
-    _rewrite(file, output, "--order", order, lambda opened, wanted: opened.reorder(wanted))
+    _rewrite(file, reading, output, "--order", order, lambda opened, wanted: opened.reorder(wanted))
 
 
 def _rewrite(
     file: str,
+    reading: ReadOptions,
     output: Path,
     option: str,
     groups: list[str],
@@ -58,7 +63,7 @@ def _rewrite(
 ) -> None:
     wanted = named(option, groups)
     check_output(output, (), as_json=False)
-    opened, _ = open_ssic(file)
+    opened, _ = open_ssic(file, protocols=reading.allowed)
     with naming(file):
         data = bytes(change(opened, wanted))
     write(output, data)
@@ -73,12 +78,13 @@ def merge(
         ),
     ],
     output: Output,
+    reading: ReadOptions,
 ) -> None:
     """Put the groups of several files, for instance of extracts, into one file."""
     check_stdin(files)
     check_output(output, (), as_json=False)
     # Opened and read first, so that an error names the file.
-    opened = [open_ssic(file) for file in files]
+    opened = [open_ssic(file, protocols=reading.allowed) for file in files]
     parts = [_whole(file, *one) for file, one in zip(files, opened, strict=True)]
     with _numbering(files):
         data = bytes(merge_files(parts))

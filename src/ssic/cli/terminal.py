@@ -18,13 +18,21 @@ from typing import Any, TextIO
 import typer
 
 from ssic.cli.manner import change_manner, manner, one_manner
-from ssic.errors import EncryptedSegment, FormatError, InvalidInput, ModelError, SignatureError, SsicError
+from ssic.errors import (
+    EncryptedSegment,
+    EngineError,
+    FormatError,
+    InvalidInput,
+    ModelError,
+    SignatureError,
+    SsicError,
+)
 from ssic.imports import later
 
 EXIT_CODES = {
     0: "all is well",
     1: "an unexpected error: a bug, please report it",
-    2: "wrong usage, or an unusable picture, mask or value",
+    2: "wrong usage, or an unusable picture, mask, value or engine",
     3: "done as far as possible, but some groups are damaged or missing, or some files of a batch failed",
     4: "not an intact ssic file",
     5: "the model is unreadable, or not installed",
@@ -52,7 +60,14 @@ def exit_code(error: SsicError | OSError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
-_CODES = ((InvalidInput, 2), (EncryptedSegment, 7), (SignatureError, 7), (FormatError, 4), (ModelError, 5))
+_CODES = (
+    (InvalidInput, 2),
+    (EngineError, 2),
+    (EncryptedSegment, 7),
+    (SignatureError, 7),
+    (FormatError, 4),
+    (ModelError, 5),
+)
 
 
 @contextmanager

@@ -148,4 +148,4 @@ def export_weights(
             files = [files[i * len(files) // pictures] for i in range(pictures)]
         with replacing(output) as temporary:
             weights = export(source, temporary, pictures=files)
-    say(f"{output}: model {weights.id.hex()}, floats {weights.floats_id.hex()}")
+    say(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")

@@ -27,7 +27,7 @@ from ssic.format.container import check, read_segments, whole_segments
 from ssic.format.hold import hold_head
 from ssic.format.limits import DecodeLimits
 from ssic.format.types import GroupEntry
-from ssic.storage.source import Bytes, read_ranges
+from ssic.storage.source import FIRST_BYTES, Bytes, joined, read_ranges
 
 Keys = Opener | Iterable[Opener]
 Trust = VerifyKey | Iterable[VerifyKey]
@@ -113,6 +113,24 @@ class Access:
     def read_when_opened(self) -> list[GroupEntry]:
         """Entries whose segments are read at once: hidden ones, if there are keys to open them with."""
         return [entry for entry in self.head.groups if entry.hidden and self._keyring is not None]
+
+    @property
+    def opening_bytes(self) -> int:
+        """Bytes that opening the file from a URL takes: the head, and what is read at once with it."""
+        return self._first_bytes + self._read_bytes(self.read_when_opened)
+
+    def bytes_of(self, ids: Iterable[int]) -> int:
+        """Bytes that reading these groups, by id, from a URL takes after the file was opened; with small gaps."""
+        wanted = set(ids) - self.hidden - {entry.id for entry in self.read_when_opened}
+        return self._read_bytes(entry for entry in self.shown.groups if entry.id in wanted)
+
+    def _read_bytes(self, entries: Iterable[GroupEntry]) -> int:
+        reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes)
+        return sum(map(len, reads))
+
+    @property
+    def _first_bytes(self) -> int:
+        return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
 
     @property
     def hidden(self) -> frozenset[int]:

@@ -158,13 +158,23 @@ def _tell_gaps(head: Head, hidden: Collection[int]) -> None:
     """Warns where "person 1, person 3, sealed" says who is sealed."""
     left = [g for g in head.groups if g.id not in hidden]
     gone = [g for g in head.groups if g.id in hidden]
-    series = {class_of(g.name) for g in left if class_of(g.name) != g.name} & {class_of(g.name) for g in gone}
+    hidden_classes = {class_of(g.name) for g in gone}
+    series: dict[str, list[str]] = {}
+    for g in left:
+        if class_of(g.name) != g.name and class_of(g.name) in hidden_classes:
+            series.setdefault(class_of(g.name), []).append(g.name)
+    # "person 1, person 2" are whole; "person 1" alone says that there is another one.
+    series = {
+        base: names
+        for base, names in series.items()
+        if len(names) == 1 or set(names) != {f"{base} {n}" for n in range(1, len(names) + 1)}
+    }
     gap = bool(left) and any(g.id < max(one.id for one in left) for g in gone)
     if series or gap:
         what = f"names ({', '.join(sorted(series))} ...)" if series else "ids"
         warnings.warn(
-            f"gaps in the {what} of the groups that are left tell of those that are hidden: ssic.format.renumber "
-            "gives ids and names without gaps first",
+            f"gaps in the {what} of the groups that are left tell of those that are hidden: renumber=True (--renumber) "
+            "closes them first",
             NamesTell,
             stacklevel=4,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from ssic.arguments import type_name
 from ssic.errors import EngineError, InvalidInput
+from ssic.imports import later
 from ssic.model.weights import Weights
 from ssic.plan import Plan
+
+metadata = later("importlib.metadata")
 
 
 @runtime_checkable

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
+from ssic.engine.strips import strips
 from ssic.engine.threads import available_threads
 from ssic.errors import EngineError, ModelError
 from ssic.imports import onnx_runtime
+from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import Plan
 
@@ -23,6 +25,12 @@ MULTIPLE = 16
 """Lists of blocks and of pairs are filled up to a multiple of this. Matrix products and vector loops may treat the rest
 of a list in ways of their own, which round differently: so there is no rest, and a block gives the same bits in any
 list."""
+
+LARGEST = 16_000
+"""Blocks that are computed at a time (4 megapixels): a gigabyte with the model `small`."""
+
+SHRINK = 8_000
+"""Blocks from which on the runtime gives its memory back after a call; below, it keeps it for the next."""
 
 _engines: weakref.WeakSet[OnnxEngine] = weakref.WeakSet()
 
@@ -41,7 +49,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class OnnxEngine:
-    """Runs the graphs on the processor, in float32. Serves any number of threads; sessions are made when first used."""
+    """Runs the graphs on the processor, in float32. Serves any number of threads; sessions are made when first used.
+
+    Attributes:
+        largest: blocks that are computed at a time; larger pictures are cut into strips.
+    """
 
     name = "onnx"
 
@@ -60,6 +72,7 @@ class OnnxEngine:
                 "`ssic export-weights`, or use the engine torch"
             )
         self.weights = weights
+        self.largest = LARGEST
         self.floats_id = weights.floats_id
         self._threads = available_threads() if threads is None else threads
         self._sessions: dict[str, Any] = {}
@@ -84,6 +97,19 @@ class OnnxEngine:
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
+        if len(plan) > self.largest:
+            config = self.weights.config
+            y = np.empty((len(plan), config.latent_channels), np.float32)
+            z = np.empty((len(plan.pair_count), config.hyper_channels), np.float32)
+            for part in strips(plan, config, self.largest, analysis=True):
+                some_y, some_z = self._analyse(blocks[part.blocks], part.plan, quality)
+                y[part.own], z[part.pairs] = some_y[part.own_here], some_z[part.pairs_here]
+            return y, z
+        return self._analyse(blocks, plan, quality)
+
+    def _analyse(
+        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         pixels = np.zeros((len(plan) + -len(plan) % MULTIPLE, *blocks.shape[1:]), np.float32)
         pixels[: len(plan)] = blocks
         inputs = {"pixels": pixels} | pair_inputs(plan, multiple=MULTIPLE)
@@ -94,10 +120,21 @@ class OnnxEngine:
         self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
+        if len(plan) > self.largest:
+            pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
+            for part in strips(plan, self.weights.config, self.largest, analysis=False):
+                some = self._synthesise(latents[part.blocks], part.plan, quality)
+                pixels[part.own] = some[part.own_here]
+            return pixels
+        return self._synthesise(latents, plan, quality)
+
+    def _synthesise(
+        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+    ) -> NDArray[np.uint8]:
         filled = np.zeros((len(plan) + -len(plan) % MULTIPLE, latents.shape[1]), np.float32)
         filled[: len(plan)] = latents
-        (pixels,) = self._run("synthesis", {"latents": filled}, plan, quality)
-        return pixels[: len(plan)].astype(np.uint8)
+        (found,) = self._run("synthesis", {"latents": filled}, plan, quality)
+        return found[: len(plan)].astype(np.uint8)
 
     def _run(
         self, graph: str, inputs: dict[str, NDArray[Any]], plan: Plan, quality: Mapping[int, int]
@@ -107,7 +144,10 @@ class OnnxEngine:
         inputs["quality"] = quality_input(plan, quality, multiple=MULTIPLE)
         asked = {entry.name for entry in session.get_inputs()}
         try:
-            return session.run(None, {name: inputs[name] for name in asked})
+            options = onnx_runtime().RunOptions()
+            if len(plan) > SHRINK:
+                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            return session.run(None, {name: inputs[name] for name in asked}, options)
         except Exception as error:  # ONNX Runtime has a class of errors of its own for each reason
             raise EngineError(f"ONNX Runtime failed in {graph}: {_first_line(error)}") from error
 
@@ -124,6 +164,8 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         # Threads that wait sleep: spinning ones gain a sixth alone, and cost a multiple beside other processes.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A pattern of memory is of use to lists of one length only; with it a second run takes half as much again.
+        options.enable_mem_pattern = False
         options.log_severity_level = 3
         data = self.weights.data
         options.add_external_initializers_from_files_in_memory([GRAPH_LOCATION], [data], [len(data)])

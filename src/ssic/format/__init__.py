@@ -29,7 +29,7 @@ from ssic.format.container import (
 from ssic.format.edit import Replacement, check_clear, drop, renumber, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
 from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
-from ssic.format.limits import DecodeLimits, LargePicture, default_limits, set_default_limits
+from ssic.format.limits import DecodeLimits, LargePicture, allowing, default_limits, set_default_limits
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "LargePicture",
     "Replacement",
     "Segment",
+    "allowing",
     "check",
     "check_clear",
     "default_limits",

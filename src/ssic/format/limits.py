@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from ssic.arguments import type_name
 from ssic.blocks import BLOCK
 from ssic.errors import InvalidInput, LimitExceeded
 
-BYTES_PER_PIXEL = 128
-"""Memory that decoding takes at its peak per decoded pixel, for the budget below (docs/access.md)."""
+BYTES_PER_PIXEL = 200
+"""Memory that decoding takes at its peak per pixel, for the budget below: measured with the default engine and model
+at 4000x3000 (docs/access.md)."""
+
+PIXELS_PER_WINDOW = 64 * 64
+"""Of a window of 8x8 tokens at 1/8 of the picture. One at 1/16 shows four times as many, and takes the same memory."""
 
 
 class LargePicture(UserWarning):
@@ -33,8 +39,9 @@ class DecodeLimits:
     """A `LargePicture` warning is given above so many, as Pillow warns."""
 
     max_memory: int = 2**33
-    """Bytes that decoding may take, by an estimate of 128 a pixel of the groups asked for. Services that decode what
-    strangers send want less: time goes with it, about a second for 100 MB."""
+    """Bytes that decoding may take, by an estimate of 200 a pixel of the 64x64 squares in which groups asked for lie
+    (thinly scattered ones count as one square in each 128x128). Services that decode what strangers send want less:
+    time goes with it, about a second for 200 MB."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""
@@ -67,7 +74,8 @@ class DecodeLimits:
         """
         if pixels > self.max_pixels:
             raise LimitExceeded(
-                f"{width}x{height} takes {pixels} pixels in blocks; limit {self.max_pixels} (DecodeLimits.max_pixels)"
+                f"{width}x{height} takes {pixels} pixels in blocks; limit {self.max_pixels} (DecodeLimits.max_pixels, "
+                "--max-pixels)"
             )
         if pixels > self.warn_pixels:
             warnings.warn(
@@ -76,19 +84,21 @@ class DecodeLimits:
                 4,
             )
 
-    def check_work(self, blocks: int) -> None:
+    def check_work(self, blocks: int, windows: int) -> None:
         """
         Args:
             blocks: that are to be decoded.
+            windows: that these lie in (`ssic.plan.most_windows`).
 
         Raises:
             LimitExceeded: that would take more memory than is allowed.
         """
-        need = blocks * BLOCK * BLOCK * BYTES_PER_PIXEL
+        need = windows * PIXELS_PER_WINDOW * BYTES_PER_PIXEL
         if need > self.max_memory:
             raise LimitExceeded(
                 f"decoding {blocks * BLOCK * BLOCK:,} pixels takes about {need / 1e9:.1f} GB; the limit is "
-                f"{self.max_memory / 1e9:.1f} GB (DecodeLimits.max_memory): decode some groups only, or allow more"
+                f"{self.max_memory / 1e9:.1f} GB (DecodeLimits.max_memory): decode some groups only, or allow more "
+                "(--max-pixels N: so many pixels)"
             )
 
 
@@ -120,6 +130,38 @@ def set_default_limits(limits: DecodeLimits | None) -> DecodeLimits:
     global _default
     before, _default = _default, checked_limits(DecodeLimits() if limits is None else limits)
     return before
+
+
+@contextmanager
+def allowing(pixels: int | None) -> Iterator[None]:
+    """Within, files and pictures of up to so many pixels are taken, and no larger ones, by all functions of this
+    process that are given no limits; then what held before holds again.
+
+    Whoever names a size wants it decoded: the memory that this takes is allowed, and there is no warning up to it.
+
+    >>> with allowing(200_000_000):
+    ...     default_limits().max_pixels, default_limits().max_memory
+    (200000000, 25600000000)
+
+    Args:
+        pixels: in whole blocks; None changes nothing.
+    """
+    if pixels is None:
+        yield
+        return
+    now = default_limits()
+    before = set_default_limits(
+        replace(
+            now,
+            max_pixels=pixels,
+            warn_pixels=max(now.warn_pixels, pixels),
+            max_memory=max(now.max_memory, pixels * BYTES_PER_PIXEL),
+        )
+    )
+    try:
+        yield
+    finally:
+        set_default_limits(before)
 
 
 def checked_limits(limits: DecodeLimits | None) -> DecodeLimits:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from ssic.groups.objects import GroupBy, Item, Objects, Region, check_size, pain
 from ssic.groups.raster import ellipse_points, fill_box, fill_polygon, turned
 from ssic.groups.rle import runs_to_mask, whole_number
 from ssic.groups.which import choose, same_id
-from ssic.groups.xml_tree import MOST_BYTES, number, parse_xml, points
+from ssic.groups.xml_tree import MOST_BYTES, is_element, number, parse_xml, points
 
 WHAT = "CVAT annotations"
 _NO_AREA = ("polyline", "points", "skeleton", "cuboid", "tag")
@@ -35,11 +34,7 @@ def read_cvat(
     Raises:
         MaskError: malformed, a video's tracks, no such picture or several, one of another size, or shapes without area.
     """
-    root = (
-        source
-        if isinstance(source, Element)
-        else parse_xml(read_file(source, WHAT, MOST_BYTES), f"the {WHAT}")
-    )
+    root = source if is_element(source) else parse_xml(read_file(source, WHAT, MOST_BYTES), f"the {WHAT}")
     if root.tag != "annotations":
         raise MaskError(f"these are no {WHAT}: the root is <{root.tag:.40}>, <annotations> was expected")
     if file_name is not None and not isinstance(file_name, str):
@@ -65,7 +60,7 @@ def read_cvat(
     )
 
 
-def _item(shape: Element, size: tuple[int, int], where: str) -> Item:
+def _item(shape: Any, size: tuple[int, int], where: str) -> Item:
     kind, name = shape.tag, (shape.get("label") or "").strip()
     if kind in _NO_AREA:
         raise MaskError(f"{where} is a {kind}, which has no area: use polygons, boxes, ellipses or masks")

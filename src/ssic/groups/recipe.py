@@ -23,10 +23,10 @@ from ssic.groups.label_maps import Rule
 from ssic.groups.mask import GroupMask
 from ssic.groups.segment import MAX_OBJECTS, MIN_SCORE, Segmenter, check_classes, find_segmenter, segment
 
-Kind = Literal["none", "labels", "coco", "boxes", "grid", "segmenter"]
+Kind = Literal["none", "mask", "labels", "coco", "boxes", "grid", "segmenter"]
 GroupBy = Literal["instance", "class"]
 
-KINDS: tuple[Kind, ...] = ("none", "labels", "coco", "boxes", "grid", "segmenter")
+KINDS: tuple[Kind, ...] = ("none", "mask", "labels", "coco", "boxes", "grid", "segmenter")
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,11 @@ class MaskRecipe:
     """How a picture gets its group mask. Immutable, comparable, picklable.
 
     Attributes:
-        kind: what the mask is made of: "labels" (a label map), "coco" (annotations), "boxes", "grid", "segmenter", or
-            "none": one group.
-        names: of the labels of a label map.
+        kind: what the mask is made of: "mask" (whatever `GroupMask.from_any` recognises), "labels" (a label map and
+            nothing else), "coco" (annotations), "boxes", "grid", "segmenter", or "none": one group.
+        names: of labels, of YOLO's classes or of masks in a stack, or the legend of a map in colour: what
+            `GroupMask.from_any` takes, but no path.
+        ignore_label: of label maps: what stands where nobody knows, such as 255.
         cells: rows and columns of a grid.
         segmenter: NAME[:ARG], as for `ssic.groups.segment.find_segmenter`.
         keep: classes of what it finds that become groups; None is all.
@@ -53,7 +55,8 @@ class MaskRecipe:
     """
 
     kind: Kind = "none"
-    names: Mapping[int, str] | None = None
+    names: Mapping[Any, Any] | Sequence[str] | None = None
+    ignore_label: int | None = None
     cells: tuple[int, int] | None = None
     segmenter: str | None = None
     keep: Sequence[str] | None = None
@@ -73,6 +76,12 @@ class MaskRecipe:
                 raise InvalidInput(
                     f"{what} is {value!r:.80}; it can be {', '.join(allowed[:-1])} or {allowed[-1]}"
                 )
+        if self.kind not in ("mask", "labels") and (self.names, self.ignore_label) != (None, None):
+            raise InvalidInput("names and a label to ignore are of use with masks that have labels only")
+        if self.ignore_label is not None and not is_whole(self.ignore_label):
+            raise InvalidInput(
+                f"the label to ignore is {self.ignore_label!r:.80}; a whole number was expected"
+            )
         if (self.kind == "grid") != (self.cells is not None):
             raise InvalidInput("a grid needs cells, (rows, columns), and nothing else has them")
         if (self.kind == "segmenter") != (self.segmenter is not None):
@@ -91,7 +100,7 @@ class MaskRecipe:
         """The rule for groups that own no block. Who draws a label map or boxes for a picture wants each of them in the
         file, so that one that can't be is an error. Data sets and segmenters hold objects that are too small as a
         matter of course: these are left out, with a warning. Where many pictures are coded in one run, `drop_empty` is
-        set."""
+        set. (What a "mask" turns out to be only `GroupMask.from_any` knows, and goes by the same rule.)"""
         return self.kind in ("coco", "segmenter") if self.drop_empty is None else self.drop_empty
 
     @property
@@ -121,10 +130,10 @@ class MaskRecipe:
 
         Args:
             pixels: [H, W, 3].
-            source: what `kind` needs beside the pixels: the label map (path or array), the boxes (path or list), the
-                annotations (path or loaded JSON).
+            source: what `kind` needs beside the pixels: the mask (anything that `GroupMask.from_any` takes), the label
+                map (path or array), the boxes (path or list), the annotations (path or loaded JSON).
             image_id: which picture of the annotations it is.
-            file_name: which it is, where no id is given.
+            file_name: its path, which tells where no id is given.
             called: what the source is called in errors.
 
         Raises:
@@ -143,8 +152,23 @@ class MaskRecipe:
     ) -> GroupMask:
         size = pixels.shape[1], pixels.shape[0]
         rule, drop = self.block_rule, self.drops_empty
+        names, ignored = self.names, self.ignore_label
+        if self.kind == "mask":
+            return GroupMask.from_any(
+                source,
+                size,
+                names,
+                file_name=file_name,
+                image_id=image_id,
+                group_by=self.group_by,
+                rule=rule,
+                drop_empty=self.drop_empty,
+                ignore_label=ignored,
+            )
         if self.kind == "labels":
-            return GroupMask.from_label_map(source, size, self.names, rule=rule, drop_empty=drop)
+            return GroupMask.from_label_map(
+                source, size, names, rule=rule, drop_empty=drop, ignore_label=ignored
+            )
         if self.kind == "boxes":
             return GroupMask.from_boxes(source, size, rule=rule, drop_empty=drop)
         if self.kind == "coco":

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ssic.arguments import type_name
+from ssic.arrays import is_foreign, to_numpy
 from ssic.errors import MaskError
 from ssic.groups.arrays import parse_npy, read_named, read_stack
 from ssic.groups.boxes import read_boxes
@@ -126,9 +127,11 @@ def _of_object(value: Any, shown: str) -> Recognised:
         return Recognised("boxes", value, shown)
     if isinstance(value, (list, tuple)) and all(_is_box(entry) for entry in value):
         return Recognised("boxes", value, shown)
+    if is_foreign(value) and len(value.shape) == 2:
+        value = to_numpy(value, MaskError, "labels are whole numbers: labels.round().long()")
     try:
         array = np.asarray(value)
-    except ValueError as error:  # rows of different lengths
+    except Exception as error:  # rows of different lengths, or a tensor that NumPy can't read
         raise MaskError(f"{shown} is no array: {error}") from error
     if array.dtype == object or array.dtype.kind in "USO" or not array.ndim:
         raise MaskError(

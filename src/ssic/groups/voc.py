@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from xml.etree.ElementTree import Element
 
 from ssic.errors import MaskError
 from ssic.groups.objects import GroupBy, Item, Objects, check_size, paint, read_file
 from ssic.groups.raster import fill_box, fill_polygon
 from ssic.groups.rle import whole_number
-from ssic.groups.xml_tree import MOST_BYTES, number, parse_xml
+from ssic.groups.xml_tree import MOST_BYTES, is_element, number, parse_xml
 
 WHAT = "Pascal VOC annotations"
 
@@ -24,11 +23,7 @@ def read_voc(source: Any, size: tuple[int, int], *, group_by: GroupBy = "instanc
     Raises:
         MaskError: malformed, or for a picture of another size.
     """
-    root = (
-        source
-        if isinstance(source, Element)
-        else parse_xml(read_file(source, WHAT, MOST_BYTES), f"the {WHAT}")
-    )
+    root = source if is_element(source) else parse_xml(read_file(source, WHAT, MOST_BYTES), f"the {WHAT}")
     if root.tag != "annotation":
         raise MaskError(f"these are no {WHAT}: the root is <{root.tag:.40}>, <annotation> was expected")
     # Tools that don't know the size write 0.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
 
 from ssic.errors import MaskError
+from ssic.imports import later
+
+etree, expat = later("xml.etree.ElementTree"), later("xml.parsers.expat")
 
 MOST_BYTES = 2**26
 _MOST_ELEMENTS = 2_000_000
 _DEEPEST = 50
 
 
-def parse_xml(data: bytes, what: str) -> Element:
+def parse_xml(data: bytes, what: str) -> Any:
     """The root element.
 
     Raises:
@@ -22,7 +23,7 @@ def parse_xml(data: bytes, what: str) -> Element:
     """
     if len(data) > MOST_BYTES:
         raise MaskError(f"{what} has {len(data):,} bytes; at most {MOST_BYTES:,} are read")
-    builder = TreeBuilder()
+    builder = etree.TreeBuilder()
     depth = elements = 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -55,6 +56,11 @@ def parse_xml(data: bytes, what: str) -> Element:
         if isinstance(error, MaskError):
             raise
         raise MaskError(f"{what} is not well-formed XML: {error}") from error
+
+
+def is_element(source: Any) -> bool:
+    """Whether it is what `parse_xml` returns."""
+    return isinstance(source, etree.Element)
 
 
 def number(text: str | None, where: str) -> float:

@@ -24,6 +24,7 @@ from ssic.arrays import to_numpy
 from ssic.blocks import check_pixels
 from ssic.errors import ImageError
 from ssic.groups.colours import Colour, parse_colour
+from ssic.imports import later
 from ssic.pictures.container import clean_box, extra_samples, heif_facts, jpeg2000_bits, tiff_bits, tiff_facts
 from ssic.pictures.depth import To8Bit, bring_to_8_bit, check_to_8_bit, reduced
 from ssic.pictures.opening import (
@@ -36,6 +37,8 @@ from ssic.pictures.opening import (
     reason,
     too_deep,
 )
+
+_image_cms = later("PIL.ImageCms")
 
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
 
@@ -344,14 +347,13 @@ def _over(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], background: Colour) 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
     try:
-        from PIL import ImageCms
-
-        return ImageCms.profileToProfile(
+        converted: Image.Image | None = _image_cms.profileToProfile(
             image,
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
+            _image_cms.ImageCmsProfile(io.BytesIO(profile)),
+            _image_cms.createProfile("sRGB"),
             outputMode="RGB",
         )
+        return converted
     except Exception:  # a profile that doesn't fit the mode, or a Pillow without LittleCMS
         return None
 

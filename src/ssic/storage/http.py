@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import re
 from collections.abc import Callable, Sequence
@@ -19,6 +18,8 @@ from ssic.errors import InvalidInput
 from ssic.imports import later
 from ssic.storage.urls import reason
 
+# Reading files on disk needs none of these.
+asyncio = later("asyncio")
 fsspec = later("fsspec")
 aiohttp = later("aiohttp")
 yarl = later("yarl")
@@ -66,13 +67,13 @@ class Part:
 class _Read:
     """What the requests of one read share."""
 
-    deadline: asyncio.Timeout
+    deadline: Any
     moves: bool
     """Whether the deadline is ours: callers may set time limits of their own."""
     began: float
     arrived: int = 0
     whole: Part | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: Any = field(default_factory=lambda: asyncio.Lock())
 
     def took(self, count: int) -> None:
         self.arrived += count

@@ -40,7 +40,7 @@ def checked_url(url: str, more: Collection[str] = ()) -> str:
     if len(links) > 1 and not more:
         raise InvalidInput(
             f"{without_secrets(url)} is a chain of URLs, which reads more places than one: name the protocols that it "
-            'may use, ssic.open(..., protocols=["zip"]), if it comes from somebody whom you trust'
+            'may use, ssic.open(..., protocols=["zip"]) or --protocols zip, if it comes from somebody whom you trust'
         )
     checked = []
     for link in links:
@@ -49,7 +49,8 @@ def checked_url(url: str, more: Collection[str] = ()) -> str:
             shown = name if _NAME.fullmatch(name) else "what stands before its ://"
             raise InvalidInput(
                 f"{without_secrets(url)} can't be read: URLs may name {', '.join(sorted(allowed))}, and {shown} is "
-                "none of them; ssic.open(..., protocols=[...]) allows others, for URLs of people whom you trust"
+                "none of them; ssic.open(..., protocols=[...]) and --protocols allow others, for URLs of people whom "
+                "you trust"
             )
         checked.append(name.lower() + mark + rest)
     return "::".join(checked)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import test, { after, before } from 'node:test';
+import { crc32, littleEndian } from '../../src/bytes.js';
 import { readHead } from '../../src/head.js';
 import { bytes, path, text } from '../cases.js';
 import { launch, pixels, settled, withPage } from '../page.js';
@@ -157,7 +158,11 @@ test('a sealed face opens with its key, which goes nowhere', async (t) => {
     await page.fill('#key', 'SSICSECRET1-nonsense');
     await page.click('#lock-open');
     await page.waitForFunction(() => document.getElementById('lock-problem')?.textContent?.includes('BadKey'));
-    await page.setInputFiles('#key-file', path('me.key'));
+    await page.setInputFiles('#key-file', { name: 'a.key', mimeType: 'text/plain', buffer: Buffer.of(0x4b, 0xe9, 0x0a) });
+    await page.waitForFunction(() => document.getElementById('lock-problem')?.textContent?.includes('UTF-8'));
+    // As an editor may have saved it: UTF-16 with a byte order mark.
+    const utf16 = Buffer.from(`\ufeff${text('me.key')}`, 'utf16le');
+    await page.setInputFiles('#key-file', { name: 'me.key', mimeType: 'text/plain', buffer: utf16 });
     await page.waitForFunction(() => /SSICSECRET1/.test(/** @type {HTMLTextAreaElement} */ (document.getElementById('key')).value));
     await page.click('#lock-open');
     await page.waitForFunction(() => !document.querySelector('dialog[open]'));
@@ -221,6 +226,23 @@ test('hostile and broken files give an error on the page, and the next file open
     await settled(page);
     await paints(page, 'markup', groupsOf('markup.ssic').map((group) => group.name));
     assert.match((await page.textContent('#travelled')) ?? '', /read/);
+  });
+});
+
+test('a picture that no canvas can hold is refused, not shown empty', async (t) => {
+  await withPage(browser, 'small.ssic', t.name, async (page) => {
+    const { modelId } = readHead(bytes('small.ssic'));
+    // 300,000 x 16 pixels, one group, whose segment is empty; plain table, mask of step 3.
+    const body = Uint8Array.of(64 | 48, 0xe0, 0xa7, 0x12, 16, ...modelId, 1, 50, 0, 0, 0, 0, 0);
+    const start = Uint8Array.of(0xf3, 0x73, 0x69, 0x63, 1, body.length, ...body);
+    const buffer = Buffer.concat([start, littleEndian(crc32(start), 4)]);
+    assert.equal(readHead(buffer).width, 300000);
+    await page.setInputFiles('#file', { name: 'wide.ssic', mimeType: 'application/octet-stream', buffer });
+    await page.waitForFunction(() => document.getElementById('problem')?.textContent?.startsWith('LimitExceeded: 300000 × 16'));
+    assert.equal(await page.locator('#groups button').count(), 0);
+    await page.setInputFiles('#file', path('small.ssic'));
+    await page.waitForSelector('#groups button');
+    assert(await page.isHidden('#problem'));
   });
 });
 

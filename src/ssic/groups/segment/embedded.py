@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ssic.errors import SegmenterError
 from ssic.groups.segment import Instance
 from ssic.groups.segment.yolo import suppress
+from ssic.imports import optional
 
 FACE_SIDE = 1024
 """Longest side of the picture in which faces are looked for, in pixels; a larger one is scaled down."""
@@ -35,7 +36,7 @@ class FaceSegmenter:
 
     def __init__(self, argument: str | None = None) -> None:
         _takes_nothing("faces", argument)
-        self._cv2 = _opencv()
+        self._cv2 = _opencv("faces")
         self._frontal, self._profile = (
             _cascade(self._cv2, name) for name in ("frontalface_alt2", "profileface")
         )
@@ -83,7 +84,7 @@ class ForegroundSegmenter:
 
     def __init__(self, argument: str | None = None) -> None:
         _takes_nothing("foreground", argument)
-        self._cv2 = _opencv()
+        self._cv2 = _opencv("foreground")
         self._faces = FaceSegmenter()
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
@@ -165,14 +166,8 @@ def _takes_nothing(name: str, argument: str | None) -> None:
         raise SegmenterError(f'the segmenter {name} takes no argument: "{argument}"')
 
 
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise SegmenterError(
-            'the segmenters faces and foreground need OpenCV: pip install "ssic[segment]"'
-        ) from error
-    return cv2
+def _opencv(segmenter: str) -> Any:
+    return optional("cv2", "segment", SegmenterError, f"the segmenter {segmenter}")
 
 
 def _cascade(cv2: Any, name: str) -> Any:
