@@ -163,7 +163,7 @@ def _plot(measured: Sequence[dict[str, Any]], path: Path) -> None:
             axes.annotate(str(m["step"]), (m["s_per_mp"], m["bd_rate"]), (4, 4), textcoords="offset points")
     axes.set_xscale("log")
     axes.set_xlabel("CPU seconds per megapixel")
-    axes.set_ylabel("bytes against its own first step, at equal PSNR, %")
+    axes.set_ylabel("BD-rate against its first step, %")
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
