@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ssic import GroupMask
-from ssic.mask import block_grid
+from ssic.blocks import block_grid
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".tif", ".tiff", ".bmp")
 

@@ -75,7 +75,7 @@ def throughput(kind: Kind, rng: np.random.Generator) -> dict[str, float]:
     files = [make(kind, rng) for _ in range(kind.count)]
     heads = [fmt.read_head(data) for data in files]
     everything = list(range(kind.groups))
-    first = [ssic.encrypt(data, everything, me.recipient) for data in files]
+    first = [bytes(ssic.encrypt(data, everything, me.recipient)) for data in files]
     segments = [
         [fmt.segment_of(g, fmt.read_segment(data, head, g.id)) for g in head.groups]
         for data, head in zip(files, heads, strict=True)
@@ -102,10 +102,10 @@ def throughput(kind: Kind, rng: np.random.Generator) -> dict[str, float]:
         "sealing": seal_only,
         "opening": open_only,
         "reading the head": lambda i: fmt.read_head(files[i]),
-        "encrypt, all groups": lambda i: ssic.encrypt(files[i], everything, me.recipient),
-        "encrypt, one group": lambda i: ssic.encrypt(files[i], 0, me.recipient),
-        "decrypt": lambda i: ssic.decrypt(first[i], me),
-        "rewrap": lambda i: ssic.rewrap(first[i], me, me.recipient),
+        "encrypt, all groups": lambda i: bytes(ssic.encrypt(files[i], everything, me.recipient)),
+        "encrypt, one group": lambda i: bytes(ssic.encrypt(files[i], 0, me.recipient)),
+        "decrypt": lambda i: bytes(ssic.decrypt(first[i], me)),
+        "rewrap": lambda i: bytes(ssic.rewrap(first[i], me, me.recipient)),
     }
     found = {name: megabytes / seconds(do, kind.count) for name, do in work.items()}
     return {"files": kind.count, "KB per file": 1000 * megabytes / kind.count} | found
@@ -124,9 +124,9 @@ def overhead(rng: np.random.Generator) -> list[tuple[str, int, int]]:
         ("one recipient, names hidden", [me], "names"),
         ("one recipient, outline hidden", [me], "outline"),
     ):
-        grown = [len(ssic.encrypt(data, ids, locks, hide=hide)) - len(data) for ids in ([1], range(5))]
+        grown = [len(bytes(ssic.encrypt(data, ids, locks, hide=hide))) - len(data) for ids in ([1], range(5))]
         rows.append((name, *grown))
-    signed = len(ssic.sign(data, ssic.SigningKey.generate())) - len(data)
+    signed = len(bytes(ssic.sign(data, ssic.SigningKey.generate()))) - len(data)
     return [*rows, ("signature of the file", signed, signed)]
 
 

@@ -10,7 +10,7 @@ loopback that counts. Then
   interpolated;
 - the same of the box around the persons: a file that somebody would have had to make beforehand.
 
-The second table says what other sizes of the first request would have given (`ssic.format.source.FIRST_BYTES`).
+The second table says what other sizes of the first request would have given (`ssic.storage.source.FIRST_BYTES`).
 
 Headers of requests and answers are not counted; they are some hundred bytes per request on any server.
 
@@ -36,10 +36,10 @@ import ssic
 from _report import emit, table
 from ssic.eval.metrics import psnr
 from ssic.eval.peers import find_peers
-from ssic.eval.selective import _peer, search, ways
-from ssic.format.source import FIRST_BYTES, joined
-from ssic.image import load_picture
-from ssic.mask import DroppedGroups
+from ssic.eval.selective import _peer, regions_by_method, search
+from ssic.groups.mask import DroppedGroups
+from ssic.pictures.read import load_picture
+from ssic.storage.source import FIRST_BYTES, joined
 
 FIRST = (512, 1024, 2048, 4096, 8192)
 
@@ -129,7 +129,7 @@ def measure(path: Path, mask: ssic.GroupMask, quality: int, server: Server, work
         "ssic": {"requests": server.requests, "bytes": server.sent, "opening": opening},
     }
     (avif,) = find_peers(["avif"])
-    regions = ways(picture.pixels, ids, wanted)
+    regions = regions_by_method(picture.pixels, ids, wanted)
     for way in ("whole", "box"):
         found = search(_peer(picture.pixels, shown, regions[way], avif, work), target, avif.lowest or 0)
         result[f"avif {way}"] = None if found is None else {"requests": 1, "bytes": found.bytes_at(target)}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Bytes and time of the mask coder; with --fit, the starting counts that `mask_coder.PRIORS` was made from.
+"""Bytes and time of the mask coder; with --fit, what the tables of `mask_tables` were made from.
 
-    PYTHONPATH=src python benchmarks/mask_bits.py --masks /work/shared/data/kodak_masks
+    PYTHONPATH=src python benchmarks/mask_bits.py --masks kodak_masks
     PYTHONPATH=src python benchmarks/mask_bits.py --fit
 
 `--masks` names a folder of folders of label maps: RGB, gray or palette PNG, one pixel a block or the size of
@@ -16,15 +16,17 @@ import itertools
 import json
 import math
 import time  # of the process: others may be at work
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssic.format import mask_coder
+from ssic.format import mask_coder, mask_tables
 from ssic.format.mask_coder import decode_mask, encode_mask, mask_step
+from ssic.format.mask_writer import short_gaps, walk
 
 Mask = NDArray[np.uint8]
 
@@ -99,48 +101,53 @@ def synthetic(count: int, seed: int = 1) -> list[Mask]:
     return out
 
 
-class _Counter(mask_coder._Writer):
-    """Counts decisions instead of writing them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-
-    def bit(self, context: int, value: bool) -> bool:
-        self.seen[context][value] += 1
-        return value
-
-    def choice(self, size: int, value: int) -> int:
-        return value
-
-
-def fit(count: int) -> list[tuple[int, int]]:
-    """For every context the starting counts under which adaptive coding of synthetic masks is cheapest."""
-    events: dict[int, list[tuple[int, int]]] = defaultdict(list)
+def fit(count: int) -> dict[str, list[Any]]:
+    """What codes synthetic masks at the least cost: starting counts, tables of numbers and quotients."""
+    decided: dict[int, Counter[tuple[int, int]]] = defaultdict(Counter)
+    numbers, quotients = np.zeros(32), np.zeros(mask_tables.ESCAPE + 1)
     for mask in synthetic(count):
-        counter = _Counter()
-        mask_coder._walk(counter, mask_coder._shrink(mask, mask_step(mask)).tolist(), int(mask.max()) + 1)
-        for context, (no, yes) in counter.seen.items():
-            events[context].append((no, yes))
+        cells = mask_coder._shrink(mask, mask_step(mask))
+        if mask.max() == 0:
+            continue
+        gaps, events = walk(cells.tobytes(), cells.shape[1], int(mask.max()) + 1)
+        numbers[(len(gaps) + 1).bit_length() - 1] += 1
+        bits = mask_tables.gap_bits(cells.size, len(gaps))
+        if not bits:
+            events += short_gaps(gaps)
+        for gap in gaps if bits else []:
+            quotients[min(gap >> bits, mask_tables.ESCAPE)] += 1
+        for context in {event >> 1 for event in events if event >= 0}:
+            decided[context][events.count(2 * context), events.count(2 * context + 1)] += 1
 
     def log_beta(a: float, b: float) -> float:
         return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
     def score(context: int, no: float, yes: float) -> float:
-        gain = sum(log_beta(no + n, yes + y) - log_beta(no, yes) for n, y in events[context])
+        gain = sum(
+            k * (log_beta(no + n, yes + y) - log_beta(no, yes)) for (n, y), k in decided[context].items()
+        )
         return gain - 0.02 * (no + yes)  # among equals, the one that adapts faster
 
     choices = [2**i for i in range(11)]
     pairs = list(itertools.product(choices, choices))
-    return [
+    start = [
         max(pairs, key=lambda pair, c=context: score(c, pair[0] / 16, pair[1] / 16))
-        if events[context]
+        if decided[context]
         else (8, 8)
-        for context in range(26)
+        for context in range(len(mask_tables.START))
     ]
+    return {"START": start, "NUMBER": shares(numbers), "QUOTIENT": shares(quotients)}
+
+
+def shares(seen: NDArray[np.float64]) -> list[int]:
+    """Frequencies that sum to 256, at least 1 each, in proportion to what was seen."""
+    share = 1 + np.floor((256 - seen.size) * seen / seen.sum()).astype(int)
+    share[seen.argmax()] += 256 - share.sum()
+    return [int(n) for n in share]
 
 
 def measure(masks: list[Mask]) -> dict[str, float]:
+    mask_tables.decisions()  # is made once for a process
     sizes, seconds = [], [0.0, 0.0]
     for mask in masks:
         labels = int(mask.max()) + 1
@@ -169,7 +176,8 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="print starting counts fitted to synthetic masks")
     options = parser.parse_args()
     if options.fit:
-        print(fit(800))
+        for name, values in fit(800).items():
+            print(name, "=", values)
         return
     rng = np.random.default_rng(3)
     noise = rng.integers(0, 256, (512, 512)).astype(np.uint8)

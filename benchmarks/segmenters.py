@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssic.mask import BLOCK, blocks_from_pixels
-from ssic.segment import MIN_SCORE, Segmenter, find_segmenter, instances
+from ssic.blocks import BLOCK
+from ssic.groups.label_maps import blocks_from_pixels
+from ssic.groups.segment import MIN_SCORE, Segmenter, find_segmenter, instances
 
 Mask = NDArray[np.bool_]
 

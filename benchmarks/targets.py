@@ -35,7 +35,7 @@ def main() -> None:
         for groups in (mask, None):
             for target in targets:
                 begun = time.process_time()
-                met = codec.encode_to(pixels, groups, target=target)
+                met = codec.encode(pixels, groups, target=target)
                 assert met.reached is not None
                 off = met.reached - target.value
                 measured.append(

@@ -3,7 +3,7 @@
 A picture is encoded, and the same latents are then charged several times:
 
 - *twin*: ideal code length under what the coder uses: integer nets, scales in classes of an eighth of an octave,
-  integer tables with escapes (`Encoded.ideal_bits`);
+  integer tables with escapes (`Encoding.ideal_bits`);
 - *float*: the float nets (`ssic.nets.network.Network`) in float32 on the very latents and hyper-latents that the
   decoder will have, in its order of tokens; continuous scales, exact Gaussians, code length in float64;
 - *float, floored*: the same with the tails of the tables, in real numbers: no symbol less likely than 2^-24 of the
@@ -29,19 +29,19 @@ from numpy.typing import NDArray
 from _pictures import options as arguments
 from _pictures import sets
 from _report import emit, table
+from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.engine.torch import TorchEngine
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
-from ssic.format.rangecoder import TOTAL
-from ssic.image import pad_to_blocks, to_blocks
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
 from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_CEILING, SCALE_FLOOR
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import PHASES, Plan, make_plan
+from ssic.rangecoder import TOTAL
 
 UNIT = 2.0**LATENT_BITS
 Bits = NDArray[np.float64]

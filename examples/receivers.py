@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import ssic
-from ssic.preview import draw
+from ssic.pictures.preview import draw
 
 RECEIVERS = (
     ("A face recogniser", ["face"]),
@@ -99,7 +99,7 @@ def main() -> None:
         )
     ]
     for title, names in receivers:
-        part = ssic.SsicFile(data).extract(names) if names else data
+        part = bytes(ssic.SsicFile(data).extract(names)) if names else data
         shown = [mask.names[g] for g in (mask.resolve(names) if names else mask.groups)]
         view = checkered(ssic.decode(part, fill="transparent"))
         columns.append((title, shortened(shown) if names else "everything", len(part), fitted(view)))

@@ -117,3 +117,21 @@ def content(suite: int, seal: bytes, seed: bytes) -> tuple[AESGCM | ChaCha20Poly
     """The cipher with its key, and the nonce."""
     okm = expand(extract(seal, seed), b"ssic content 1\0", 44)
     return AEADS[suite][0](okm[:32]), okm[32:]
+
+
+def keys_mac(seal: bytes, seed: bytes, stanzas: bytes) -> bytes:
+    """The MAC over the stanzas as they lie in the file."""
+    return hmac.digest(expand(extract(seal, seed), b"ssic keys 1\0", 32), stanzas, "sha256")
+
+
+def unpad(plain: bytes) -> bytes:
+    """The content: behind a varint for the zeros, and before these."""
+    zeros = shift = at = 0
+    while True:
+        zeros |= (plain[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if plain[at - 1] < 0x80:
+            break
+    assert plain.endswith(bytes(zeros))
+    assert at + zeros <= len(plain)
+    return plain[at : len(plain) - zeros]

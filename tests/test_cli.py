@@ -11,17 +11,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import typer.main
 from PIL import Image, ImageCms
 
 import ssic
 from conftest import Refuse, Run
-from ssic.cli import app
+from ssic.batch.coding import CodedPicture
 from ssic.cli.terminal import EXIT_CODES
 
 INFO_KEYS = [
@@ -32,6 +30,7 @@ INFO_KEYS = [
     "file_bytes",
     "head_bytes",
     "mask_bytes",
+    "profile",
     "groups",
     "transfer",
 ]
@@ -127,12 +126,14 @@ def test_encode_names_its_output_after_the_picture(run: Run, tmp_path: Path) -> 
 
 
 def test_encode_json_is_that_of_info_and_seconds(run: Run, inputs: Path, tmp_path: Path) -> None:
-    code, out, err = run("encode", inputs / "photo.jpg", "-o", tmp_path / "p", "--grid", "2x3", "--json")
+    code, out, err = run(
+        "encode", inputs / "photo.jpg", "-o", tmp_path / "p", "--grid", "2x3", "--engine", "onnx", "--json"
+    )
     assert (code, err) == (0, "")
     facts = json.loads(out)
     assert list(facts) == [*INFO_KEYS, "engine", "seconds"]
-    assert facts.pop("engine") == "onnx"
     assert facts.pop("seconds") > 0
+    assert facts.pop("engine") == "onnx"
     assert facts == json.loads(run("info", tmp_path / "p", "--json").out)
     assert len(facts["groups"]) == 6
 
@@ -185,8 +186,8 @@ def test_boxes_that_own_nothing_are_refused_or_dropped(run: Run, inputs: Path, t
         ("--mask a --grid 2x2", "--mask and --grid exclude each other"),
         ("--coco a --boxes b --mask c", "--mask and --coco and --boxes exclude each other"),
         ("--names n.json", "--names is of use with --mask only"),
-        ("--image-id 3 --mask a", "--image-id is of use with --coco only"),
-        ("--group-by class --boxes a", "--group-by is of use with --coco or --segment only"),
+        ("--image-id 3 --grid 2x2", "--image-id is of use with --mask or --coco only"),
+        ("--group-by class --boxes a", "--group-by is of use with --mask or --coco or --segment only"),
         (
             "--block-rule any --grid 2x2",
             "--block-rule is of use with --mask or --coco or --boxes or --segment only",
@@ -229,7 +230,7 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     facts = json.loads(out)
     assert facts.pop("seconds") > 0
-    assert facts.pop("engine") == "onnx"
+    assert facts.pop("engine") == ssic.Codec.load().engine.name
     box = {"output": str(tmp_path / "p.png"), "width": 80, "height": 48}
     assert facts == box | {"groups": ["dog", "person"], "damaged": [], "sealed": []}
     with Image.open(tmp_path / "p.png") as image:
@@ -263,7 +264,7 @@ def test_nothing_is_written_if_no_group_is_intact(run: Run, inputs: Path, tmp_pa
     [
         ("p.jpg", "--fill transparent", "p.jpg: JPEG can't hold transparency: use .png"),
         ("p.xyz", "", 'p.xyz: pictures can\'t be written as ".xyz"'),
-        ("p.png", "--fill blue", 'the fill is "blue"'),
+        ("p.png", "--fill blew", '"blew" is no colour'),
         ("p.png", "--groups cat", 'there is no group "cat"'),
     ],
 )
@@ -405,9 +406,7 @@ def test_exit_codes(
     before = {p: p.stat().st_mtime_ns for p in inputs.iterdir()}
     result = run(*line.format(new=tmp_path / "new").split())
     assert (result.code, result.out) == (code, "")
-    assert "Traceback" not in result.err
-    if "nonsense" not in line and not line.endswith("photo.ssic"):  # typer's own are in a frame
-        assert re.fullmatch("ssic: error: .+\n", result.err)
+    assert re.fullmatch("ssic: error: .+\n", result.err)
     assert {p: p.stat().st_mtime_ns for p in inputs.iterdir()} == before
     assert list(tmp_path.iterdir()) == []
 
@@ -488,8 +487,8 @@ def test_what_is_read_is_not_overwritten(run: Run, inputs: Path, tmp_path: Path,
 def test_unusable_outputs_are_refused_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.image.load_picture", refuse)
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.pictures.load_picture", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     for output, said in ((tmp_path / "no/p.png", "there is no folder"), (tmp_path, "Is a directory")):
         for line in (["encode", inputs / "photo.png"], ["decode", inputs / "photo.ssic"]):
             code, out, err = run(*line, "-o", output)
@@ -503,8 +502,9 @@ def test_what_could_not_be_read_again_is_not_written(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "p").write_text("before")
-    unreadable = SimpleNamespace(data=b"\xf3sic")
-    monkeypatch.setattr("ssic.codec.Codec.encode", lambda *args, **options: unreadable)
+    monkeypatch.setattr(
+        "ssic.cli.encode.encode_picture", lambda *args, **options: CodedPicture(b"\xf3sic", "onnx")
+    )
     assert run("encode", inputs / "photo.png", "-o", tmp_path / "p").code == 4
     assert (tmp_path / "p").read_text() == "before"
 
@@ -528,7 +528,7 @@ def test_devices_and_pipes_have_paths(inputs: Path) -> None:
     file = (inputs / "photo.ssic").read_bytes()
     extract = ["extract", "/dev/stdin", "--groups", "0,1,2", "-o", "/dev/stdout"]
     done = command(*extract, input=file, check=True)
-    assert done.stdout.startswith(file)  # behind it is what is said about it
+    assert done.stdout == file  # and nothing about it
     out, into = os.pipe()
     with os.fdopen(out, "rb") as reader:
         done = command("decode", inputs / "photo.ssic", "-o", f"/dev/fd/{into}", pass_fds=[into], check=True)
@@ -603,7 +603,8 @@ finally:
     ("line", "imported"),
     [
         ("--help", ""),
-        ("encode --help", ""),
+        ("--version", ""),
+        ("batch --help", ""),
         ("info photo.ssic", "numpy"),
         ("extract photo.ssic --groups dog -o {new}", "numpy"),
         ("merge photo.ssic -o {new}", "numpy"),
@@ -648,7 +649,9 @@ def test_train_and_export(run: Run, inputs: Path, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     code, out, err = run("export-weights", tmp_path / "run/checkpoint.pt", "-o", weights)
     assert (code, err) == (0, "")
-    identity = out.split()[-1]
+    said = re.fullmatch(r".*: model ([0-9a-f]{16}), floats [0-9a-f]{16}\n", out)
+    assert said is not None
+    identity = said[1]
     encode = ["encode", inputs / "photo.jpg", "-o", tmp_path / "p.ssic", "--model", weights, "--json"]
     assert json.loads(run(*encode).out)["model"] == identity
     decode = ["decode", tmp_path / "p.ssic", "-o", tmp_path / "p.png"]
@@ -657,18 +660,6 @@ def test_train_and_export(run: Run, inputs: Path, tmp_path: Path) -> None:
 
 
 # -- documentation -----------------------------------------------------------------------------------------
-
-
-def test_documentation_has_every_command_and_option() -> None:
-    page = (Path(__file__).parents[1] / "docs/cli.md").read_text()
-    sections = re.split(r"^## ", page, flags=re.M)
-    top = typer.main.get_command(app)
-    for option in [opt for p in top.params for opt in p.opts]:
-        assert option in sections[0]
-    for name, command in top.commands.items():  # type: ignore[attr-defined]
-        section = next(s for s in sections if name in s.splitlines()[0])
-        for option in [opt for p in command.params for opt in p.opts if opt.startswith("-")]:
-            assert re.search(rf"{option}\b", section), (name, option)
 
 
 def test_documentation_runs(run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 import ssic
 from conftest import Refuse, Run
-from ssic.image import KINDS
+from ssic.pictures.write import KINDS
 from test_cli import SOURCE, command, damaged, inputs
 
 __all__ = ["inputs"]  # a fixture
@@ -160,8 +160,12 @@ def test_masks_come_from_stdin(
 @pytest.mark.parametrize(
     ("options", "data", "said"),
     [
-        ("--mask -", b"", "the label map stdin is empty"),
-        ("--mask -", b"no picture", "can't read the label map stdin: it is no picture that Pillow knows"),
+        ("--mask -", b"", "stdin: the mask is empty"),
+        (
+            "--mask -",
+            b"no picture",
+            "stdin: can't read the label map in the bytes given: it is no picture that Pillow knows",
+        ),
         ("--boxes -", b"", "the file of the boxes, stdin, is empty"),
         ("--boxes -", b"[", "the boxes in stdin is not valid JSON"),
         ("--boxes -", b"{}", "stdin: boxes must be a list"),
@@ -219,7 +223,7 @@ def test_a_reader_that_goes_is_no_bug(inputs: Path, line: str, unbuffered: str) 
         ("-o p.jpg --fill transparent", "JPEG can't hold transparency: use .png, .webp"),
         ("-o p.ppm --fill transparent", "PPM can't hold transparency"),
         ("-o p.bmp --fill transparent", "BMP can't hold transparency"),
-        ("-o p.png --fill red", 'the fill is "red"'),
+        ("-o p.png --fill rad", '"rad" is no colour'),
     ],
 )
 def test_what_a_picture_can_not_be_is_refused_before_the_work(
@@ -231,7 +235,7 @@ def test_what_a_picture_can_not_be_is_refused_before_the_work(
     options: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     monkeypatch.chdir(tmp_path)
     code, out, err = run("decode", inputs / "photo.ssic", *options.split())
     assert (code, out) == (2, "")
@@ -270,8 +274,8 @@ def test_profiles_are_kept_or_said_to_be_left_out(
 def test_values_are_checked_before_the_work(
     run: Run, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
 ) -> None:
-    monkeypatch.setattr("ssic.image.load_picture", refuse)
-    monkeypatch.setattr("ssic.file.SsicFile", refuse)
+    monkeypatch.setattr("ssic.cli.pictures.load_picture", refuse)
+    monkeypatch.setattr("ssic.cli.files.SsicFile", refuse)
     photo, file, out = inputs / "photo.png", inputs / "photo.ssic", tmp_path / "p.ssic"
     for line, said in (
         (["encode", photo, "--segment", "foreground", "--quality", 1000], "--quality 1000: quality is an"),

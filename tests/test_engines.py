@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import ssic
 from conftest import ENGINES, blob_mask, natural_picture
+from loopback import serving
 from ssic.engine import base, threads
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.onnx import OnnxEngine
@@ -23,6 +24,7 @@ from ssic.errors import EngineError, InvalidInput, ModelError
 from ssic.model.config import ModelConfig
 from ssic.model.weights import Weights, find_weights, load_weights, unpack_weights
 from ssic.plan import make_plan
+from ssic.storage.source import FIRST_BYTES
 
 QUALITY = {0: 5, 1: 35, 2: 60, 3: 80, 4: 95, 5: 100}
 
@@ -324,24 +326,52 @@ def _decode(data: bytes, engine: str) -> bytes:
 
 FORKED = """
 import os, sys, multiprocessing, ssic
-import numpy as np
-data = ssic.encode(np.full((64, 80, 3), 90, np.uint8), engine=sys.argv[1])
-here = ssic.decode(data, engine=sys.argv[1]).tobytes()
-def work(_): return ssic.decode(data, engine=sys.argv[1]).tobytes() == here
+engine, url, path = sys.argv[1:]
+read, unread = ssic.open(url), [ssic.open(url), ssic.open(path)]
+picture = read.decode(engine=engine)
+data = ssic.encode(picture, engine=engine)
+here = ssic.decode(data, engine=engine).tobytes()
+def work(_):
+    assert all((file.decode(engine=engine) == picture).all() for file in (read, *unread))
+    return ssic.encode(picture, engine=engine) == data and ssic.decode(data, engine=engine).tobytes() == here
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert all(pool.map(work, range(4)))
 child = os.fork()
 if child == 0:
     sys.exit(0 if work(0) else 1)  # through the interpreter's own end, where sessions are closed
 assert os.waitpid(child, 0)[1] == 0
+assert work(0)  # and the parent goes on
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing to fork with")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_children_of_a_process_that_has_coded_can_code(engine):
-    run = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, engine]
-    subprocess.run(run, check=True, timeout=60)
+def test_children_of_a_process_that_has_coded_can_code(engine, tmp_path):
+    """Also what lies in files and at URLs that were opened before the fork, whether or not they were read since."""
+    pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    data = ssic.encode(natural_picture(1, 64, 400), quality=95)
+    assert len(data) > FIRST_BYTES  # so that not all of it came when it was opened
+    (tmp_path / "a.ssic").write_bytes(data)
+    with serving({"a.ssic": data}) as server:
+        arguments = [engine, server.url("a.ssic"), tmp_path / "a.ssic"]
+        run = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, *arguments]
+        subprocess.run(run, check=True, timeout=300)  # of seconds, were it not for other work
+
+
+def test_a_gpu_is_refused_in_a_forked_child(small):
+    torch = pytest.importorskip("torch")
+    engine = find_engine("torch:cpu:float32", small)
+    engine.device = torch.device("cuda")  # where there is none: the check comes before all use of it
+    engine._process = os.getppid()
+    ids, blocks = scene(4, 3, 3, 2)
+    plan = make_plan(ids)
+    for call in (
+        lambda: engine.analyse(blocks, plan, QUALITY),
+        lambda: engine.synthesise(np.zeros((9, 320), np.float32), plan, QUALITY),
+    ):
+        with pytest.raises(EngineError, match=r'get_context\("spawn"\), or use engine="onnx"'):
+            call()
 
 
 def test_the_runtime_reports_to_nobody(tmp_path):

@@ -12,17 +12,17 @@ from hypothesis.extra import numpy as npst
 
 import ssic
 from conftest import blob_mask, natural_picture
+from ssic.blocks import to_blocks
 from ssic.entropy import fixedpoint, tables
 from ssic.entropy.coder import STEP_WORTH, UNIT, LatentCoder
 from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ModelError
-from ssic.format.rangecoder import TOTAL
-from ssic.image import to_blocks
 from ssic.model.config import CLASSES
 from ssic.model.weights import find_weights, load_weights
 from ssic.plan import make_plan
+from ssic.rangecoder import TOTAL
 from ssic.train.freeze import freeze
 
 
@@ -91,11 +91,11 @@ def test_any_latents_come_back_within_a_step_and_a_half(rows, columns, seed, siz
     coded = codec.coder.encode(plan, quality, y, z)
     # Half a step from rounding, one more where the encoder found the smaller symbol worth its error.
     np.testing.assert_array_less(np.abs(coded.latents / UNIT - y.clip(-(2**19), 2**19)), 1.5 + 1.01 / UNIT)
-    latents, damaged = codec.coder.decode(plan, quality, coded.substreams)
+    latents, damaged = codec.coder.decode(plan, quality, coded.by_group)
     assert not damaged
     np.testing.assert_array_equal(latents, coded.latents)
-    total = 8 * sum(map(len, coded.substreams.values()))
-    assert total <= coded.ideal_bits * 1.001 + 20 * len(coded.substreams)
+    total = 8 * sum(map(len, coded.by_group.values()))
+    assert total <= coded.ideal_bits * 1.001 + 20 * len(coded.by_group)
 
 
 @given(npst.arrays(np.float64, (1, 320), elements=st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e30])))
@@ -104,7 +104,7 @@ def test_latents_that_are_no_numbers_are_limited_not_fatal(y):
     codec = ssic.Codec.load()
     plan = make_plan(np.zeros((1, 1), np.uint8))
     coded = codec.coder.encode(plan, {0: 50}, y, np.zeros((1, codec.config.hyper_channels)))
-    latents, damaged = codec.coder.decode(plan, {0: 50}, coded.substreams)
+    latents, damaged = codec.coder.decode(plan, {0: 50}, coded.by_group)
     assert not damaged
     np.testing.assert_array_equal(latents, coded.latents)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference_range_decoder import ReferenceRangeDecoder
-from ssic.format.rangecoder import TOTAL, decoder_from_bytes, encoder_bytes, integer_model
+from ssic.rangecoder import TOTAL, decoder_from_bytes, encoder_bytes, integer_model
 
 Encoder = constriction.stream.queue.RangeEncoder
 

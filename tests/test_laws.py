@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import ssic
 from conftest import ENGINES, blob_mask, natural_picture
 from ssic.errors import DamagedSegment, SsicError, TruncatedFile
-from ssic.format import FileBytes, read_head, read_segment
+from ssic.format import read_head, read_segment
+from ssic.storage.source import FileBytes
 
 
 @st.composite
@@ -65,7 +66,7 @@ def test_pixels_of_a_group_are_the_same_alone_and_in_company(engine, scene, qual
     own = pixels_of(mask, group, picture.shape)
     whole = ssic.decode(data, engine=engine)
     alone = ssic.decode(data, group, engine=engine)
-    extracted = ssic.decode(ssic.SsicFile(data).extract([group]), engine=engine)
+    extracted = ssic.decode(bytes(ssic.SsicFile(data).extract([group])), engine=engine)
     np.testing.assert_array_equal(alone[own], whole[own])
     np.testing.assert_array_equal(extracted, alone)
     assert not alone[~own].any()

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from ssic.blocks import ABSENT, BLOCK, block_grid
 from ssic.errors import InvalidInput, MaskError, UnknownGroup
 from ssic.format import Segment, write_file
-from ssic.mask import ABSENT, BLOCK, DroppedGroups, GroupMask, block_grid, blocks_from_pixels
+from ssic.groups.coco import BoxesForOutlines, NothingAnnotated
+from ssic.groups.label_maps import blocks_from_pixels
+from ssic.groups.mask import DroppedGroups, GroupMask
 
 # pycocotools 2.0.11 under NumPy 2; nothing that ssic could change.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -428,7 +431,7 @@ def test_the_picture_is_chosen_by_id_by_name_or_by_being_alone() -> None:
     for choice in ({}, {"image_id": 3}, {"file_name": "c.jpg"}):
         with pytest.raises(MaskError, match=r"image_id \(--image-id\); the file has 139 \(a.jpg\), 2"):
             GroupMask.from_coco(data, (64, 48), **choice)
-    with pytest.raises(MaskError, match="64x48 pixels, but the picture is 65x48"):
+    with pytest.raises(MaskError, match="of 64x48 pixels, and the picture has 65x48"):
         GroupMask.from_coco(data, (65, 48), image_id=139)
     with pytest.raises(MaskError, match="group_by"):
         GroupMask.from_coco(data, (64, 48), group_by="area")  # type: ignore[arg-type]
@@ -447,7 +450,7 @@ segmentations = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(segmentations)
-@pytest.mark.filterwarnings("ignore::ssic.mask.DroppedGroups")
+@pytest.mark.filterwarnings("ignore::ssic.groups.mask.DroppedGroups")
 def test_any_segmentation_gives_a_mask_or_an_error_that_names_it(segmentation: Any) -> None:
     pytest.importorskip("pycocotools")
     try:
@@ -468,3 +471,67 @@ def test_files_that_are_not_coco_are_refused() -> None:
     ]
     with pytest.raises(MaskError, match=r"256 groups.*group by class"):
         GroupMask.from_coco(coco(*crowd, width=256, height=256), (256, 256))
+
+
+def test_coco_as_it_is_written_out_there() -> None:
+    pytest.importorskip("pycocotools")
+    square = polygon(16, 16, 32, 32)
+    expected = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    counts = [16.0 * 48 + 16, *[16.0, 32.0] * 15, 16.0, 16 + 32 * 48.0]
+    for annotation, image in (
+        ({"segmentation": square, "image_id": "139"}, {}),
+        ({"segmentation": square, "image_id": 139.0, "category_id": "1"}, {"id": "139"}),
+        ({"segmentation": square[0]}, {"width": "64", "height": 48.0}),
+        ({"segmentation": square}, {"width": None, "height": None}),
+        ({"segmentation": {"size": ["48", 64.0], "counts": counts}}, {}),
+        ({"segmentation": square}, {"file_name": "some\\where\\a.jpg"}),
+    ):
+        assert (
+            GroupMask.from_coco(coco(annotation, **image), (64, 48), file_name="a.jpg").ids.tolist()
+            == expected
+        )
+    beyond = GroupMask.from_coco(coco({"segmentation": polygon(-900, 16, 900, 32)}), (64, 48))
+    assert beyond.ids.tolist() == [[0] * 4, [1] * 4, [0] * 4]
+    with pytest.raises(MaskError, match="far outside the 64x48"):
+        GroupMask.from_coco(coco({"segmentation": polygon(0, 0, 10**6, 9)}), (64, 48))
+    with pytest.raises(MaskError, match="48x64 pixels, and the picture has 64x48: it lies sideways"):
+        GroupMask.from_coco(coco({"segmentation": square}, width=48, height=64), (64, 48))
+    with pytest.raises(MaskError, match=r"RLE has size \[64, 48\].*sideways"):
+        GroupMask.from_coco(coco({"segmentation": {"size": [64, 48], "counts": [3072]}}), (64, 48))
+
+
+def test_coco_objects_without_outlines_are_their_boxes() -> None:
+    pytest.importorskip("pycocotools")
+    for outline in ({}, {"segmentation": []}, {"segmentation": None}):
+        with pytest.warns(BoxesForOutlines, match="1 of 1 objects have a box and no outline"):
+            mask = GroupMask.from_coco(coco({"bbox": [16, 16, 16, 16], **outline}), (64, 48))
+        assert mask.ids.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    with pytest.raises(MaskError, match="annotation 0 of image 139 has neither an outline nor a box"):
+        GroupMask.from_coco(coco({}), (64, 48))
+    with pytest.raises(MaskError, match=r"its bbox is \[1, 2\]"):
+        GroupMask.from_coco(coco({"bbox": [1, 2]}), (64, 48))
+
+
+def test_a_picture_without_annotations_is_told_of() -> None:
+    with pytest.warns(
+        NothingAnnotated, match=r"no annotation of image 139 \(a.jpg\); 1 annotations are of images .* 7$"
+    ):
+        GroupMask.from_coco(coco({"segmentation": polygon(0, 0, 9, 9), "image_id": 7}), (64, 48))
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders() -> None:
+    pytest.importorskip("pycocotools")
+    data = coco({"segmentation": polygon(0, 0, 64, 48)}, file_name="a/pic.jpg")
+    data["images"].append({"id": 2, "file_name": "b/pic.jpg", "width": 64, "height": 48})
+    data["annotations"].append(
+        {"id": 5, "image_id": 2, "category_id": 18, "segmentation": polygon(0, 0, 64, 48)}
+    )
+    for path, name in (
+        ("/data/a/pic.jpg", "person"),
+        ("b/pic.jpg", "dog wild"),
+        ("x\\b\\pic.jpg", "dog wild"),
+    ):
+        assert GroupMask.from_coco(data, (64, 48), file_name=path).names == {1: name}
+    for path in ("pic.jpg", "c/pic.jpg"):
+        with pytest.raises(MaskError, match=r"2 of the 2 images .*139 \(a/pic.jpg\), 2 \(b/pic.jpg\)"):
+            GroupMask.from_coco(data, (64, 48), file_name=path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import blob_mask, natural_picture
-from ssic.image import to_blocks
+from ssic.blocks import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.nets.entropy_model import bits
 from ssic.nets.layers import QualityTable, mixed_locally

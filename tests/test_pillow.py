@@ -110,8 +110,8 @@ def test_select_refuses_at_once(data: bytes) -> None:
     image = opened(data)
     with pytest.raises(UnknownGroup, match="cat"):
         image.select("cat")
-    with pytest.raises(ImageError, match="blue"):
-        image.select("group 1", fill="blue")
+    with pytest.raises(ImageError, match="bleu"):
+        image.select("group 1", fill="bleu")
     assert np.array_equal(image, ssic.decode(data))
 
 
@@ -245,3 +245,71 @@ def test_registering_twice_is_harmless(data: bytes) -> None:
     assert Image.ID.count("SSIC") == 1
     assert Image.registered_extensions()[".ssic"] == "SSIC"
     assert opened(data).size == (60, 40)
+
+
+@pytest.mark.parametrize("piece", [1, 100, 10**6])
+def test_incremental_parsers_know_the_size_early_and_have_the_picture_in_the_end(
+    data: bytes, piece: int
+) -> None:
+    parser = ImageFile.Parser()
+    known = None
+    for at in range(0, len(data), piece):
+        parser.feed(data[at : at + piece])
+        if parser.image and known is None:
+            known = at + piece
+            assert parser.image.size == (60, 40)
+    head = ssic.SsicFile(data).head.head_bytes
+    assert known is not None
+    assert known < head + piece
+    assert np.array_equal(parser.close(), ssic.decode(data))
+    broken = ImageFile.Parser()
+    broken.feed(data[: head - 1])
+    with pytest.raises(OSError, match="cannot parse"):
+        broken.close()
+
+
+def test_a_path_is_read_no_further_than_needed(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.ssic"
+    path.write_bytes(data)
+    image = Image.open(path)
+    assert isinstance(image, ssic.pillow.SsicImageFile)
+    monkeypatch.chdir("/")
+    assert np.array_equal(image.select(1), ssic.decode(data, 1))
+    path.write_bytes(damaged(data, 2))  # what was not read yet
+    with pytest.raises(OSError, match="group 2"):
+        image.select(2).load()
+    path.write_bytes(data)
+    with path.open("rb") as stream:
+        assert np.array_equal(Image.open(stream), ssic.decode(data))
+
+
+def test_thumbnails_are_loaded_at_a_lower_resolution(data: bytes) -> None:
+    whole = Image.fromarray(ssic.decode(data))
+    image = opened(data)
+    assert image.draft(None, (15, 10)) == ("RGB", (0, 0, 15, 10))
+    assert image.size == (15, 10)
+    assert np.array_equal(image, whole.reduce(4))
+    for size in ((31, 10), (60, 40), None):
+        untouched = opened(data)
+        assert untouched.draft("RGB", size) is None
+        assert untouched.size == (60, 40)
+    image = opened(data)
+    image.thumbnail((8, 8))
+    assert max(image.size) == 8
+    off = np.asarray(image).astype(int) - np.asarray(whole.resize(image.size, Image.Resampling.BICUBIC))
+    assert np.abs(off).mean() < 8
+
+
+def test_save_all_is_refused_and_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "p.ssic"
+    path.write_bytes(b"before")
+    with pytest.raises(KeyError, match="SSIC"):  # as of all formats that hold one picture
+        picture().save(path, save_all=True, append_images=[picture()])
+    assert path.read_bytes() == b"before"
+
+
+def test_any_mask_is_one_for_save(tmp_path: Path) -> None:
+    picture().save(tmp_path / "p.ssic", mask={"spot": LABELS == 1})
+    assert ssic.open(tmp_path / "p.ssic").names == ("background", "spot")

@@ -13,9 +13,9 @@ from conftest import blob_mask, natural_picture
 from reference_decoder import SubstreamDecoder, decode_substream, load_tensors, shift
 from reference_range_decoder import InvalidStream
 from ssic.format import read_head, read_segment
-from ssic.format.rangecoder import RangeEncoder, encoder_bytes, integer_model
 from ssic.model.weights import find_weights
 from ssic.plan import make_plan
+from ssic.rangecoder import RangeEncoder, encoder_bytes, integer_model
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_latents_beyond_all_tables(weights, size):
     z = size * rng.normal(size=(len(plan.pair_group), len(weights[0]["z_mean"][0])))
     coded = coder.encode(plan, {0: 20, 1: 80}, y, z)
     for group, quality in ((0, 20), (1, 80)):
-        decoder = SubstreamDecoder(*weights, mask.tolist(), group, quality, coded.substreams[group])
+        decoder = SubstreamDecoder(*weights, mask.tolist(), group, quality, coded.by_group[group])
         assert decoder.decode() == by_group(coded.latents, mask, group)
         assert decoder.escapes
 

@@ -16,8 +16,8 @@ from PIL import Image
 import ssic
 from conftest import Result, Run, blob_mask, natural_picture
 from ssic.errors import InvalidInput, UnknownGroup, UnreachableTarget
-from ssic.rate import PATIENCE, Search, accepted, usual_psnr, usual_rate
-from ssic.targets import CLOSE, Targeted
+from ssic.rate.search import PATIENCE, Search, accepted, usual_psnr, usual_rate
+from ssic.rate.targets import CLOSE
 
 SIZE = (112, 144)
 
@@ -74,13 +74,15 @@ def scene() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return natural_picture(21, *SIZE), blob_mask(21, 7, 9, 5)
 
 
-def met(scene: tuple[NDArray[np.uint8], NDArray[np.uint8]], **options: object) -> Targeted:
-    """What `encode_to` gives; that it is what `encode` gives with the same qualities."""
+def met(scene: tuple[NDArray[np.uint8], NDArray[np.uint8]], **options: object) -> ssic.Encoding:
+    """What encoding with targets gives; that it is what encoding with the qualities found gives."""
     picture, mask = scene
-    result = ssic.Codec.load().encode_to(picture, mask, **options)  # type: ignore[arg-type]
+    result = ssic.Codec.load().encode(picture, mask, **options)  # type: ignore[arg-type]
     again = ssic.encode(picture, mask, group_quality=dict(result.qualities), order=options.get("order"))  # type: ignore[arg-type]
     assert result.data == again
-    assert [g.quality for g in ssic.SsicFile(result.data).groups] == list(result.qualities.values())
+    groups = ssic.open(result).groups
+    assert {g.id: g.quality for g in groups} == result.qualities
+    assert {g.name: g.quality for g in groups} == result.qualities_by_name
     return result
 
 

@@ -1,4 +1,4 @@
-"""Accuracy per bit: AP against pycocotools, resampling, rates at equal AP, ways to send, and the command."""
+"""Accuracy per bit: AP against pycocotools, resampling, rates at equal AP, methods to send, and the command."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from conftest import Run, natural_picture
 from ssic.errors import InvalidInput
 from ssic.eval import task_data
 from ssic.eval.ap import Matches, Task, envelope, interval, match, saved
-from ssic.eval.task_data import Layout, Scene, grouped, judged, read_dataset, widened
-from ssic.eval.task_ways import WAYS, around, disjoint, find_ways, grown
+from ssic.eval.task_data import Layout, Scene, detect, grouped, read_dataset, widened
+from ssic.eval.task_methods import METHODS, around, disjoint, find_methods, grown
 
 pytest.importorskip("pycocotools")
 DOCS = Path(__file__).parents[1] / "docs"
@@ -267,7 +267,7 @@ def test_boxes_grow_within_the_picture() -> None:
     assert grown([(10, 10, 20, 20), (0, 0, 5, 5)], 16, 30, 100) == [(0, 0, 30, 36), (0, 0, 21, 21)]
 
 
-# -- ways to send ------------------------------------------------------------------------------------------
+# -- methods to send ------------------------------------------------------------------------------------------
 
 
 def scene(wanted: bool = True) -> Scene:
@@ -279,45 +279,45 @@ def scene(wanted: bool = True) -> Scene:
     return Scene(pixels, 1234, mask, [1] if wanted else [], [(20, 10, 60, 40)] if wanted else [])
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", METHODS)
 def test_what_is_not_sent_is_filled_and_the_rest_is_near(name: str) -> None:
-    [way] = find_ways([name], model="small", fill="#102030", qualities=[60])
-    quality = max(way.qualities)
+    [method] = find_methods([name], model="small", fill="#102030", qualities=[60])
+    quality = max(method.qualities)
     full = scene()
-    sent = way.send(full, quality)
+    sent = method.send(full, quality)
     assert sent.pixels.shape == full.pixels.shape
     assert sent.bytes > 0
     error = np.abs(sent.pixels.astype(int) - full.pixels).mean(2)
     assert error[10:40, 20:60].mean() < 16
     partial = name.endswith((" selective", " boxes", " flat"))
     assert (sent.pixels[68, 98] == (0x10, 0x20, 0x30)).all() == partial
-    nothing = way.send(scene(wanted=False), quality)
+    nothing = method.send(scene(wanted=False), quality)
     assert (nothing.bytes == 0) == partial
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", METHODS)
 def test_ways_travel_to_other_processes(name: str) -> None:
-    [way] = find_ways([name], model="small", fill="mean", peer_qualities={"avif": [5, 9]})
-    again = pickle.loads(pickle.dumps(way))
-    assert again == way
-    assert again.identity({}) == way.identity({})
-    assert (tuple(way.qualities) == (5, 9)) == name.startswith("avif")
+    [method] = find_methods([name], model="small", fill="mean", peer_qualities={"avif": [5, 9]})
+    again = pickle.loads(pickle.dumps(method))
+    assert again == method
+    assert again.identity({}) == method.identity({})
+    assert (tuple(method.qualities) == (5, 9)) == name.startswith("avif")
 
 
 def test_selective_is_the_size_of_the_extract() -> None:
-    selective, whole = find_ways(["ssic selective", "ssic whole"], model="small", fill="black")
+    selective, whole = find_methods(["ssic selective", "ssic whole"], model="small", fill="black")
     here = scene()
     data = ssic.encode(here.pixels, here.mask, quality=30)
     assert whole.send(here, 30).bytes == len(data)
     sent = selective.send(here, 30)
-    extract = ssic.SsicFile(data).extract("objects")
+    extract = bytes(ssic.SsicFile(data).extract("objects"))
     assert sent.bytes == len(extract) < len(data)
     assert np.array_equal(sent.pixels, ssic.decode(extract))
     assert len(here.files) == 1  # encoded once for both
 
 
 def test_a_graded_file_is_whole_with_a_cheap_background() -> None:
-    graded, whole = find_ways(["ssic graded", "ssic whole"], model="small", fill="black")
+    graded, whole = find_methods(["ssic graded", "ssic whole"], model="small", fill="black")
     here = scene()
     assert graded.send(here, 60).bytes < whole.send(here, 60).bytes
 
@@ -325,16 +325,16 @@ def test_a_graded_file_is_whole_with_a_cheap_background() -> None:
 def test_identities_tell_settings_apart() -> None:
     def identity(**changes: Any) -> list[str]:
         options: dict[str, Any] = {"model": "small", "fill": "black"} | changes
-        ways = find_ways(["ssic selective", "avif whole", "avif boxes"], **options)
-        return [w.identity({"task": "segm"}) for w in ways]
+        methods = find_methods(["ssic selective", "avif whole", "avif boxes"], **options)
+        return [w.identity({"task": "segm"}) for w in methods]
 
     base = identity()
     assert len(set(base)) == 3
     assert identity(qualities=[3]) == base  # a quality has a folder of its own
     assert [a == b for a, b in zip(base, identity(fill="mean"), strict=True)] == [False, True, False]
     assert [a == b for a, b in zip(base, identity(margin=1), strict=True)] == [True, True, False]
-    with pytest.raises(InvalidInput, match="no way"):
-        find_ways(["pigeon post"], model="small", fill="black")
+    with pytest.raises(InvalidInput, match="no method"):
+        find_methods(["pigeon post"], model="small", fill="black")
 
 
 # -- the whole ---------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ class Spot:
 
 
 class Spots:
-    """A judge that works: it finds a red and a blue spot, and is the surer the purer their colour is."""
+    """A detector that works: it finds a red and a blue spot, and is the surer the purer their colour is."""
 
     def predict(
         self, rgb: NDArray[np.uint8], *, min_score: float, iou: float, max_detections: int
@@ -405,17 +405,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         Image.fromarray(pixels).convert("L" if n == 4 else "RGB").save(folder / f"images/{n}.png")
     (folder / "coco.json").write_text(json.dumps(coco))
-    (folder / "judge.onnx").write_bytes(b"stands for the file of the judge")
+    (folder / "detector.onnx").write_bytes(b"stands for the file of the detector")
     return folder
 
 
 @pytest.fixture
 def spots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The judge that any "onnx:..." names."""
+    """The detector that any "onnx:..." names."""
     import ssic.eval.task as module
 
     for place in (module, task_data):
-        monkeypatch.setattr(place, "load_judge", lambda name, threads: Spots())
+        monkeypatch.setattr(place, "load_detector", lambda name, threads: Spots())
 
 
 @pytest.fixture
@@ -424,8 +424,8 @@ def run(run: Run) -> Run:
 
 
 def arguments(data: Path, out: Path, task: str = "segm") -> list[object]:
-    judge = ("--model", f"onnx:{data / 'judge.onnx'}", "--samples", 25, "--quality", "5,40")
-    return ["--coco", data / "images", data / "coco.json", "--task", task, *judge, "--out", out]
+    detector = ("--model", f"onnx:{data / 'detector.onnx'}", "--samples", 25, "--quality", "5,40")
+    return ["--coco", data / "images", data / "coco.json", "--task", task, *detector, "--out", out]
 
 
 def test_data_is_chosen(data: Path) -> None:
@@ -445,29 +445,29 @@ def test_data_is_chosen(data: Path) -> None:
 def test_results_are_in_coco_format() -> None:
     pixels = np.full((40, 50, 3), 120, np.uint8)
     pixels[5:25, 10:40] = RED
-    [found] = judged(Spots(), pixels, "segm", {"red": 4})
+    [found] = detect(Spots(), pixels, "segm", {"red": 4})
     assert found["category_id"] == 4
     assert found["bbox"] == [10, 5, 30, 20]
     from pycocotools import mask
 
     assert mask.area(found["segmentation"]) == 600
-    [pose] = judged(Spots(), pixels, "keypoints", {"red": 4})
+    [pose] = detect(Spots(), pixels, "keypoints", {"red": 4})
     assert len(pose["keypoints"]) == 51
-    assert judged(Spots(), pixels, "bbox", {"blue": 9}) == []
+    assert detect(Spots(), pixels, "bbox", {"blue": 9}) == []
 
 
 @pytest.mark.usefixtures("spots")
 def test_from_pictures_to_tables(run: Run, data: Path, tmp_path: Path) -> None:
-    ways = "ssic selective,ssic whole,jpeg whole,jpeg boxes"
-    more = ("--way", ways, "--peer-quality", "jpeg=10,50", "--json")
+    methods = "ssic selective,ssic whole,jpeg whole,jpeg boxes"
+    more = ("--method", methods, "--peer-quality", "jpeg=10,50", "--json")
     code, out, err = run(*arguments(data, tmp_path), *more)
     assert code == 0, err
     results = json.loads(out)
     assert results == json.loads((tmp_path / "task.json").read_text())
-    assert set(results["curves"]) == set(ways.split(","))
+    assert set(results["curves"]) == set(methods.split(","))
     assert results["original"]["ap"] == pytest.approx(1)
     assert results["curves"]["ssic whole"][-1]["ap"] > 0.8
-    selective, whole = (results["curves"][f"ssic {way}"] for way in ("selective", "whole"))
+    selective, whole = (results["curves"][f"ssic {method}"] for method in ("selective", "whole"))
     for few, all_ in zip(selective, whole, strict=True):
         assert few["bytes"] < all_["bytes"]
         assert few["bpp"] == pytest.approx(
@@ -494,8 +494,8 @@ def test_from_pictures_to_tables(run: Run, data: Path, tmp_path: Path) -> None:
 def test_groups_from_a_segmenter(run: Run, data: Path, tmp_path: Path) -> None:
     options = (
         "--groups-from",
-        f"onnx:{data / 'judge.onnx'}",
-        "--way",
+        f"onnx:{data / 'detector.onnx'}",
+        "--method",
         "ssic selective",
         "--with-empty",
         "--json",
@@ -512,7 +512,7 @@ def test_groups_from_a_segmenter(run: Run, data: Path, tmp_path: Path) -> None:
     "options",
     [
         ("--task", "taste"),
-        ("--way", "pigeon"),
+        ("--method", "pigeon"),
         ("--fill", "transparent"),
         ("--fill", "plaid"),
         ("--where", "set"),
@@ -549,5 +549,5 @@ def test_a_judge_that_is_not_there(run: Run, data: Path, tmp_path: Path) -> None
 
 def test_documentation_has_the_ways() -> None:
     page = (DOCS / "eval.md").read_text()
-    missing = [way for way in WAYS if not re.search(rf"`[a-z, ]*{way.split()[1]}", page)]
+    missing = [method for method in METHODS if not re.search(rf"`[a-z, ]*{method.split()[1]}", page)]
     assert not missing

@@ -21,8 +21,8 @@ import ssic
 from conftest import natural_picture
 from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
-from ssic.format.rangecoder import TOTAL
 from ssic.model.weights import find_weights, load_weights
+from ssic.rangecoder import TOTAL
 from ssic.train.data import HELD_OUT, Pictures, Unusable, find_pictures
 from ssic.train.export import export
 from ssic.train.masks import random_mask, random_qualities

@@ -245,8 +245,8 @@ def renamed(old: str, new: str) -> Callable[[bytes], bytes]:
 
 
 def repacked(**changes: Callable[[np.ndarray], Any]) -> Callable[[bytes], bytes]:
-    """The file written anew with changed tensors, so that its hashes are right, and only the tensors are wrong. In
-    names, __ stands for a dot."""
+    """The file written anew with changed tensors, so that its hashes are right: only the tensors are wrong.
+    In names, __ stands for a dot."""
 
     def build(data: bytes) -> bytes:
         weights = unpack_weights(data)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ssic.errors import SegmenterError
-from ssic.segment.yolo import GRAY, Letterbox, Rows, YoloModel, choose, suppress
+from ssic.groups.segment.yolo import GRAY, Letterbox, Rows, YoloModel, choose, suppress
 
 SIDE = 64
 WIDE = np.zeros((64, 128, 3), np.uint8)  # half as large in the input: pixels 0..63 by 16..47
@@ -155,6 +155,31 @@ def test_an_end_to_end_head_is_left_as_it_is(tmp_path: Path) -> None:
     assert first.mask is not None
     assert second.mask is not None
     assert (first.mask.sum(), second.mask.sum()) == (48 * 48, 96 * 24)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 4, 5, 7])
+def test_rows_that_are_not_finite_are_dropped_and_the_others_kept(
+    tmp_path: Path, bad: float, place: int
+) -> None:
+    good, broken = [32.0, 32, 16, 8, 0.9, 0, 4, 0], [16.0, 16, 8, 8, 0.8, 0, 4, 0]
+    broken[place] = bad
+    segment = NAMES | {"task": "segment"}
+    path = graph(tmp_path / "raw.onnx", [raw(broken, good, extra=2), halves()], segment)
+    assert found(path) == [("cat", 0.9, (48.0, 24.0, 80.0, 40.0))]
+    good, broken = [24.0, 28, 40, 36, 0.9, 0, 4, 0], [12.0, 12, 20, 20, 0.8, 0, 4, 0]
+    broken[place] = bad
+    rows = np.array([[broken, good]], np.float32)
+    path = graph(tmp_path / "e2e.onnx", [rows, halves()], segment | {"end2end": "True"})
+    assert found(path) == [("cat", 0.9, (48.0, 24.0, 80.0, 40.0))]
+
+
+def test_end_to_end_rows_that_nobody_filtered_are_filtered(tmp_path: Path) -> None:
+    rows = np.zeros((1, 301, 6), np.float32)  # so many that no filter can have been there
+    for n in range(3):
+        rows[0, n] = [24 + n, 28, 40 + n, 36, 0.9 - 0.1 * n, 1]
+    path = graph(tmp_path / "g.onnx", [rows], NAMES | {"task": "detect", "end2end": "True"})
+    assert found(path) == [("dog", 0.9, (48.0, 24.0, 80.0, 40.0))]
 
 
 def test_a_box_counts_for_its_best_class_or_for_each(tmp_path: Path) -> None:

@@ -1,50 +1,44 @@
 """A model at work: pixels and a group mask to one file, and substreams back to pixels. Knows no paths and no readers:
-`ssic.file` opens files and decodes them."""
+`ssic.opening` opens files, `ssic.file` decodes them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ssic import format as container
+from ssic.arguments import as_mapping, is_whole, type_name
+from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
 from ssic.engine.base import Engine, find_engine
+from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
+from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
-from ssic.entropy.coder import Encoded, LatentCoder
+from ssic.entropy.coder import LatentCoder, Substreams
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
-from ssic.errors import (
-    ImageError,
-    InvalidInput,
-    MaskError,
-)
-from ssic.format import DecodeLimits, Segment
+from ssic.errors import ImageError, InvalidInput, MaskError
+from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
-from ssic.given import as_mapping, name_of
-from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
-from ssic.mask import BLOCK, GroupMask, block_grid
+from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
 from ssic.model.weights import Weights, find_weights, load_weights
+from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
+from ssic.rate.targets import Target, Trial, meet_targets
+from ssic.storage.atomic import write_whole
 
-if TYPE_CHECKING:
-    from ssic.targets import Target, Targeted
-
-Source = Picture | str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
-MaskSource = GroupMask | str | os.PathLike[str] | Image.Image | NDArray[Any]
 DEFAULT_MODEL = "small"
 DEFAULT_QUALITY = 60
 
 Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"."""
+"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; while latents are refined,
+once a second with how much is done and how long the rest takes."""
 
 
 def silent(stage: str) -> None:
@@ -54,27 +48,52 @@ def silent(stage: str) -> None:
 def as_progress(given: Progress | None) -> Progress:
     """What to call; nothing for None (`InvalidInput` if it can't be called)."""
     if given is not None and not callable(given):
-        raise InvalidInput(f"progress is a function of a stage's name, not {name_of(given)}")
+        raise InvalidInput(f"progress is a function of a stage's name, not {type_name(given)}")
     return given or silent
 
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """A file, and what is known about how it came to be.
+    """A file, and what is known about how it came to be. `bytes(encoding)` is the file.
 
     Attributes:
         data: the file.
+        qualities: of each group, by id: those given, or those that met the targets.
+        names: of each group, by id.
+        reached: what the target of the file came to, in its own unit (bytes, bits per pixel, dB); None without one.
+        groups_reached: the same for the targets of groups, by id.
+        passes: runs of the encoder, each over some or all groups; 1 without targets.
+        encodes: the same in encodes of the whole picture, by the number of blocks coded.
         hyper_bytes: by group, the bytes of its substream that serve the hyper-latent (to a byte).
-        ideal_bits: code length of all symbols under the integer tables.
+        ideal_bits: code length of all symbols under the integer tables; None where targets were met, as groups are
+            then coded apart; so are the latents.
         latents: [N, M] as every decoder will have them, 6 fractional bits.
         hyper_latents: [P, Z], likewise.
     """
 
     data: bytes = field(repr=False)
+    qualities: Mapping[int, int]
+    names: Mapping[int, str]
+    reached: float | None
+    groups_reached: Mapping[int, float]
+    passes: int
+    encodes: float
     hyper_bytes: Mapping[int, int]
-    ideal_bits: float
-    latents: Fixed = field(repr=False)
-    hyper_latents: Fixed = field(repr=False)
+    ideal_bits: float | None = None
+    latents: Fixed | None = field(default=None, repr=False)
+    hyper_latents: Fixed | None = field(default=None, repr=False)
+
+    @property
+    def qualities_by_name(self) -> dict[str, int]:
+        """`qualities`, by name."""
+        return {self.names[g]: q for g, q in self.qualities.items()}
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all."""
+        write_whole(path, self.data)
 
 
 class Codec:
@@ -118,105 +137,114 @@ class Codec:
 
     def encode(
         self,
-        image: Source,
+        image: ImageSource,
         mask: MaskSource | None = None,
         *,
         quality: int | None = None,
         group_quality: Mapping[str | int, int] | None = None,
         order: Sequence[str | int] | None = None,
-        progress: Progress | None = None,
-    ) -> Encoding:
-        """Encode a picture; arguments as in `ssic.encode`."""
-        progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
-        group_quality = as_mapping(group_quality, "group_quality")
-        picture, groups = _prepared(image, mask)
-        qualities = _qualities(groups, quality, group_quality)
-        blocks = to_blocks(pad_to_blocks(picture.pixels))
-        _, coded = self.code(blocks, groups.ids, qualities, progress)
-        data = self.assemble(picture, groups, qualities, coded.substreams, _whole_order(groups, order))
-        return Encoding(data, coded.hyper_bytes, coded.ideal_bits, coded.latents, coded.hyper_latents)
-
-    def encode_to(
-        self,
-        image: Source,
-        mask: MaskSource | None = None,
-        *,
         target: Target | str | None = None,
         group_targets: Mapping[str | int, Target | str] | None = None,
-        quality: int | None = None,
-        group_quality: Mapping[str | int, int] | None = None,
-        order: Sequence[str | int] | None = None,
+        effort: int = 1,
         progress: Progress | None = None,
-    ) -> Targeted:
-        """Encode a picture at the qualities that meet targets, and tell which they are; arguments as in
-        `ssic.encode`. The file is the one that `encode` makes with these as `group_quality`."""
-        from ssic.targets import Target, encode_to
+        stopped: Stopped | None = None,
+    ) -> Encoding:
+        """Encode a picture; arguments as in `ssic.encode`, errors too.
 
+        With targets the file is the one that the qualities found give as `group_quality`, to the byte.
+        """
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         progress, quality = as_progress(progress), DEFAULT_QUALITY if quality is None else quality
         group_quality = as_mapping(group_quality, "group_quality")
         target = None if target is None else Target.of(target)
-        group_targets = {
-            name: Target.of(value) for name, value in as_mapping(group_targets, "group_targets").items()
-        }
-        picture, groups = _prepared(image, mask)
+        aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
+        picture = load_picture(image)
+        check_limits(picture)
+        groups = _as_mask(mask, picture.size)
         fixed = _qualities(groups, quality, group_quality)
         if target is not None:  # `quality` is what is sought
-            named = [g for name in (group_quality or {}) for g in groups.resolve(name)]
+            named = [g for name in group_quality for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
-        whole_order = _whole_order(groups, order)
-        return encode_to(self, picture, groups, fixed, target, group_targets, whole_order, progress)
+        coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
+        if target is None and not aims:
+            _, coded = coder.encode(fixed)
+            return Encoding(
+                data=coder.assemble(fixed, coded.by_group),
+                qualities=fixed,
+                names=dict(groups.names),
+                reached=None,
+                groups_reached={},
+                passes=1,
+                encodes=1.0,
+                hyper_bytes=coded.hyper_bytes,
+                ideal_bits=coded.ideal_bits,
+                latents=coded.latents,
+                hyper_latents=coded.hyper_latents,
+            )
+        met = meet_targets(coder, groups, picture.size, fixed, target, aims, coder.order, coder.quick())
+        return Encoding(
+            data=met.data,
+            qualities=met.qualities,
+            names=dict(groups.names),
+            reached=met.reached,
+            groups_reached=met.groups_reached,
+            passes=met.passes,
+            encodes=met.encodes,
+            hyper_bytes={g: coder.hyper_bytes[g, q] for g, q in met.qualities.items()},
+        )
 
-    def code(
+    def encode_groups(
         self,
         blocks: NDArray[np.uint8],
         ids: NDArray[np.uint8],
         qualities: Mapping[int, int],
         progress: Progress = silent,
-    ) -> tuple[Plan, Encoded]:
+        inside: NDArray[np.bool_] | None = None,
+        effort: int = 1,
+        stopped: Stopped = never,
+    ) -> tuple[Plan, Substreams]:
         """Substreams of the groups that `qualities` names, and of no others.
 
         Args:
-            blocks: [h w, 4, 192] of the whole picture, as `ssic.image.to_blocks` gives them.
+            blocks: [h w, 4, 192] of the whole picture, as `ssic.blocks.to_blocks` gives them.
             ids: [h, w] group of each block.
+            qualities: 1 to 100, by id.
+            inside: [h w, 4, 192] which values are the picture's own, as `inside_blocks` tells; all by default.
+            effort: 1 to 9; above 1 latents are refined.
+            stopped: asked whether to leave it at what is reached.
+
+        Raises:
+            EngineError: an effort above 1 without torch.
         """
         plan = make_plan(ids, np.isin(ids, list(qualities)))
+        refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
         y, z = self.engine.analyse(blocks[plan.block], plan, qualities)
+        if refiner is not None:
+            clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
+
+            def step(done: int) -> bool:
+                clock.advance(done)
+                return not stopped()
+
+            for g in np.unique(plan.group).tolist():
+                if stopped():
+                    break
+                # A plan of its own: what is found can't depend on other groups.
+                alone, own, pairs = make_plan(ids, ids == g), plan.group == g, plan.pair_group == g
+                there = np.ones((len(alone), 1, 1), np.bool_) if inside is None else inside[alone.block]
+                task = Task(alone, qualities[g], blocks[alone.block], there, y[own], z[pairs])
+                refined = refiner.refine(task, SCHEDULES[effort], step=step)
+                y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
         with one_blas_thread():
             return plan, self.coder.encode(plan, qualities, y, z)
 
-    def assemble(
-        self,
-        picture: Picture,
-        groups: GroupMask,
-        qualities: Mapping[int, int],
-        substreams: Mapping[int, bytes],
-        order: Sequence[int],
-    ) -> bytes:
-        """The file that holds these substreams, one for each group."""
-        segments = [
-            Segment(
-                id=g,
-                name=groups.names[g],
-                quality=qualities[g],
-                payload=substreams[g],
-                class_name=groups.classes.get(g),
-                score=groups.scores.get(g),
-            )
-            for g in groups.groups
-        ]
-        return container.write_file(
-            width=picture.size[0],
-            height=picture.size[1],
-            model_id=self.model_id,
-            mask=groups.ids,
-            segments=segments,
-            chunks={container.ICC: picture.icc} if picture.icc else None,
-            order=order,
-        )
+    @cached_property
+    def _refiner(self) -> Refiner:
+        return find_refiner(self._weights, self.coder, self.engine)
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
@@ -264,8 +292,86 @@ def _weights(path: Path, version: tuple[int, int]) -> Weights:
     return load_weights(path)
 
 
+class _PictureCoder:
+    """A picture cut into groups, which can be coded one by one at any quality: a `ssic.rate.targets.GroupCoder`.
+
+    Attributes:
+        order: ids of all groups, in the order of their segments.
+        hyper_bytes: by (group, quality), of what was coded so far.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        picture: Picture,
+        groups: GroupMask,
+        order: Sequence[int],
+        progress: Progress,
+        effort: int = 1,
+        stopped: Stopped = never,
+    ) -> None:
+        self.order = order
+        self.hyper_bytes: dict[tuple[int, int], int] = {}
+        self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
+        self._blocks = to_blocks(pad_to_blocks(picture.pixels))
+        self._inside = inside_blocks(picture.size)
+        self._effort, self._stopped = effort, stopped
+
+    def quick(self) -> _PictureCoder | None:
+        """The same without refinement; None where this one is without it."""
+        if self._effort == 1:
+            return None
+        return _PictureCoder(self._codec, self._picture, self._groups, self.order, self._progress)
+
+    def encode(self, qualities: Mapping[int, int]) -> tuple[Plan, Substreams]:
+        plan, coded = self._codec.encode_groups(
+            self._blocks,
+            self._groups.ids,
+            qualities,
+            self._progress,
+            self._inside,
+            self._effort,
+            self._stopped,
+        )
+        self.hyper_bytes |= {(g, q): coded.hyper_bytes[g] for g, q in qualities.items()}
+        return plan, coded
+
+    def trials(self, qualities: Mapping[int, int], *, decode: bool) -> dict[int, Trial]:
+        plan, coded = self.encode(qualities)
+        if not decode:
+            return {g: Trial(coded.by_group[g]) for g in qualities}
+        self._progress("synthesis")
+        pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, qualities)
+        wrong = pixels.astype(np.int32) - self._blocks[plan.block]
+        squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
+        return {g: Trial(coded.by_group[g], float(squared[plan.group == g].sum())) for g in qualities}
+
+    def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
+        groups = self._groups
+        segments = [
+            Segment(
+                id=g,
+                name=groups.names[g],
+                quality=qualities[g],
+                payload=substreams[g],
+                class_name=groups.classes.get(g),
+                score=groups.scores.get(g),
+            )
+            for g in groups.groups
+        ]
+        return write_file(
+            width=self._picture.size[0],
+            height=self._picture.size[1],
+            model_id=self._codec.model_id,
+            mask=groups.ids,
+            segments=segments,
+            chunks={ICC: self._picture.icc} if self._picture.icc else None,
+            order=self.order,
+        )
+
+
 def encode(
-    image: Source,
+    image: ImageSource,
     mask: MaskSource | None = None,
     *,
     quality: int | None = None,
@@ -275,13 +381,17 @@ def encode(
     group_targets: Mapping[str | int, Target | str] | None = None,
     model: str | Path | None = None,
     engine: str | Engine = "auto",
+    effort: int = 1,
     progress: Progress | None = None,
+    stopped: Stopped | None = None,
 ) -> bytes:
     """Encode a picture as a file of independent groups.
 
+    `ssic.open` and `ssic.decode` take the bytes as they are. `Codec.encode` tells what else there is to know of them.
+
     Args:
-        image: path, encoded bytes, open binary file, Pillow image, `ssic.image.Picture`, or array [H, W, 3] or [H, W]
-            uint8.
+        image: path, encoded bytes, open binary file, Pillow image, `ssic.Picture`, or array [H, W, 3] or [H, W]
+            uint8, of NumPy or of PyTorch, say.
         mask: a `GroupMask`; or a label map (path, Pillow image, integer array), one label per pixel or per
             16x16 block; None makes one group of the whole picture.
         quality: 1 to 100, higher is better; 60 by default. Not together with `target`.
@@ -294,7 +404,10 @@ def encode(
             of the group's pixels.
         model: preset that comes with the package, "small" by default, or path of a weights file.
         engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
-        progress: called with the name of each stage as it begins.
+        effort: 1 to 9: how long to look for fewer bytes at the same distortion (docs/effort.md). Above 1 it needs
+            torch.
+        progress: called with the name of each stage as it begins, and while latents are refined with the time left.
+        stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
     Returns:
         the file.
@@ -309,38 +422,33 @@ def encode(
         ModelError: there is no such model.
         EngineError: the engine is not installed, or its device is not there.
     """
-    codec = Codec.load(model, engine=engine)
-    group_targets = as_mapping(group_targets, "group_targets")
-    if target is not None or group_targets:
-        return codec.encode_to(
+    return (
+        Codec.load(model, engine=engine)
+        .encode(
             image,
             mask,
-            target=target,
-            group_targets=group_targets,
             quality=quality,
             group_quality=group_quality,
             order=order,
+            target=target,
+            group_targets=group_targets,
+            effort=effort,
             progress=progress,
-        ).data
-    return codec.encode(
-        image, mask, quality=quality, group_quality=group_quality, order=order, progress=progress
-    ).data
+            stopped=stopped,
+        )
+        .data
+    )
 
 
-def _prepared(image: Source, mask: MaskSource | None) -> tuple[Picture, GroupMask]:
-    picture = image if isinstance(image, Picture) else load_picture(image)
-    _check_limits(picture)
-    return picture, _as_mask(mask, picture.size)
-
-
-def _check_limits(picture: Picture) -> None:
-    """What readers refuse by default shall not be written."""
+def check_limits(picture: Picture) -> None:
+    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default."""
     rows, columns = block_grid(picture.size)
-    limits = DecodeLimits()
+    limits = default_limits()
     if rows * columns * BLOCK**2 > limits.max_pixels:
         raise ImageError(
-            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; readers take at most "
-            f"{limits.max_pixels:,} by default: cut it up, or shrink it"
+            f"the picture has {picture.size[0]}x{picture.size[1]} pixels; at most {limits.max_pixels:,} are taken "
+            "here, in whole blocks: cut it up, shrink it, or allow more, here and where the file is read "
+            "(ssic.set_default_limits, --max-pixels)"
         )
     if picture.icc and len(picture.icc) > limits.max_head_bytes // 2:
         raise ImageError(
@@ -353,7 +461,7 @@ def _as_mask(mask: MaskSource | None, size: tuple[int, int]) -> GroupMask:
     if mask is None:
         return GroupMask.single(size)
     if not isinstance(mask, GroupMask):
-        return GroupMask.from_label_map(mask, size)
+        return GroupMask.from_any(mask, size)
     if mask.ids.shape != block_grid(size):
         rows, columns = block_grid(size)
         raise MaskError(
@@ -380,10 +488,6 @@ def check_quality(quality: int) -> int:
     Raises:
         InvalidInput: it is not an integer from 1 to 100.
     """
-    if (
-        isinstance(quality, bool)
-        or not isinstance(quality, (int, np.integer))
-        or not 1 <= quality <= QUALITIES
-    ):
-        raise InvalidInput(f"quality is an integer from 1 to {QUALITIES}, not {quality!r}")
+    if not is_whole(quality) or not 1 <= quality <= QUALITIES:
+        raise InvalidInput(f"quality is an integer from 1 to {QUALITIES}, not {quality!r:.80}")
     return int(quality)

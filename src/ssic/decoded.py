@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.errors import DamagedSegment, EncryptedSegment, FormatError, LimitExceeded
-from ssic.image import crop_box, from_blocks
-from ssic.mask import BLOCK
+from ssic.blocks import BLOCK, from_blocks
+from ssic.errors import DamagedSegment, FormatError
+from ssic.pictures.fill import crop_box
 
 
 class DamagedGroups(UserWarning):
@@ -54,13 +54,9 @@ class Decoded:
         )
 
 
-SEALED = EncryptedSegment, LimitExceeded
-"""Errors of groups that may well be intact."""
-
-
-def all_of(broken: Mapping[int, FormatError]) -> FormatError:
-    """One error for several groups."""
-    errors = list(broken.values())
+def joined_error(faults: Mapping[int, FormatError]) -> FormatError:
+    """One error for several groups, of which each has one."""
+    errors = list(faults.values())
     if len(errors) == 1:
         return errors[0]
     names = [name for e in errors if isinstance(e, DamagedSegment) for name in e.groups]
@@ -68,14 +64,14 @@ def all_of(broken: Mapping[int, FormatError]) -> FormatError:
     return DamagedSegment(text, names) if names else type(errors[0])(text)
 
 
-def placed(
+def place_blocks(
     block: NDArray[np.integer],
     pixels: NDArray[np.uint8],
     shown: NDArray[np.bool_],
     size: tuple[int, int],
     crop: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[int, int, int, int]]:
-    """Blocks put where they belong: `Decoded.pixels`, `present` and `box`.
+    """Put blocks where they belong in the picture: `Decoded.pixels`, `present` and `box`.
 
     Args:
         block: [N] index in the picture, in raster order, of each block of `pixels`, [N, 4, 192].

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from ssic.file import SsicFile
+from ssic.format import ICC, GroupEntry, Head
 
 
-def describe(opened: SsicFile) -> dict[str, Any]:
-    """Size, model, groups and bytes, as docs/cli.md lists them."""
-    head = opened.head
+def describe(
+    head: Head, groups: Sequence[GroupEntry], opening_bytes: int, transfer: Callable[[list[int]], int]
+) -> dict[str, Any]:
+    """Size, model, groups and bytes, as docs/cli.md lists them.
+
+    Args:
+        head: as it lies in the file.
+        groups: as the keys show them.
+        opening_bytes: what opening the file from a URL takes.
+        transfer: what reading groups, by id, takes after that.
+    """
     outside = {g.id for g in head.groups}  # others are hidden, and only keys show them
     return {
         "format": head.version,
@@ -20,6 +28,7 @@ def describe(opened: SsicFile) -> dict[str, Any]:
         "file_bytes": head.file_bytes,
         "head_bytes": head.head_bytes,
         "mask_bytes": head.mask_bytes,
+        "profile": ICC in head.chunks,
         "groups": [
             {
                 "id": g.id,
@@ -32,11 +41,11 @@ def describe(opened: SsicFile) -> dict[str, Any]:
                 "bytes": g.length,
                 "encrypted": g.encrypted or g.id not in outside,
             }
-            for g in opened.groups
+            for g in groups
         ],
         "transfer": {
-            "head": opened.opening_bytes,
-            "groups": {g.name: opened.transfer([g.id]) for g in opened.groups},
-            "all": opened.transfer([g.id for g in opened.groups]),
+            "head": opening_bytes,
+            "groups": {g.name: transfer([g.id]) for g in groups},
+            "all": transfer([g.id for g in groups]),
         },
     }

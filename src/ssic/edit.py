@@ -1,86 +1,70 @@
-"""Giving single groups of a file other pixels or another quality; all else stays, byte for byte. Runs the model."""
+"""Coding single groups of a file anew, from other pixels or at another quality; all else stays, byte for byte."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic import format as container
-from ssic.codec import Progress, Source, check_quality
-from ssic.engine.base import Engine
+from ssic.blocks import Size, inside_blocks, pad_to_blocks, to_blocks
+from ssic.codec import Codec, Progress
 from ssic.errors import ImageError, InvalidInput
-from ssic.format import Recoded
-from ssic.image import Picture, load_picture, pad_to_blocks, to_blocks
-
-if TYPE_CHECKING:
-    from ssic.file import SsicFile
+from ssic.format import Replacement
+from ssic.pictures.read import ImageSource, Picture, load_picture
 
 
 class OtherProfile(UserWarning):
     """The new picture has another colour profile than the file, whose profile its numbers will be shown with."""
 
 
-def new_pixels(
-    opened: SsicFile,
-    ids: list[int],
-    image: Source,
-    quality: int | None,
-    engine: str | Engine,
-    progress: Progress,
-) -> dict[int, Recoded]:
-    """Segments of groups `ids` from the pixels of another picture; see `SsicFile.replace`."""
-    container.check_clear(opened.head, ids)
-    now = {g.id: g.quality for g in opened.groups}
-    qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
-    return _coded(opened, _fitting(opened, image).pixels, qualities, engine, progress)
+def load_same_size(image: ImageSource, size: Size, icc: bytes | None) -> Picture:
+    """A picture that can take the place of one of `size` with the profile `icc`.
 
-
-def new_quality(
-    opened: SsicFile,
-    qualities: Mapping[int, int],
-    original: Source | None,
-    engine: str | Engine,
-    progress: Progress,
-) -> dict[int, Recoded]:
-    """Segments of groups at other qualities; see `SsicFile.set_quality`."""
-    container.check_clear(opened.head, list(qualities))
-    now = {g.id: g.quality for g in opened.groups}
-    changed = {g: check_quality(q) for g, q in qualities.items()}
-    if original is not None:
-        return _coded(opened, _fitting(opened, original).pixels, changed, engine, progress)
-    if higher := [opened.mask.names[g] for g, q in changed.items() if q > now[g]]:
-        raise InvalidInput(
-            f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
-        )
-    changed = {g: q for g, q in changed.items() if q != now[g]}  # what is so already would lose for nothing
-    if not changed:
-        return {}
-    decoded = opened.decode_pixels(list(changed), strict=True, engine=engine, progress=progress)
-    return _coded(opened, decoded.pixels, changed, engine, progress)
-
-
-def _fitting(opened: SsicFile, image: Source) -> Picture:
-    picture = image if isinstance(image, Picture) else load_picture(image)
-    if picture.size != opened.size:
-        sizes = ["x".join(map(str, size)) for size in (picture.size, opened.size)]
+    Raises:
+        ImageError: it can't be coded, or has another size. Of another profile an `OtherProfile` warning tells.
+    """
+    picture = load_picture(image)
+    if picture.size != size:
+        sizes = ["x".join(map(str, one)) for one in (picture.size, size)]
         raise ImageError(f"the new picture has {sizes[0]} pixels, the file {sizes[1]}: they must be the same")
-    if picture.icc != opened.icc:
+    if picture.icc != icc:
         text = "the new picture has another colour profile than the file; its numbers are taken as they are"
-        warnings.warn(text, OtherProfile, stacklevel=4)
+        warnings.warn(text, OtherProfile, stacklevel=3)
     return picture
 
 
-def _coded(
-    opened: SsicFile,
+def lowered(qualities: Mapping[int, int], now: Mapping[int, int], names: Mapping[int, str]) -> dict[int, int]:
+    """Those of the new qualities that are others than now; all by group id.
+
+    Raises:
+        InvalidInput: one is higher than now.
+    """
+    if higher := [names[g] for g, q in qualities.items() if q > now[g]]:
+        raise InvalidInput(
+            f"a higher quality for {', '.join(higher)} needs the original picture: what is in the file got no better"
+        )
+    return {g: q for g, q in qualities.items() if q != now[g]}  # what is so already would lose for nothing
+
+
+def encode_replacements(
+    codec: Codec,
     pixels: NDArray[np.uint8],
+    ids: NDArray[np.uint8],
     qualities: Mapping[int, int],
-    engine: str | Engine,
     progress: Progress,
-) -> dict[int, Recoded]:
-    blocks = to_blocks(pad_to_blocks(pixels))
-    _, coded = opened.codec(engine=engine).code(blocks, opened.head.mask, qualities, progress)
-    return {g: Recoded(coded.substreams[g], q) for g, q in qualities.items()}
+    effort: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dict[int, Replacement]:
+    """New segments of the groups that `qualities` names, by id.
+
+    Args:
+        pixels: [H, W, 3] of the whole picture; only those of these groups are looked at.
+        ids: [h, w] group of each block.
+        effort: 1 to 9; above 1 latents are refined.
+        stopped: asked whether to leave it at what is reached.
+    """
+    blocks, inside = to_blocks(pad_to_blocks(pixels)), inside_blocks((pixels.shape[1], pixels.shape[0]))
+    _, coded = codec.encode_groups(blocks, ids, qualities, progress, inside, effort, stopped)
+    return {g: Replacement(coded.by_group[g], q) for g, q in qualities.items()}

@@ -1,4 +1,4 @@
-"""An opened file: what its head says, and decoding, group by group, what is asked for."""
+"""An opened file: what its head says, and decoding, group by group, what is asked for. `ssic.opening` opens files."""
 
 from __future__ import annotations
 
@@ -7,50 +7,55 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic import format as container
-from ssic.codec import Codec, Progress, as_progress, load_current
-from ssic.codec import Source as Image
-from ssic.decoded import SEALED, all_of, placed
-from ssic.decoded import DamagedGroups as DamagedGroups
-from ssic.decoded import Decoded as Decoded
-from ssic.decoded import SealedGroups as SealedGroups
+from ssic.arguments import as_mapping, counted, listing
+from ssic.codec import Codec, Progress, as_progress, check_quality, load_current
+from ssic.crypto.access import SEALED, Access, Keys, Trust
+from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
+from ssic.describe import describe
+from ssic.edit import encode_replacements, load_same_size, lowered
 from ssic.engine.base import Engine
-from ssic.errors import (
-    DamagedSegment,
-    EncryptedSegment,
-    FormatError,
-    InvalidInput,
-    ModelError,
-    SignatureError,
-    TruncatedFile,
-    UnknownGroup,
-)
-from ssic.format import Bytes, DecodeLimits, GroupEntry, Head, as_bytes, joined, open_source
-from ssic.format.container import whole_segments
-from ssic.format.source import FIRST_BYTES
-from ssic.given import as_mapping, counted, name_of, some
-from ssic.image import Fill, check_fill, compose
-from ssic.mask import GroupMask, group_mask
+from ssic.engine.effort import Stopped, as_stopped, check_effort
+from ssic.errors import DamagedSegment, InvalidInput, ModelError, TruncatedFile, UnknownGroup
+from ssic.format import ICC, DecodeLimits, GroupEntry, Head, check_clear
+from ssic.format import drop as drop_groups
+from ssic.format import extract as extract_groups
+from ssic.format import reorder as reorder_groups
+from ssic.format import replace as replace_segments
+from ssic.format.limits import checked_limits
+from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_by_id, find_weights
-
-if TYPE_CHECKING:
-    from ssic.crypto import Keyring, VerifyKey
-    from ssic.crypto.signature import Signature
-    from ssic.crypto.wrap import Key
-
-    Keys = Key | Iterable[Key]
-    Trust = VerifyKey | Iterable[VerifyKey]
+from ssic.notebook import html, outlined_png
+from ssic.pictures.fill import Fill, check_fill, compose
+from ssic.pictures.read import ImageSource
+from ssic.plan import most_windows
+from ssic.storage.atomic import write_whole
+from ssic.storage.source import Bytes, as_bytes
 
 GroupNames = Iterable[str | int] | str | int
+"""Names, classes or ids of groups."""
+
+
+def group_mask(head: Head) -> GroupMask:
+    """The groups that a head lists, with their blocks."""
+    return GroupMask(
+        head.mask,
+        {g.id: g.name for g in head.groups},
+        {g.id: g.class_name for g in head.groups if g.class_name is not None},
+        {g.id: g.score for g in head.groups if g.score is not None},
+    )
 
 
 class SsicFile:
     """An opened file. The head is read and checked at once, segments when they are needed; immutable.
+
+    `bytes(file)` are the bytes of the file, and `file.save(path)` writes them. `extract`, `drop`, `reorder`, `replace`
+    and `set_quality` give another `SsicFile`; it has the model and the limits of this one, but neither keys nor trust.
 
     It holds no file open: `with` is allowed, and closes nothing. Iterating gives the groups; `file["face"]` is the one
     of that name, or id. It can be pickled, for other processes, unless it was opened with keys; of a file on a disk the
@@ -59,6 +64,7 @@ class SsicFile:
     Attributes:
         head: everything that the head says (`ssic.format.Head`).
         mask: the groups and their blocks.
+        access: the bytes, and what keys and trust reveal of them (`ssic.crypto.access.Access`).
     """
 
     def __init__(
@@ -73,15 +79,16 @@ class SsicFile:
     ) -> None:
         """
         Args:
-            data: the file's bytes, or a `ssic.format.Source`, of which only what is needed is read.
+            data: the file's bytes, or a `ssic.storage.source.ByteSource`, of which only what is needed is read.
+                (`ssic.open` takes paths and all the rest.)
             model: to decode with, a preset that comes with the package or the path of a weights file; by default the
                 installed model that the file names.
             limits: bounds on what the head may ask for.
             identity: keys and passphrases that sealed groups are opened with, as they are needed. Groups whose
                 names and outlines are sealed are opened at once: `groups` and `mask` show those that the keys open.
             min_version: take sealed groups of earlier versions for damaged.
-            trust: one or more keys, one of which must have signed the file; the segments are checked as they are
-                read.
+            trust: one or more keys, one of which must have signed the file. Whatever is read is checked before it is
+                used, also if the file is exchanged in the meantime.
 
         Raises:
             FormatError: not an intact ssic file; see `ssic.errors`.
@@ -89,43 +96,43 @@ class SsicFile:
         """
         if isinstance(data, SsicFile):
             raise InvalidInput("this file is open already: call its own methods, such as .decode(...)")
-        data = as_bytes(data)
-        self.head: Head = container.read_head(data, limits)
-        self._data = data
-        self._model = model
-        self._shown = self.head
-        self._inner: dict[int, bytes] = {}
-        self._faults: dict[int, FormatError] = {}
-        self._keyring: Keyring | None = None
-        self._signature: Signature | None = None
-        if trust is not None:
-            from ssic.crypto.keys import trusted
-            from ssic.crypto.signature import check_head
+        if isinstance(identity, Iterable):
+            identity = list(identity)  # it may be asked for again
+        limits = checked_limits(limits)
+        self.access = Access(as_bytes(data), limits, identity=identity, min_version=min_version, trust=trust)
+        self.head: Head = self.access.head
+        self._options: dict[str, Any] = {
+            "model": model,
+            "limits": limits,
+            "identity": identity,
+            "min_version": min_version,
+            "trust": None if self.access.signer is None else [self.access.signer],
+        }
 
-            self._signature = check_head(data, self.head, trusted(trust))
-        if identity is not None:
-            from ssic.crypto import Keyring
+    def with_content(self, data: bytes) -> SsicFile:
+        """A file that was made from this one: with its model and limits, without its keys and trust."""
+        return SsicFile(data, model=self._options["model"], limits=self.limits)
 
-            self._keyring = Keyring(identity, limits, min_version=min_version)
-            self._reveal(self._keyring)
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments that it was opened with, by name, for opening it anew."""
+        return MappingProxyType(self._options)
 
-    def _reveal(self, keyring: Keyring) -> None:
-        """Open what the keys open of hidden entries; one that is damaged stays as it is, and is told of later."""
-        from ssic.crypto.files import open_parts, reveal
+    @property
+    def limits(self) -> DecodeLimits:
+        """The bounds that it was opened with."""
+        limits: DecodeLimits = self._options["limits"]
+        return limits
 
-        hidden = {entry.id: entry for entry in self.head.groups if entry.hidden}
-        segments, broken = container.read_segments(self._data, self.head, hidden)
-        self._faults |= broken
-        for group_id, segment in segments.items():
-            entry = hidden[group_id]
-            try:
-                parts = open_parts(self.head, entry, self._signed(entry, segment), keyring)
-                self._shown = reveal(self._shown, {entry.id: parts})
-            except (DamagedSegment, SignatureError, *SEALED) as e:
-                self._faults[entry.id] = e
-                continue
-            inners = [inner.segment for _, inner in parts if inner is not None]
-            self._inner |= {segment.id: segment.payload for segment in inners}
+    @property
+    def width(self) -> int:
+        """Of the picture, in pixels."""
+        return self.head.width
+
+    @property
+    def height(self) -> int:
+        """Of the picture, in pixels."""
+        return self.head.height
 
     @property
     def size(self) -> tuple[int, int]:
@@ -135,7 +142,7 @@ class SsicFile:
     @property
     def groups(self) -> tuple[GroupEntry, ...]:
         """The groups, in ascending order of id; with an identity, as it shows them."""
-        return self._shown.groups
+        return self.access.shown.groups
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,16 +152,16 @@ class SsicFile:
     @property
     def icc(self) -> bytes | None:
         """ICC profile of the pixels."""
-        return self.head.chunks.get(container.ICC)
+        return self.head.chunks.get(ICC)
 
     @cached_property
     def mask(self) -> GroupMask:
         """Which group owns each block, with names, classes and scores."""
-        return group_mask(self._shown)
+        return group_mask(self.access.shown)
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {some(self.names, 8)}>"
+        return f"<SsicFile {width}x{height} pixels, {counted(len(self), 'group')}: {listing(self.names, 8)}>"
 
     def __iter__(self) -> Iterator[GroupEntry]:
         return iter(self.groups)
@@ -172,7 +179,7 @@ class SsicFile:
         named = [g for g, entry in entries.items() if isinstance(group, str) and entry.name == group]
         ids = named or self.mask.resolve([group])
         if len(ids) > 1:
-            names = some([entries[g].name for g in ids])
+            names = listing([entries[g].name for g in ids])
             raise UnknownGroup(f'"{group}" is more than one group: {names}; name one of them')
         return entries[ids[0]]
 
@@ -183,8 +190,43 @@ class SsicFile:
         pass
 
     def __getstate__(self) -> dict[str, Any]:
-        data = bytes(self._data) if isinstance(self._data, memoryview) else self._data
-        return vars(self) | {"_data": data}
+        return {name: value for name, value in vars(self).items() if name != "_preview"}
+
+    def __bytes__(self) -> bytes:
+        """All bytes of the file; with `trust`, as they were signed.
+
+        Raises:
+            TruncatedFile: the file ends too early.
+            SignatureError: opened with `trust`, and a segment is not as it was signed.
+        """
+        return self.access.whole()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file: whole, or not at all; also over the one that it was opened from.
+
+        Raises:
+            OSError: it can't be written.
+            TruncatedFile, SignatureError: as `bytes(file)`.
+        """
+        write_whole(path, bytes(self))
+
+    @cached_property
+    def _preview(self) -> bytes | None:
+        """A PNG of what can be decoded, outlined; None if nothing can."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return outlined_png(self.decode_pixels(), self.mask, self.icc)
+        except Exception:  # a notebook shows what it can: the table still tells what is in the file
+            return None
+
+    def _repr_png_(self) -> bytes | None:
+        """For notebooks: the picture with its groups; None if no group can be decoded."""
+        return self._preview
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the picture with its groups, if it can be decoded, and a table of them."""
+        return html(self.size, self.groups, self.head.file_bytes, self._preview)
 
     def codec(self, *, engine: str | Engine = "auto") -> Codec:
         """The codec that decodes this file.
@@ -193,64 +235,14 @@ class SsicFile:
             UnknownModel: the model that the file names is not installed.
             ModelError: the model given when opening is not the one that the file was made with.
         """
-        path = find_by_id(self.head.model_id) if self._model is None else find_weights(self._model)
+        model = self._options["model"]
+        path = find_by_id(self.head.model_id) if model is None else find_weights(model)
         codec = load_current(path, engine)
         if codec.model_id != self.head.model_id:
             raise ModelError(
                 f"{path} is model {codec.model_id.hex()}; the file needs {self.head.model_id.hex()}"
             )
         return codec
-
-    def _signed(self, entry: GroupEntry, segment: bytes) -> bytes:
-        if self._signature is not None:
-            self._signature.check(entry, segment)
-        return segment
-
-    def _sealed(self, entry: GroupEntry) -> FormatError | None:
-        """Why there is no point in reading a segment; None if there is."""
-        if not entry.encrypted:
-            return None
-        if self._keyring is None:
-            return EncryptedSegment(
-                f'"{entry.name}" is sealed: give an identity that it was sealed to (--identity FILE), or its passphrase'
-            )
-        if entry.hidden:  # what the keys open of it has been opened
-            from ssic.crypto.sealed import wrong_key
-
-            return self._faults.get(entry.id) or wrong_key(entry.name)
-        return None
-
-    def _opened(self, entry: GroupEntry, segment: bytes) -> bytes:
-        """What a decoder takes, from a segment as it lies in the file."""
-        segment = self._signed(entry, segment)
-        if not entry.encrypted:
-            return segment
-        from ssic.crypto.sealed import open_group
-
-        assert self._keyring is not None, "_sealed"
-        return open_group(self.head, entry, segment, self._keyring)
-
-    def _segments(self, ids: Iterable[int]) -> tuple[dict[int, bytes], dict[int, FormatError]]:
-        """Substreams by id, and what is wrong with those that can't be had. Neighbours are read together."""
-        entries = {entry.id: entry for entry in self.groups}
-        intact = {g: self._inner[g] for g in ids if g in self._inner}
-        broken: dict[int, FormatError] = {}
-        wanted = []
-        for g in ids:
-            if g in intact:
-                continue
-            if (fault := self._sealed(entries[g])) is not None:
-                broken[g] = fault
-            else:
-                wanted.append(g)
-        found, damaged = container.read_segments(self._data, self.head, wanted)
-        broken |= damaged
-        for g, segment in found.items():
-            try:
-                intact[g] = self._opened(entries[g], segment)
-            except (DamagedSegment, SignatureError, *SEALED) as e:
-                broken[g] = e
-        return intact, broken
 
     def decode_pixels(
         self,
@@ -266,6 +258,7 @@ class SsicFile:
 
         Raises:
             UnknownGroup: the file has no such group.
+            LimitExceeded: it would take more memory than `DecodeLimits.max_memory` allows.
             DamagedSegment, EncryptedSegment, TruncatedFile: not one of the groups can be decoded; or not all, if
                 `strict`. (`WrongKey` and `TamperedSegment` are of these kinds.)
             UnknownModel: see `codec`.
@@ -273,24 +266,26 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
-        segments, broken = self._segments(wanted)
+        blocks = np.isin(self.access.shown.mask, wanted)
+        self.limits.check_work(int(blocks.sum()), most_windows(blocks))
+        segments, broken = self.access.substreams(wanted)
         if not segments:
-            raise all_of(broken)
+            raise joined_error(broken)
         quality = {g.id: g.quality for g in self.groups}
         codec = self.codec(engine=engine)
         plan, pixels, damaged = codec.decode_blocks(
-            self._shown.mask, quality, segments, as_progress(progress)
+            self.access.shown.mask, quality, segments, as_progress(progress)
         )
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
         missing = [g for g, e in broken.items() if partial and isinstance(e, TruncatedFile)]
         if len(broken) == len(wanted) or (strict and len(broken) > len(missing)):
-            raise all_of(broken)
+            raise joined_error(broken)
 
-        shown = np.isin(self._shown.mask, [g for g in segments if g not in damaged])
+        shown = np.isin(self.access.shown.mask, [g for g in segments if g not in damaged])
         return Decoded(
-            *placed(plan.block, pixels, shown, self.size, crop),
+            *place_blocks(plan.block, pixels, shown, self.size, crop),
             damaged=tuple(
                 self.mask.names[g]
                 for g in sorted(broken)
@@ -334,28 +329,17 @@ class SsicFile:
     def _in_file(self, groups: GroupNames) -> list[int]:
         """Ids of groups whose bytes can be told apart within the file."""
         ids = self.mask.resolve(groups)
-        if hidden := [self.mask.names[g] for g in ids if g in self._inner]:
+        if hidden := [self.mask.names[g] for g in ids if g in self.access.hidden]:
             raise UnknownGroup(
                 f"hidden in the file, so that it can't be changed alone: {', '.join(hidden)}; decrypt first"
             )
         return ids
 
-    def _others(self, ids: Iterable[int]) -> list[int]:
-        return [g for g in self.head.order if g not in set(ids)]
+    def _but(self, ids: Iterable[int]) -> Bytes:
+        """What the segments of all other groups are copied from."""
+        return self.access.to_copy([g for g in self.head.order if g not in set(ids)])
 
-    def _copied(self, ids: Iterable[int]) -> Bytes:
-        """What the segments `ids` are copied from; with `trust`, once it is seen that they were signed so."""
-        if self._signature is None:
-            return self._data
-        data = bytearray(self.head.file_bytes)  # holds what was checked, and nothing else
-        segments = whole_segments(self._data, self.head, ids)
-        for entry in self.head.groups:
-            if entry.id in segments:
-                segment = self._signed(entry, segments[entry.id].payload)
-                data[entry.offset : entry.offset + entry.length] = segment
-        return bytes(data)
-
-    def extract(self, groups: GroupNames) -> bytes:
+    def extract(self, groups: GroupNames) -> SsicFile:
         """A file with these groups only, their bytes unchanged; sealed ones stay sealed. Runs no model.
 
         Raises:
@@ -363,9 +347,9 @@ class SsicFile:
                 told apart within the file (`ssic.decrypt` it first).
         """
         ids = self._in_file(groups)
-        return container.extract(self._copied(ids), ids, head=self.head)
+        return self.with_content(extract_groups(self.access.to_copy(ids), ids, head=self.head))
 
-    def drop(self, groups: GroupNames) -> bytes:
+    def drop(self, groups: GroupNames) -> SsicFile:
         """A file without these groups, the bytes of the others unchanged. Runs no model, and reads the others only.
 
         Raises:
@@ -373,22 +357,24 @@ class SsicFile:
             UnknownGroup, DamagedSegment, TruncatedFile: about the groups to be dropped, or those to be kept.
         """
         ids = self._in_file(groups)
-        return container.drop(self._copied(self._others(ids)), ids, head=self.head)
+        return self.with_content(drop_groups(self._but(ids), ids, head=self.head))
 
-    def reorder(self, first: GroupNames) -> bytes:
+    def reorder(self, first: GroupNames) -> SsicFile:
         """The same file with the segments of these groups first, in this order; the others follow, smallest first,
         background last. Runs no model."""
-        return container.reorder(self._copied(self.head.order), self._in_file(first), head=self.head)
+        return self.with_content(reorder_groups(self.access.to_copy(), self._in_file(first), head=self.head))
 
     def replace(
         self,
         groups: GroupNames,
-        image: Image,
+        image: ImageSource,
         *,
         quality: int | None = None,
         engine: str | Engine = "auto",
+        effort: int = 1,
         progress: Progress | None = None,
-    ) -> bytes:
+        stopped: Stopped | None = None,
+    ) -> SsicFile:
         """A file in which these groups show what another picture has in their place. The mask and the bytes of all
         other groups stay. EXIF and XMP, which may show what was replaced, do not.
 
@@ -396,29 +382,37 @@ class SsicFile:
             groups: names, classes or ids. Their old segments are not read: they may be damaged.
             image: as for `ssic.encode`, of the size of this one.
             quality: of the new segments; by default that of the old ones.
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             ImageError: the picture can't be coded, or has another size.
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, InvalidInput, UnknownModel.
         """
-        from ssic.edit import new_pixels
-
+        effort, stopped = check_effort(effort), as_stopped(stopped)
         ids = self._in_file(groups)
         if not ids:
             raise InvalidInput("no group is to be replaced: name one")
-        recoded = new_pixels(self, ids, image, quality, engine, as_progress(progress))
-        data = self._copied(self._others(recoded))
-        return container.replace(data, recoded, head=self.head, metadata=False)
+        check_clear(self.head, ids)
+        now = {g.id: g.quality for g in self.groups}
+        qualities = {g: now[g] if quality is None else check_quality(quality) for g in ids}
+        picture = load_same_size(image, self.size, self.icc)
+        codec = self.codec(engine=engine)
+        progress = as_progress(progress)
+        new = encode_replacements(codec, picture.pixels, self.head.mask, qualities, progress, effort, stopped)
+        return self.with_content(replace_segments(self._but(new), new, head=self.head, metadata=False))
 
     def set_quality(
         self,
         group_quality: Mapping[str | int, int],
-        original: Image | None = None,
+        original: ImageSource | None = None,
         *,
         engine: str | Engine = "auto",
+        effort: int = 1,
         progress: Progress | None = None,
-    ) -> bytes:
+        stopped: Stopped | None = None,
+    ) -> SsicFile:
         """A file in which some groups have another quality. The bytes of all other groups stay.
 
         Args:
@@ -426,6 +420,8 @@ class SsicFile:
             original: the picture that the file was made from, as for `ssic.encode`. With it the segments are those
                 that encoding it at these qualities gives. Without it they are made from the decoded pixels: qualities
                 can only be lowered, and some PSNR is lost on top of what the lower quality costs (docs/access.md).
+            effort: 1 to 9, as for `ssic.encode`.
+            stopped: asked often while latents are refined: once it returns True, the best so far is taken.
 
         Raises:
             InvalidInput: a quality is not in 1 to 100, higher than now without `original`, or one of two for a group.
@@ -433,176 +429,36 @@ class SsicFile:
             EncryptedSegment: one of the groups is encrypted.
             UnknownGroup, DamagedSegment, TruncatedFile, UnknownModel.
         """
-        from ssic.edit import new_quality
-
-        qualities = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
-        self._in_file(list(qualities))
-        recoded = new_quality(self, qualities, original, engine, as_progress(progress))
-        return container.replace(self._copied(self._others(recoded)), recoded, head=self.head)
+        effort, stopped = check_effort(effort), as_stopped(stopped)
+        progress = as_progress(progress)
+        named = self.mask.assign(as_mapping(group_quality, "group_quality"), "group_quality")
+        ids = self._in_file(list(named))
+        check_clear(self.head, ids)
+        qualities = {g: check_quality(q) for g, q in named.items()}
+        if original is not None:
+            pixels = load_same_size(original, self.size, self.icc).pixels
+        else:
+            qualities = lowered(qualities, {g.id: g.quality for g in self.groups}, self.mask.names)
+            if qualities:
+                pixels = self.decode_pixels(
+                    [*qualities], strict=True, engine=engine, progress=progress
+                ).pixels
+        new = {}
+        if qualities:
+            codec = self.codec(engine=engine)
+            new = encode_replacements(codec, pixels, self.head.mask, qualities, progress, effort, stopped)
+        return self.with_content(replace_segments(self._but(new), new, head=self.head))
 
     def damaged(self) -> list[str]:
         """Names of the groups whose segments are damaged or missing, or, with `trust`, not those that were signed.
         Hidden ones go by their public names. Runs no model."""
-        good = None if self._signature is None else self._signature.covers
-        return [g.name for g in container.check(self._data, self.head, good)]
-
-    def signed_bytes(self) -> Bytes:
-        """What the file was opened from, for functions that read it without `trust`.
-
-        Raises:
-            SignatureError: it was opened with `trust`, and is not as it was signed.
-        """
-        if self._signature is None:
-            return self._data
-        from ssic.crypto.signature import verify
-
-        data = bytes(self._data[: self.head.file_bytes])  # read once: what is checked is what is used
-        verify(data, [self._signature.key])
-        return data
+        return [g.name for g in self.access.damaged()]
 
     def info(self) -> dict[str, Any]:
         """What `ssic info --json` prints. Runs no model."""
-        from ssic.describe import describe
-
-        return describe(self)
+        return describe(self.head, self.groups, self.access.opening_bytes, self.transfer)
 
     def transfer(self, groups: GroupNames) -> int:
         """Bytes that reading these groups from a URL takes: their segments, without what came when the file was opened
         (`info()["transfer"]["head"]`; with an identity, hidden groups too), with small gaps between them."""
-        have = {*self._inner, *(g.id for g in self._read_when_opened())}
-        ids = set(self.mask.resolve(groups)) - have
-        return self._read_bytes([g for g in self.groups if g.id in ids])
-
-    def _read_bytes(self, entries: Iterable[GroupEntry]) -> int:
-        reads = joined((range(g.offset, g.offset + g.length) for g in entries), self._first_bytes())
-        return sum(map(len, reads))
-
-    def _read_when_opened(self) -> list[GroupEntry]:
-        return [g for g in self.head.groups if g.hidden and self._keyring is not None]
-
-    @property
-    def opening_bytes(self) -> int:
-        """Bytes that opening it from a URL takes."""
-        return self._first_bytes() + self._read_bytes(self._read_when_opened())
-
-    def _first_bytes(self) -> int:
-        return max(self.head.head_bytes, min(FIRST_BYTES, self.head.file_bytes))
-
-
-def open(
-    path: str | os.PathLike[str] | IO[bytes],
-    *,
-    model: str | Path | None = None,
-    limits: DecodeLimits | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    prefix: int | None = None,
-    identity: Keys | None = None,
-    min_version: int = 0,
-    trust: Trust | None = None,
-) -> SsicFile:
-    """Open a file: reads its head, and later the segments that are asked for. Arguments as for `SsicFile`.
-
-    Args:
-        path: of a file, or a URL: "https://..." (`pip install "ssic[http]"`), "s3://..." and whatever else fsspec and
-            the file systems installed for it take. Or an open binary file, such as `io.BytesIO`, which is read to its
-            end at once. (The bytes of a file go to `SsicFile`.)
-        model: preset or weights file to decode with; by default the installed model that the file names.
-        limits: bounds on what the head may ask for.
-        storage_options: of fsspec's file system, such as ``{"headers": {...}}``.
-        prefix: read no more than so many bytes, all at once if it is a URL; then decode with `partial`.
-
-    Raises:
-        OSError: the file can't be read; its `filename` is the URL, without user, password and query.
-        InvalidInput: nothing here reads such URLs, or another argument can't be used.
-        FormatError: it is not an intact ssic file.
-    """
-    return SsicFile(
-        open_source(path, as_mapping(storage_options, "storage_options"), prefix=prefix),
-        model=model,
-        limits=limits,
-        identity=identity,
-        min_version=min_version,
-        trust=trust,
-    )
-
-
-def decode(
-    data: Bytes,
-    groups: GroupNames | None = None,
-    *,
-    fill: Fill = "black",
-    crop: bool = False,
-    strict: bool = False,
-    partial: bool = False,
-    model: str | Path | None = None,
-    engine: str | Engine = "auto",
-    limits: DecodeLimits | None = None,
-    progress: Progress | None = None,
-    identity: Keys | None = None,
-    trust: Trust | None = None,
-) -> NDArray[np.uint8]:
-    """Decode a file, or only some of its groups.
-
-    The work grows with the area of the groups, not with the picture, and with `crop` so does the result.
-
-    Args:
-        data: the file's bytes.
-        groups: names, classes or ids; all by default.
-        fill: what stands where no decoded group is: "black", "mean", "transparent", "#rrggbb" or (red, green, blue).
-        crop: cut the result to the box around the decoded groups.
-        strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
-        partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
-            left out without a warning (`SsicFile.decode_pixels` lists them).
-        model: preset that comes with the package, or path of a weights file; by default the installed model that the
-            file names.
-        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
-        limits: bounds on what a hostile head may ask for.
-        progress: called with the name of each stage as it begins.
-        identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
-        trust: one or more keys, one of which must have signed the file.
-
-    Returns:
-        [H, W, 3] uint8, or [H, W, 4] if the fill is transparent.
-
-    Raises:
-        FormatError: not an intact ssic file; `DamagedSegment`, `EncryptedSegment` or `TruncatedFile` if no group
-            could be decoded. If some could, the others are filled, and a `DamagedGroups` warning names them, a
-            `SealedGroups` warning those that are sealed (programs ask `SsicFile.decode_pixels` or `SsicFile.damaged`).
-        InvalidInput: an argument can't be used: `ImageError` for the fill, `UnknownGroup` for groups.
-        SignatureError: the file is not signed by one of the keys in `trust`, or was changed since.
-        UnknownModel: the file was made with a model that is not installed.
-        ModelError: `model` is not the one that the file was made with.
-        EngineError: the engine is not installed, or its device is not there.
-    """
-    opened = SsicFile(data, model=model, limits=limits, identity=identity, trust=trust)
-    return opened.decode(
-        groups,
-        fill=fill,
-        crop=crop,
-        strict=strict,
-        partial=partial,
-        engine=engine,
-        progress=progress,
-        _stacklevel=3,
-    )
-
-
-def merge(files: Iterable[Bytes | SsicFile], limits: DecodeLimits | None = None) -> bytes:
-    """One file with the groups of several, of the same picture size and model. Runs no model; see
-    `ssic.format.merge`."""
-    if isinstance(files, (str, bytes, bytearray, memoryview, SsicFile)) or not isinstance(files, Iterable):
-        raise InvalidInput(f"merge takes a list of files, [one, another], not {name_of(files)} alone")
-    return container.merge([bytes_of(file) for file in files], limits)
-
-
-def bytes_of(file: Bytes | SsicFile) -> Bytes:
-    """The bytes that a function which makes another file of one is given; of an opened file, all that it was opened
-    from.
-
-    Raises:
-        InvalidInput: it is no file.
-        SignatureError: it was opened with `trust`, and a segment is not as it was signed.
-    """
-    if not isinstance(file, SsicFile):
-        return as_bytes(file, "its bytes, or what ssic.open returns, were expected")
-    return file.signed_bytes()
+        return self.access.bytes_of(self.mask.resolve(groups))

@@ -9,6 +9,7 @@
     im.ssic.groups                                        # the file, as `ssic.open` returns it
     im.select("person", fill="transparent").save("person.png")
     photo.save("photo.ssic", mask=labels, quality=60, group_quality={"person": 85})
+    im.thumbnail((200, 200))                              # and all else that images of Pillow can
 
 `save` takes what `ssic.encode` takes: `mask`, `quality`, `group_quality`, `target`, `group_targets`, `order`, `model`
 and `engine`; `names` of the labels, where `mask` is a label map; and `icc_profile`. What looks like a slip of one of
@@ -23,17 +24,20 @@ then fails (transparent pixels, a mask of another size), what was there is lost.
 from __future__ import annotations
 
 import difflib
+import os
 import warnings
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
 from ssic.codec import encode
+from ssic.decoded import DamagedGroups, SealedGroups
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
-from ssic.file import DamagedGroups, GroupNames, SealedGroups, SsicFile
+from ssic.file import GroupNames, SsicFile
 from ssic.format.layout import MAGIC
-from ssic.image import Fill, check_fill, compose
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.opening import open as open_ssic
+from ssic.pictures.fill import Fill, check_fill, compose
 
 FORMAT = "SSIC"
 
@@ -45,7 +49,8 @@ _FOREIGN = {"qtables", "mode", "modes", "format", "encoder", "encoding"}
 
 
 class SsicImageFile(ImageFile.ImageFile):
-    """An ssic file as Pillow sees it: the head is read at once, pixels are decoded when they are needed.
+    """An ssic file as Pillow sees it: the head is read at once, pixels are decoded when they are needed. Of a file that
+    was opened by its path, no more is read than what is decoded.
 
     `info` has "ssic", what `ssic info --json` prints, and "icc_profile", where the file has one. Where groups
     are damaged, loading raises an `OSError`; with `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` they are filled
@@ -61,12 +66,17 @@ class SsicImageFile(ImageFile.ImageFile):
 
     ssic: SsicFile
     _groups: GroupNames | None = None
+    _reduced = 1
     _fill: Fill = "black"
 
     def _open(self) -> None:
         assert self.fp is not None
         try:
-            self.ssic = SsicFile(self.fp.read())
+            # A name may also be a label that a caller put on a stream of his own; Pillow's are paths that it opened.
+            if self.filename and os.path.isfile(self.filename) and self._is_that_file():
+                self.ssic = open_ssic(os.path.abspath(os.fsdecode(self.filename)))
+            else:
+                self.ssic = SsicFile(self.fp.read())
         except FormatError as error:
             raise SyntaxError(str(error)) from error  # how a plugin tells Pillow that the file is not for it
         self._size = self.ssic.size
@@ -75,8 +85,21 @@ class SsicImageFile(ImageFile.ImageFile):
             self.info["icc_profile"] = self.ssic.icc
         self._decode_later("RGB")
 
+    def _is_that_file(self) -> bool:
+        """Whether what Pillow reads from is the file at `filename`."""
+        try:
+            return os.path.samestat(os.fstat(self.fp.fileno()), os.stat(self.filename))  # type: ignore[union-attr]
+        except (OSError, AttributeError, ValueError):  # a stream in memory has no number
+            return False
+
+    def load_seek(self, pos: int) -> None:
+        """Nothing: pixels are not read by Pillow. That a plugin has this tells `PIL.ImageFile.Parser`, which Django and
+        others feed, to collect the whole file and to open it then."""
+
     def _decode_later(self, mode: str) -> None:
         self._mode = mode
+        width, height = self.ssic.size
+        self._size = -(-width // self._reduced), -(-height // self._reduced)
         # Pillow takes an image with tiles for one that is not loaded. This one is never decoded by Pillow.
         self.tile = [("ssic", (0, 0, *self.size), 0, mode)]  # type: ignore[list-item]
 
@@ -101,6 +124,29 @@ class SsicImageFile(ImageFile.ImageFile):
         self._decode_later("RGBA" if alpha else "RGB")
         return self
 
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Load at a lower resolution, from the next `load` on, as for JPEG: 1/2, 1/4 or 1/8, the lowest that leaves at
+        least `size`. `thumbnail` asks for it. It saves memory and the work of shrinking; decoding takes as long.
+
+        Args:
+            mode: of no effect.
+            size: (width, height) that are needed; None changes nothing.
+
+        Returns:
+            mode and box of what will be loaded, or None if nothing changes.
+        """
+        if size is None or not self.tile:
+            return None
+        width, height = self.ssic.size
+        fits = [n for n in (8, 4, 2) if width // n >= size[0] and height // n >= size[1]]
+        if not fits:
+            return None
+        self._reduced = fits[0]
+        self._decode_later(self.mode)
+        return self.mode, (0, 0, width / self._reduced, height / self._reduced)
+
     def load(self) -> Any:
         """Decode the pixels, if that has not been done; what every other method calls first."""
         if self.tile:
@@ -119,6 +165,8 @@ class SsicImageFile(ImageFile.ImageFile):
             except (FormatError, ModelError) as error:
                 raise OSError(str(error)) from error
             image = Image.fromarray(compose(decoded.pixels, decoded.present, self._fill))
+            if self._reduced > 1:
+                image = image.reduce(self._reduced)
             self.im, self.readonly = image.im, image.readonly
             self.tile = []
             if self.fp and self._exclusive_fp:
@@ -147,7 +195,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     if "names" in given:
         if options.get("mask") is None or isinstance(options["mask"], GroupMask):
             raise InvalidInput("names are those of a label map: give it as mask=...")
-        options["mask"] = GroupMask.from_label_map(options["mask"], image.size, given["names"])
+        options["mask"] = GroupMask.from_any(options["mask"], image.size, given["names"])
     if "icc_profile" in image.encoderinfo:
         profile = image.encoderinfo["icc_profile"]
         image = image.copy()

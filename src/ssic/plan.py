@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.mask import ABSENT
+from ssic.blocks import ABSENT
 
 WINDOW = 8
 """Tokens on a side of an attention window."""
@@ -185,6 +185,23 @@ def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -
         neighbours=neighbours,
         earlier=np.where(later, none, neighbours),
     )
+
+
+def most_windows(wanted: NDArray[np.bool_]) -> int:
+    """How many windows the layer with the most of them works on: memory goes with it, as a window is computed whole.
+
+    Args:
+        wanted: [h, w] the blocks of the plan.
+    """
+    counts = [0]
+    for side in (WINDOW, WINDOW // 2):  # in blocks, of windows over coarse and over fine tokens
+        height, width = wanted.shape
+        padded = np.pad(wanted, ((0, -height % side), (0, -width % side)))
+        for shift in (0, side // 2):
+            grid = np.roll(padded, (-shift, -shift), (0, 1))
+            windows = grid.reshape(len(grid) // side, side, -1, side).any((1, 3))
+            counts.append(int(windows.sum()))
+    return max(counts)
 
 
 def _looked_up(value: Mapping[int, int], group: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Encryption and signatures for whole files: groups by name, keys in, bytes in, bytes out. Runs no model.
+"""Encryption and signatures for whole files: groups by name, files in, files out. Runs no model.
 
 >>> import numpy as np, ssic
 >>> me = ssic.Identity.generate()
@@ -7,7 +7,7 @@
 >>> sealed = ssic.encrypt(data, "group 1", me.recipient)
 >>> ssic.decode(sealed, identity=me).shape
 (32, 48, 3)
->>> ssic.decrypt(sealed, me) == data
+>>> bytes(ssic.decrypt(sealed, me)) == data
 True
 """
 
@@ -16,101 +16,135 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from ssic.arguments import type_name
 from ssic.crypto import files, signature
 from ssic.crypto.files import Hide
 from ssic.crypto.keys import SigningKey, VerifyKey, trusted
-from ssic.crypto.wrap import Key, Keyring, Lock, Wrapper
+from ssic.crypto.wrap import Keyring, Locker, Opener, Wrapper
 from ssic.errors import InvalidInput, UnknownGroup
-from ssic.file import GroupNames, SsicFile, bytes_of
-from ssic.format import Bytes, DecodeLimits, Head
-from ssic.given import name_of
-from ssic.mask import GroupMask, group_mask
+from ssic.file import GroupNames, SsicFile, group_mask
+from ssic.format import DecodeLimits, Head, read_head
+from ssic.format import renumber as renumbered
+from ssic.groups.mask import GroupMask
+from ssic.opening import FileSource, open
+from ssic.storage.source import Bytes
 
 
 def encrypt(
-    data: Bytes | SsicFile,
+    file: FileSource,
     groups: GroupNames,
-    recipients: Lock | Iterable[Lock],
+    recipients: Locker | Iterable[Locker],
     *,
     hide: Hide = "nothing",
     version: int = 0,
     cipher: str | None = None,
     metadata: bool = False,
+    pad: bool = False,
+    renumber: bool = False,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with some groups sealed, each under a key of its own that only the recipients can unwrap.
 
     The other groups keep their bytes and pixels. A signature is left out: sign what you send.
 
     Args:
-        data: the file's bytes, or the file as `ssic.open` gives it; so in all functions here.
+        file: as for `ssic.open`: a path, a URL, bytes, a binary file, or an opened file; so in all functions here.
         groups: names, classes or ids of those to seal.
-        recipients: one or more of `ssic.Recipient` and `ssic.Passphrase`.
+        recipients: one or more of `ssic.Recipient`, or of whatever else wraps keys (`ssic.crypto.Lock`); or one
+            `ssic.Passphrase`.
         hide: what else to seal. "names": name, class, score, quality and id of each group; "outline": these, and which
             blocks belong to which of the groups: only the outline of all of them together can be seen.
         version: number of this version of the groups, for readers who remember which they saw last; 0 is none.
         cipher: "aes-256-gcm", the default, or "chacha20-poly1305". One per file.
         metadata: keep Exif, XMP and unknown chunks, which may show the sealed groups (as a thumbnail, say).
+        pad: hide the length of each sealed group, as far as Padmé does: up to an eighth more bytes.
+        renumber: with `hide`: close gaps in ids and in the numbers of names first, as `ssic.format.renumber` does, so
+            that what is left does not tell of what is hidden. The file that `decrypt` gives is the renumbered one.
         limits: bounds on what the head may ask for.
+
+    Warns:
+        DamageKept: other groups are damaged, and are copied as they are.
+        NamesTell: names or ids of the groups that are left tell of those that are hidden.
 
     Raises:
         UnknownGroup: the file has no such group.
         InvalidInput: no recipient, a group is sealed already, or a value can't be.
+        EncryptedSegment: `renumber`, and another group is sealed already, and so bound to its id and name.
         FormatError: the file is damaged or not whole.
     """
     wrapper = Wrapper(_list(recipients))
-    return files.encrypt(
-        bytes_of(data),
+    if not isinstance(hide, str):
+        raise InvalidInput(f'hide is "nothing", "names" or "outline", not {type_name(hide)}')
+    if cipher is not None and not isinstance(cipher, str):
+        raise InvalidInput(f"a cipher is given by its name, not as {type_name(cipher)}")
+    opened = open(file, limits=limits)
+    copied = opened.access.to_copy()
+    if renumber is True:
+        if hide == "nothing":
+            raise InvalidInput(
+                "renumber is of use where names or outlines are hidden: else all ids and names stay"
+            )
+        copied, groups = _renumbered(copied, groups, metadata, opened)
+    data = files.encrypt(
+        copied,
         _chooser(groups),
         wrapper,
         hide=hide,
         version=version,
         cipher=cipher,
         metadata=metadata,
-        limits=limits,
+        pad=pad,
+        limits=opened.limits,
     )
+    return opened.with_content(data)
 
 
 def decrypt(
-    data: Bytes | SsicFile,
-    identity: Key | Iterable[Key],
+    file: FileSource,
+    identity: Opener | Iterable[Opener],
     groups: GroupNames | None = None,
     *,
     min_version: int = 0,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with sealed groups opened. Undoes `encrypt`, to the byte, for the files that ssic writes, also in
     steps. (Only where groups of one hidden entry are opened by people of whom none has the keys of all, segments that
     lay in an order of your own may come to lie in another.)
 
     Args:
-        data: the file.
-        identity: one or more of `ssic.Identity` and `ssic.Passphrase`.
+        file: as for `ssic.open`.
+        identity: one or more of `ssic.Identity`, `ssic.Passphrase` and whatever else unwraps keys
+            (`ssic.crypto.Key`).
         groups: which to open; by default all that the keys open. Hidden ones go by their real names.
         min_version: refuse groups of earlier versions.
         limits: bounds on what the head, and passphrases, may ask for.
 
+    Warns:
+        DamageKept: some groups, or parts of a hidden entry, are damaged or were tampered with, and stay as they are.
+
     Raises:
         WrongKey: none of the keys opens a group that was named, or any at all.
-        TamperedSegment: a group is not what was sealed.
+        TamperedSegment: a group that was named is not what was sealed, or none is.
         UnknownGroup: there is no such group, or it is hidden from these keys.
         InvalidInput: none of the groups is sealed.
         FormatError: the file is damaged or not whole.
     """
     keyring = Keyring(identity, limits, min_version=min_version)
     choose = None if groups is None else _chooser(groups)
-    return files.decrypt(bytes_of(data), keyring, choose, limits=limits)
+    opened = open(file, limits=limits)
+    data = files.decrypt(opened.access.to_copy(), keyring, choose, limits=opened.limits)
+    return opened.with_content(data)
 
 
 def rewrap(
-    data: Bytes | SsicFile,
-    identity: Key | Iterable[Key],
-    recipients: Lock | Iterable[Lock],
+    file: FileSource,
+    identity: Opener | Iterable[Opener],
+    recipients: Locker | Iterable[Locker],
     groups: GroupNames | None = None,
     *,
     keep: bool = False,
     limits: DecodeLimits | None = None,
-) -> bytes:
+) -> SsicFile:
     """The same file with other recipients; what is sealed is not sealed anew.
 
     Whoever could open a group and has kept its bytes can do so for ever: to shut somebody out of later versions,
@@ -127,10 +161,12 @@ def rewrap(
     """
     choose = None if groups is None else _chooser(groups)
     wrapper, keyring = Wrapper(_list(recipients)), Keyring(identity, limits)
-    return files.rewrap(bytes_of(data), keyring, wrapper, choose, keep=keep, limits=limits)
+    opened = open(file, limits=limits)
+    data = files.rewrap(opened.access.to_copy(), keyring, wrapper, choose, keep=keep, limits=opened.limits)
+    return opened.with_content(data)
 
 
-def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None = None) -> bytes:
+def sign(file: FileSource, key: SigningKey, *, limits: DecodeLimits | None = None) -> SsicFile:
     """The same file with an Ed25519 signature over head and segments, in the place of an earlier one.
 
     Raises:
@@ -138,13 +174,14 @@ def sign(data: Bytes | SsicFile, key: SigningKey, *, limits: DecodeLimits | None
     """
     if not isinstance(key, SigningKey):
         raise InvalidInput(
-            f"files are signed with a SigningKey, not with {name_of(key)} (SigningKey.load reads one)"
+            f"files are signed with a SigningKey, not with {type_name(key)} (SigningKey.load reads one)"
         )
-    return signature.sign(bytes_of(data), key, limits)
+    opened = open(file, limits=limits)
+    return opened.with_content(signature.sign(opened.access.to_copy(), key, opened.limits))
 
 
 def verify(
-    data: Bytes | SsicFile,
+    file: FileSource,
     trust: VerifyKey | Iterable[VerifyKey] | None = None,
     *,
     limits: DecodeLimits | None = None,
@@ -161,7 +198,9 @@ def verify(
         SignatureError: not signed, not by one of these, or changed since: groups taken out, too.
         FormatError: the file is damaged or not whole.
     """
-    return signature.verify(bytes_of(data), None if trust is None else trusted(trust), limits)
+    keys = None if trust is None else trusted(trust)
+    opened = open(file, limits=limits)
+    return signature.verify(opened.access.to_copy(), keys, opened.limits)
 
 
 def _list(one_or_more: Any) -> list[Any]:
@@ -170,6 +209,15 @@ def _list(one_or_more: Any) -> list[Any]:
 
 def _chooser(groups: GroupNames) -> Callable[[Head], Collection[int]]:
     return lambda head: group_mask(head).resolve(groups)
+
+
+def _renumbered(data: Bytes, groups: GroupNames, metadata: bool, opened: SsicFile) -> tuple[bytes, list[int]]:
+    """The file without gaps in ids and names, and the new ids of `groups`, which are the highest."""
+    ids = _chooser(groups)(opened.head)
+    changed = renumbered(data, list(ids), opened.limits, metadata=metadata)
+    return changed, sorted(group.id for group in read_head(changed, opened.limits).groups)[
+        -len(ids) or None :
+    ]
 
 
 def check_there(mask: GroupMask, groups: GroupNames, asked_by: str) -> None:

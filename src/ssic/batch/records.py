@@ -1,4 +1,4 @@
-"""What became of pictures: a line of JSON each, in a file in the folder of the outputs."""
+"""What became of pictures and files: a line of JSON each, in a file in the folder of the outputs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ RECORDS = "ssic-batch.jsonl"
 """Name of the file of records."""
 
 
+Status = Literal["encoded", "decoded", "encrypted", "kept", "failed"]
+
+
 @dataclass(frozen=True)
 class Record:
-    """What became of a picture.
+    """What became of a picture or file.
 
     Attributes:
-        picture: absolute path.
+        picture: absolute path of what was read.
         output: path, relative to the folder of the outputs.
         status: "kept" is what an earlier run did and still holds.
-        recipe: identity of the `Recipe`.
-        source: SHA-256 of the picture's file.
-        mask: SHA-256 of the mask that is this picture's own: its label map, boxes or annotations.
+        recipe: identity of the `Work`.
+        source: SHA-256 of what was read.
+        mask: SHA-256 of the mask that is this picture's own: its file, boxes or annotations.
         sha256, bytes: of the output.
         matched: groups that options named, and that the picture has.
+        damaged: groups that are damaged: not in the decoded picture, or copied as they are.
         notes: warnings, such as of objects too small for a block.
         error: why it failed.
         stale: it failed, and there is a file in the place of its output, of an earlier run.
@@ -33,7 +37,7 @@ class Record:
 
     picture: str
     output: str
-    status: Literal["encoded", "kept", "failed"]
+    status: Status
     recipe: str
     source: str = ""
     mask: str = ""
@@ -44,6 +48,7 @@ class Record:
     groups: int = 0
     seconds: float = 0.0
     matched: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
     stale: bool = False
@@ -92,5 +97,6 @@ def as_line(record: Record) -> str:
 
 def from_line(line: str) -> Record:
     """Inverse of `as_line`; ValueError, TypeError or KeyError if the line is none."""
-    given = json.loads(line)
-    return Record(**given | {key: tuple(given[key]) for key in ("matched", "notes")})
+    entry = json.loads(line)
+    lists = ("matched", "damaged", "notes")  # earlier versions had no "damaged"
+    return Record(**entry | {key: tuple(entry.get(key, ())) for key in lists})

@@ -1,68 +1,17 @@
-"""The `ssic` command. `docs/cli.md` describes it.
-
-Nothing heavy is imported before a command needs it: `ssic --help` loads no NumPy, `ssic info` no torch.
-"""
+"""The `ssic` command."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
 
-import typer
-
-from ssic import __version__
-from ssic.cli.batch import batch
-from ssic.cli.decode import decode
-from ssic.cli.edit import replace, set_quality
-from ssic.cli.encode import encode
-from ssic.cli.evaluate import evaluate
-from ssic.cli.evaluate_task import task
-from ssic.cli.inspect import drop, extract, info, merge, reorder
-from ssic.cli.preview import preview
-from ssic.cli.protect import decrypt, encrypt, keygen, rewrap, sign, verify
-from ssic.cli.terminal import EXIT_CODES, Reporting, ending
-from ssic.cli.train import export_weights, train
-
-_CODES = "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
-
-app = typer.Typer(
-    cls=Reporting,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=f"Exit codes. {_CODES}.",
-)
-for _command in (encode, preview, decode, info, extract, drop, merge, reorder, replace):
-    app.command()(_command)
-app.command("set-quality")(set_quality)
-for _protect in (keygen, encrypt, decrypt, rewrap, sign, verify):
-    app.command()(_protect)
-app.command()(train)
-app.command("export-weights")(export_weights)
-evaluate.command()(task)
-app.add_typer(batch, name="batch")
-app.add_typer(evaluate, name="eval")
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"ssic {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", envvar="SSIC_DEBUG", help="Show the traceback of errors.")
-    ] = False,
-) -> None:
-    """Code pictures as independent semantic groups: send, decode or drop each on its own."""
+INTERRUPTED = 130
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command line, by default that of the process; ends in `SystemExit`."""
-    with ending():
-        app(args=args, prog_name="ssic")
+    try:
+        # Here rather than at the top, so that Ctrl-C while modules are loaded shows no traceback.
+        import_module("ssic.cli.app").run(args)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

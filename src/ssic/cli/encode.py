@@ -2,174 +2,197 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ssic.cli.files import check_local, check_output, check_stdin, is_pipe, read, split, write
-from ssic.cli.keys import AskPassphrase, PassphraseFile, Recipients, locks
-from ssic.cli.masks import NOTHING_SAID, MaskOptions, with_mask_options
-from ssic.cli.protect import HideNames, HideOutline, hiding
-from ssic.cli.rate import (
-    Engine,
-    GroupQuality,
-    GroupTarget,
-    Model,
-    Order,
-    Quality,
-    TargetBpp,
-    TargetBytes,
-    TargetPsnr,
-    check_quality,
-    group_qualities,
-    target_of_file,
-    targets_of_groups,
-)
-from ssic.cli.terminal import progress, say, show_file, warn
+from ssic.batch.coding import CodedPicture, encode_picture
+from ssic.cli.effort import Effort, best_so_far, end_if_asked
+from ssic.cli.files import check_local, check_output, check_stdin, is_stdin, is_stdout, split, write
+from ssic.cli.keys import Encrypted, HideOptions, LockOptions
+from ssic.cli.limits import LimitOptions
+from ssic.cli.masks import MaskOptions
+from ssic.cli.options import AsJson, Engine, Model
+from ssic.cli.pictures import PictureOptions
+from ssic.cli.rate import Rate, RateOptions
+from ssic.cli.tables import show_file
+from ssic.cli.terminal import progress, say, say_json, warn
+from ssic.codec import Codec
 from ssic.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from ssic.mask import GroupMask
+from ssic.file import SsicFile
+from ssic.groups.mask import GroupMask
+from ssic.groups.recipe import MaskRecipe
+from ssic.pictures.read import Picture
+from ssic.protect import check_there
+from ssic.protect import encrypt as seal
 
 _Name = TypeVar("_Name", str, str | int)
 
 
-@with_mask_options
 def encode(
-    picture: Annotated[Path, typer.Argument(metavar="IN", help="Picture; - reads stdin.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="IN", help="Picture: a path, or - for stdin.")],
+    masks: MaskOptions,
+    rates: RateOptions,
+    reading: PictureOptions,
+    limits: LimitOptions,
+    *,
+    encrypt: Encrypted = None,
+    recipients: LockOptions,
+    hiding: HideOptions,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="File to write; - is stdout. By default IN with suffix .ssic."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="ssic file to write; - is stdout. Default: IN with suffix .ssic.",
+        ),
     ] = None,
-    groups_from: MaskOptions = NOTHING_SAID,
-    quality: Quality = None,
-    group_quality: GroupQuality = None,
-    target_bytes: TargetBytes = None,
-    target_bpp: TargetBpp = None,
-    target_psnr: TargetPsnr = None,
-    group_target: GroupTarget = None,
-    order: Order = None,
     model: Model = "small",
     engine: Engine = "auto",
-    encrypt: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME,...", help="Seal these groups, so that they are never stored in clear."),
-    ] = None,
-    recipient: Recipients = None,
-    passphrase: AskPassphrase = False,
-    passphrase_file: PassphraseFile = None,
-    hide_names: HideNames = False,
-    hide_outline: HideOutline = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: that of info, and seconds.")] = False,
+    effort: Effort = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Encode a picture as a file of independent groups."""
     begun = time.perf_counter()
-    groups_from.check()
-    if quality is not None:
-        check_quality(quality)
-    exceptions = group_qualities(group_quality)
-    target = target_of_file({"bytes": target_bytes, "bpp": target_bpp, "psnr": target_psnr}, quality)
-    group_targets = targets_of_groups(group_target)
-    secret = split(encrypt)
-    if secret is None and (recipient or passphrase or passphrase_file or hide_names or hide_outline):
-        raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
-    if secret is not None and (target_bytes is not None or target_bpp is not None):
-        raise InvalidInput(
-            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 82 bytes each: "
-            "encode to a smaller target first, then use ssic encrypt"
-        )
-    if output is None:
-        if is_pipe(picture) or not picture.name:
-            raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
-        output = picture.with_suffix(".ssic")
-    inputs = (picture, *groups_from.files, *(recipient or ()), passphrase_file)
-    check_local((picture, *groups_from.local, *(recipient or ()), passphrase_file, model))
-    check_output(output, (*inputs, model), as_json=as_json)
+    picture = _one(pictures)
+    inputs = (picture, *masks.files, *recipients.files)
+    check_local((picture, *masks.local, *recipients.files, model))
     check_stdin(inputs)
-    keys = None if secret is None else locks(recipient, passphrase, passphrase_file)
+    recipe, rate = masks.recipe(), rates.read()
+    reading.wishes()
+    secret = split(encrypt)
+    _check_sealing(secret, rate, recipients.given or hiding.given)
+    hiding.check()
+    if output is None:
+        output = _output_of(picture)
+    check_output(output, (*inputs, model), as_json=as_json)
+    keys = None if secret is None else recipients.locks()
 
-    with progress("reading the picture") as stage:
-        from ssic.codec import Codec
-        from ssic.file import SsicFile
-        from ssic.image import load_picture
+    def load_codec() -> Codec:
+        return Codec.load(model, engine=engine)
 
-        loaded = load_picture(read(picture) if is_pipe(picture) else picture)
-        stage("finding the groups" if groups_from.segment else "reading the mask")
-        groups = groups_from.maker()(loaded, picture.name)
-        wanted = split(order)
-        if groups_from.segment is not None:
-            exceptions = {name: exceptions[name] for name in _found(groups, exceptions, "--group-quality")}
-            group_targets = {n: group_targets[n] for n in _found(groups, group_targets, "--group-target")}
-            wanted = _found(groups, wanted or (), "--order")
-        if secret is not None:
-            from ssic.protect import check_there
-
-            check_there(groups, secret, "--encrypt")
-            _check_sealed_targets(groups, secret, group_targets)
-        stage("loading the model")
-        rate: dict[str, Any] = {
-            "quality": quality,
-            "group_quality": exceptions,
-            "order": wanted,
-            "progress": stage,
-        }
-        reached: dict[str, Any] = {}
-        codec = Codec.load(model, engine=engine)
-        if target is None and not group_targets:
-            data = codec.encode(loaded, groups, **rate).data
-        else:
-            met = codec.encode_to(loaded, groups, target=target, group_targets=group_targets, **rate)
-            data = met.data
-            reached = {
-                "file": met.reached,
-                "groups": {groups.names[g]: value for g, value in sorted(met.groups_reached.items())},
-                "passes": met.passes,
-                "encodes": round(met.encodes, 3),
-            }
+    with best_so_far(effort) as ending, progress("reading the picture") as stage:
+        loaded = reading.load(picture, limits)
+        stage("reading the mask" if recipe.segmenter is None else "finding the groups")
+        groups = masks.make(recipe, loaded, picture)
+        coded = _code(loaded, groups, rate, secret, recipe, load_codec, effort, ending, stage)
+        data = coded.data
         if secret is not None and keys is not None:
-            from ssic.protect import encrypt as seal
-
             stage("encryption")
-            data = seal(data, secret, keys, hide=hiding(hide_names, hide_outline))  # type: ignore[arg-type]
+            data = bytes(seal(data, secret, keys, **hiding.how()))
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
-    seconds = round(time.perf_counter() - begun, 3)
-    if as_json:
-        extra = {"engine": codec.engine.name, "seconds": seconds}
-        say(json.dumps(info | ({"reached": reached} if reached else {}) | extra))
-    else:
-        show_file("stdout" if is_pipe(output) else str(output), info, stderr=is_pipe(output))
-        if reached and not is_pipe(output):
-            say(_reached(reached, target, group_targets))
+    _report(output, info, coded, rate, as_json, begun)
+    end_if_asked(ending, output)
 
 
-def _reached(reached: dict[str, Any], target: str | None, group_targets: dict[str | int, str]) -> str:
-    parts = [] if target is None else [f"{target} met with {reached['file']:.10g}"]
-    parts += [f"{name} comes to {value:.10g}" for name, value in reached["groups"].items()]
-    return f"{'; '.join(parts)}; {reached['encodes']:g} encodes in {reached['passes']} passes"
+def _one(pictures: list[Path]) -> Path:
+    if len(pictures) > 1:
+        raise InvalidInput(
+            f"encode takes one picture, and {len(pictures)} were given: ssic batch encode PICTURES... -o DIR takes many"
+        )
+    if pictures[0].is_dir():
+        raise InvalidInput(
+            f"{pictures[0]} is a folder: ssic batch encode {pictures[0]} -o DIR encodes its pictures"
+        )
+    return pictures[0]
 
 
-def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: dict[str | int, str]) -> None:
+def _output_of(picture: Path) -> Path:
+    if is_stdin(picture) or not picture.name:
+        raise InvalidInput("a picture without a name of its own needs an output: -o FILE, or -o -")
+    return picture.with_suffix(".ssic")
+
+
+def _check_sealing(secret: list[str] | None, rate: Rate, told: bool) -> None:
+    if secret is None and told:
+        raise InvalidInput("recipients, passphrases and hiding are of use with --encrypt only")
+    if secret is not None and rate.target is not None and not rate.target.startswith("psnr"):
+        raise InvalidInput(
+            "--target-bytes and --target-bpp count the file before groups are sealed, which adds some 115 bytes each: "
+            "encode to a smaller target first, then use ssic encrypt"
+        )
+
+
+def _code(
+    picture: Picture,
+    groups: GroupMask,
+    rate: Rate,
+    secret: list[str] | None,
+    recipe: MaskRecipe,
+    load_codec: Callable[[], Codec],
+    effort: int,
+    stopped: Callable[[], bool],
+    stage: Callable[[str], None],
+) -> CodedPicture:
+    if recipe.segmenter is not None:
+        rate = _of_those_found(groups, rate)
+    if secret is not None:
+        check_there(groups, secret, "--encrypt")
+        _check_sealed_targets(groups, secret, rate.group_targets)
+    stage("loading the model")
+    return encode_picture(
+        load_codec(),
+        picture,
+        groups,
+        quality=rate.quality,
+        group_quality=rate.group_quality,
+        target=rate.target,
+        group_targets=rate.group_targets,
+        order=rate.order,
+        effort=effort,
+        progress=stage,
+        stopped=stopped,
+    )
+
+
+def _of_those_found(groups: GroupMask, rate: Rate) -> Rate:
+    """What was said of groups that a segmenter found. What it finds nobody knows beforehand, so that the others are
+    worth a warning, not an error."""
+
+    def found(names: Iterable[_Name], option: str) -> list[_Name]:
+        names = list(names)
+        for name in names:
+            if name not in groups:
+                warn(f'{option}: nothing called "{name}" was found')
+        return [name for name in names if name in groups]
+
+    qualities, targets = rate.group_quality, rate.group_targets
+    return replace(
+        rate,
+        group_quality={name: qualities[name] for name in found(qualities, "--group-quality")},
+        group_targets={name: targets[name] for name in found(targets, "--group-target")},
+        order=found(rate.order or (), "--order"),
+    )
+
+
+def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: Mapping[str | int, str]) -> None:
     sealed = set(groups.resolve(secret))
     for name, target in targets.items():
         if not target.strip().startswith("psnr") and sealed.intersection(groups.resolve(name)):
             raise InvalidInput(
-                f"--group-target {name}={target} counts the segment before it is sealed, which adds some 82 bytes: "
+                f"--group-target {name}={target} counts the segment before it is sealed, which adds some 115 bytes: "
                 "encode to a smaller target first, then use ssic encrypt"
             )
 
 
-def _found(groups: GroupMask, names: Iterable[_Name], option: str) -> list[_Name]:
-    """Those of the names that groups have. What a segmenter finds nobody knows beforehand, so that the others are
-    worth a warning, not an error."""
-    found = []
-    for name in names:
-        if name in groups:
-            found.append(name)
-        else:
-            warn(f'{option}: nothing called "{name}" was found')
-    return found
+def _report(
+    output: Path, info: dict[str, Any], coded: CodedPicture, rate: Rate, as_json: bool, begun: float
+) -> None:
+    reached = coded.reached
+    if as_json:
+        ran = {"engine": coded.engine, "seconds": round(time.perf_counter() - begun, 3)}
+        say_json(info | ({"reached": reached} if reached else {}) | ran)
+        return
+    piped = is_stdout(output)
+    show_file("stdout" if piped else str(output), info, stderr=piped)
+    if reached:
+        parts = [] if rate.target is None else [f"{rate.target} met with {reached['file']:.10g}"]
+        parts += [f"{name} comes to {value:.10g}" for name, value in reached["groups"].items()]
+        tried = f"{reached['encodes']:g} encodes in {reached['passes']} passes"
+        say(f"{'; '.join(parts)}; {tried}", stderr=piped)

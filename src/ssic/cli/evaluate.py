@@ -5,73 +5,74 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ssic.cli.files import split, write
-from ssic.cli.rate import Engine, Model
-from ssic.cli.terminal import progress
+from ssic.cli.options import AsJson, Engine, Model
+from ssic.cli.tables import table, terminal_width
+from ssic.cli.terminal import progress, say
 from ssic.errors import InvalidInput
-from ssic.outfile import replacing
+from ssic.eval.peers import available, find_peers, read_curves
+from ssic.eval.pictures import find_cases
+from ssic.eval.plot import choose
+from ssic.eval.plot import draw as draw_plot
+from ssic.eval.rd import QUALITIES, RdOptions, run_rd
+from ssic.eval.report import Table, about, document, rd_tables, selective_tables, to_json
+from ssic.eval.selective import SelectiveOptions, run_selective
+from ssic.storage.atomic import replacing
 
-if TYPE_CHECKING:
-    from ssic.eval.report import Table
-
-evaluate = typer.Typer(no_args_is_help=True)
-
-Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures.")]
+Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of pictures; subfolders are not searched.")]
 RunPeer = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME,...", help="Encode these here too: jpeg, webp, jpeg2000, avif, heic."),
+    typer.Option(
+        metavar="NAME,...", help="Other codecs to encode with here: jpeg, webp, jpeg2000, avif, heic."
+    ),
 ]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for JSON, tables and plot.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON rather than tables.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder for JSON, tables and plot, made if need be.")
+]
 
 
-@evaluate.callback()
-def _evaluate() -> None:
-    """Measure ssic against other codecs, in sizes of files."""
-
-
-@evaluate.command()
 def rd(
     images: Images,
     masks: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of label maps named like the pictures.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of label maps named like the pictures. Default: one group."),
     ] = None,
     quality: Annotated[
-        list[str] | None, typer.Option(metavar="N,...", help="Of ssic; by default 10, 20, ... 100.")
+        list[str] | None,
+        typer.Option(
+            metavar="N,...", help="Qualities of ssic. BD-rates need four. Default: 10, 20, ... 100."
+        ),
     ] = None,
     peers: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="JSON with curves of peers; repeatable.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="JSON with curves of other codecs, or earlier results; repeatable."
+        ),
     ] = None,
     run_peer: RunPeer = None,
     ablate_structure: Annotated[
-        bool, typer.Option("--ablate-structure", help="Measure with one group too: the price of the masks.")
+        bool, typer.Option("--ablate-structure", help="Measure with one group, too: what the groups cost.")
     ] = False,
     bpp_range: Annotated[
         str | None,
-        typer.Option(metavar="LOW-HIGH", help="BD-rates from points of ssic with these rates only."),
+        typer.Option(metavar="LOW-HIGH", help="Take BD-rates from points of ssic with these rates only."),
     ] = None,
     draw: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,...", help="Curves from files that the plot shows.")
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Curves from files that the plot shows. Default: a selection."),
     ] = None,
     model: Model = "small",
     engine: Engine = "auto",
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rate-distortion curves, BD-rates against other codecs, and the price of structure."""
+    """Measure rate-distortion curves, BD-rates against other codecs, and what the groups cost."""
     qualities, limits = read_qualities(quality), _range(bpp_range)
     with progress("reading the curves", log=True) as stage:
-        from ssic.eval.peers import find_peers, read_curves
-        from ssic.eval.pictures import find_cases
-        from ssic.eval.plot import choose
-        from ssic.eval.plot import draw as draw_plot
-        from ssic.eval.rd import QUALITIES, RdOptions, run_rd
-        from ssic.eval.report import rd_tables
-
         curves = [curve for path in peers or () for curve in read_curves(path)]
         drawn = choose(curves, split(draw))
         options = RdOptions(
@@ -93,7 +94,6 @@ def rd(
     emit("rd", "Rate and distortion", results, rd_tables, out, as_json)
 
 
-@evaluate.command()
 def selective(
     images: Images,
     masks: Annotated[Path, typer.Option(metavar="DIR", help="Folder of label maps named like the pictures.")],
@@ -107,13 +107,9 @@ def selective(
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bytes to send the foreground only, at equal PSNR. Peers are AVIF, and HEIC where it is installed, by default."""
+    """Measure the bytes of sending the foreground only, at equal PSNR. Other codecs are AVIF, and HEIC where it is
+    installed, by default."""
     with progress("reading the masks", log=True) as stage:
-        from ssic.eval.peers import available, find_peers
-        from ssic.eval.pictures import find_cases
-        from ssic.eval.report import selective_tables
-        from ssic.eval.selective import SelectiveOptions, run_selective
-
         options = SelectiveOptions(
             cases=find_cases(images, masks),
             target=psnr,
@@ -143,10 +139,6 @@ def emit(
     notes: Callable[[dict[str, Any]], str] | None = None,
 ) -> None:
     """Write JSON and tables to the folder, and print one of them; `notes` is text between title and tables."""
-    from rich.console import Console
-
-    from ssic.eval.report import about, document, to_json
-
     made, text = tables(results), to_json(results)
     said = notes(results) if notes is not None else None
     if out is not None:
@@ -155,21 +147,17 @@ def emit(
     if as_json:
         print(text)
         return
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(about(results), soft_wrap=True)
+    say(about(results))
     if said:
-        console.print(said.replace("*", ""), soft_wrap=True)
-    shown = [table.rich() for table in made]
-    # Tables too wide are better broken by the terminal than squeezed until numbers are cut.
-    roomy = console.options.update(width=1000)
-    console.width = max(console.width, *(console.measure(table, options=roomy).maximum for table in shown))
-    for table in shown:
-        console.print(table)
+        say(said.replace("*", ""))
+    for one in made:
+        say(f"\n{one.title}\n")
+        say(table([one.columns, *one.rows], left=one.left, width=terminal_width()))
 
 
-def read_qualities(given: list[str] | None) -> list[int] | None:
+def read_qualities(values: list[str] | None) -> list[int] | None:
     """The numbers of --quality."""
-    items = split(given)
+    items = split(values)
     if items is None:
         return None
     if wrong := [item for item in items if not re.fullmatch("[0-9]{1,3}", item) or not 1 <= int(item) <= 100]:
@@ -177,10 +165,10 @@ def read_qualities(given: list[str] | None) -> list[int] | None:
     return [int(item) for item in items]
 
 
-def _range(given: str | None) -> tuple[float, float] | None:
-    if given is None:
+def _range(values: str | None) -> tuple[float, float] | None:
+    if values is None:
         return None
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", given)
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)-([0-9]*\.?[0-9]+)", values)
     if not match or float(match[1]) >= float(match[2]):
-        raise InvalidInput(f"--bpp-range {given}: two rates were expected, as in 0.15-1.5")
+        raise InvalidInput(f"--bpp-range {values}: two rates were expected, as in 0.15-1.5")
     return float(match[1]), float(match[2])

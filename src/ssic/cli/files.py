@@ -1,4 +1,4 @@
-"""Files of the commands: whole files in, whole files out, "-" for stdin and stdout."""
+"""Files of the commands: whole files in, whole files out, stdin and stdout."""
 
 from __future__ import annotations
 
@@ -7,23 +7,41 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ssic.cli.manner import manner
 from ssic.cli.terminal import say, warn
 from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile, UnknownGroup, UnknownModel
-from ssic.outfile import errors_about, replacing
+from ssic.file import SsicFile
+from ssic.format import SIGNATURE, read_head
+from ssic.storage.atomic import errors_about, replacing
+from ssic.storage.opening import open_source
+from ssic.storage.source import Bytes, is_url, size_of
+from ssic.storage.urls import without_secrets
 
-if TYPE_CHECKING:
-    from ssic.file import SsicFile
-    from ssic.format import Bytes
+_STREAMS = r"/dev/fd/{n}|/proc/(?:self|thread-self|{pid})/fd/{n}|/dev/{name}"
 
 
-def is_pipe(path: str | Path) -> bool:
-    """Whether the path stands for stdin or stdout."""
-    return str(path) == "-"
+def is_stdin(path: str | Path) -> bool:
+    """Whether the path stands for stdin: "-", or a name that the system has for it."""
+    return _is_stream(path, 0, "stdin")
+
+
+def is_stdout(path: str | Path) -> bool:
+    """Whether the path stands for stdout: "-", or a name that the system has for it. What is written there is the file
+    and nothing else."""
+    return _is_stream(path, 1, "stdout")
+
+
+def _is_stream(path: str | Path, number: int, name: str) -> bool:
+    text = str(path)
+    if text == "-":
+        return True
+    pattern = _STREAMS.format(n=number, name=name, pid=os.getpid())
+    return re.fullmatch(pattern, os.path.normpath(text).replace("//", "/")) is not None
 
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
@@ -32,7 +50,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 def read(path: Path) -> bytes:
     """All of a file, or of stdin."""
-    if not is_pipe(path):
+    if not is_stdin(path):
         return path.read_bytes()
     if sys.stdin is None:  # Python's way to say that it is closed
         raise _os_error(errno.EBADF, "stdin")
@@ -40,7 +58,11 @@ def read(path: Path) -> bytes:
 
 
 def open_ssic(
-    place: str, model: str | None = None, prefix: int | None = None, **options: Any
+    place: str,
+    model: str | None = None,
+    prefix: int | None = None,
+    protocols: Collection[str] = (),
+    **options: Any,
 ) -> tuple[SsicFile, Bytes]:
     """An opened file, and its bytes, of which those of a file on disk or at a URL are read as they are needed; errors
     name the file.
@@ -48,19 +70,21 @@ def open_ssic(
     Args:
         place: a path, a URL, or "-".
         prefix: take no more than so many bytes.
+        protocols: that a URL may name beside the usual ones.
         options: of `SsicFile`.
     """
-    from ssic.file import SsicFile
-    from ssic.format import is_url, open_source, size_of
-
     path = Path(place)
-    seekable = not is_pipe(place) and (is_url(place) or stat.S_ISREG(path.stat().st_mode))
-    data = open_source(place, prefix=prefix) if seekable else read(path)[:prefix]
+    seekable = not is_stdin(place) and (is_url(place) or stat.S_ISREG(path.stat().st_mode))
+    data = open_source(place, prefix=prefix, protocols=protocols) if seekable else read(path)[:prefix]
     with naming(place):
         if size_of(data) == 0:
             raise TruncatedFile("the file is empty")
         try:
-            return SsicFile(data, model=model, **options), data
+            opened = SsicFile(data, model=model, **options)
+            return (
+                opened,
+                opened.access.data,
+            )  # with the head that was read and checked, not one that is read later
         except NotAnSsicFile as error:
             raise NotAnSsicFile(f"this is not an ssic file: {error}") from error
 
@@ -77,18 +101,14 @@ def naming(place: str) -> Iterator[None]:
 
 def shown(place: str) -> str:
     """What a file is called in messages."""
-    from ssic.format import is_url
-
     if is_url(place):
-        from ssic.format.remote import without_secrets
-
         return without_secrets(place)
-    return "stdin" if is_pipe(place) else place
+    return "stdin" if is_stdin(place) else place
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file, or to stdout."""
-    if not is_pipe(path):
+    if not is_stdout(path):
         with replacing(path) as temporary:
             temporary.write_bytes(data)
         return
@@ -108,17 +128,24 @@ def check_output(output: Path, inputs: Iterable[str | Path | None], *, as_json: 
     """
     if (url := _as_url(output)) is not None:
         raise InvalidInput(f"{url}: files are written to this machine only, not to URLs")
-    if is_pipe(output):
+    if is_stdout(output):
         if as_json:
-            raise InvalidInput("--json and -o - both want stdout: write the file to a path")
+            raise InvalidInput("--json and the output both want stdout: write the file to a path")
         return
     if output.is_dir():
         raise _os_error(errno.EISDIR, str(output))
     if not output.exists() and not (folder := Path(os.path.realpath(output)).parent).is_dir():
         raise OSError(errno.ENOENT, f"there is no folder {folder}", str(output))
+    check_clobber(output)
     for path in inputs:
-        if path is not None and not is_pipe(path) and _is_same(output, Path(path)):
+        if path is not None and not is_stdin(path) and _is_same(output, Path(path)):
             raise InvalidInput(f"{output} is read and would be overwritten: write to another file")
+
+
+def check_clobber(output: Path) -> None:
+    """Refuses, with `--no-clobber`, to replace a file (`InvalidInput`). Devices and pipes are not replaced anyway."""
+    if manner().no_clobber and output.is_file():
+        raise InvalidInput(f"{output} exists, and --no-clobber (-n) leaves it as it is")
 
 
 def _is_same(output: Path, path: Path) -> bool:
@@ -148,24 +175,20 @@ def _as_url(place: str | Path) -> str | None:
 
 def check_stdin(places: Iterable[str | Path | None]) -> None:
     """Refuses, before the work, that several inputs are to be read from stdin (`InvalidInput`)."""
-    if sum(place is not None and is_pipe(place) for place in places) > 1:
+    if sum(place is not None and is_stdin(place) for place in places) > 1:
         raise InvalidInput("stdin can be read once: name - once, and other files by their paths")
 
 
 def say_file(output: Path, data: bytes, *before: SsicFile) -> None:
     """Tell what was written, and if it lost the signature that a file had `before`."""
-    from ssic.file import SsicFile
-
     warn_unsigned(data, *before)
-    if not is_pipe(output):
+    if not is_stdout(output):
         names = ", ".join(g.name + (" (encrypted)" if g.encrypted else "") for g in SsicFile(data).groups)
         say(f"{output}: {len(data):,} bytes, {names}")
 
 
 def warn_unsigned(data: bytes, *before: SsicFile) -> None:
     """Tell if what was written lost the signature that a file had `before`."""
-    from ssic.format import SIGNATURE, read_head
-
     if any(SIGNATURE in one.head.chunks for one in before) and SIGNATURE not in read_head(data).chunks:
         warn("the signature does not cover what was written, and is left out: sign it again")
 

@@ -1,59 +1,123 @@
-"""Where a mask comes from: the options that say it, the same for every command that needs one, and what they make."""
+"""The options that say where a mask comes from, the same for every command that needs one, and the recipe that they
+describe."""
 
 from __future__ import annotations
 
-import inspect
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from ssic.cli.files import is_pipe, read, shown, split
+from ssic.cli.files import is_stdin, read, shown, split
+from ssic.cli.options import one_of
 from ssic.errors import InvalidInput, MaskError
+from ssic.groups.label_maps import read_names
+from ssic.groups.legend import read_legend
+from ssic.groups.mask import GroupMask
+from ssic.groups.objects import parse_json, read_file
+from ssic.groups.recipe import Kind, MaskRecipe
+from ssic.pictures.read import Picture
 
-if TYPE_CHECKING:
-    from ssic.image import Picture
-    from ssic.mask import GroupMask
-
-_PANEL = "Mask (one of --mask, --coco, --boxes, --grid, --segment; none of them makes one group)"
+PANEL = "Mask (one source of groups; without any, the picture is one group)"
 
 
-def _option(help: str, metavar: str | None = None) -> Any:
-    return typer.Option(help=help, metavar=metavar, rich_help_panel=_PANEL)
+def _option(help: str, metavar: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=PANEL)
+
+
+Keep = Annotated[
+    list[str] | None,
+    _option("Classes of what the segmenter finds that become groups; repeatable. Default: all.", "NAME,..."),
+]
+MinScore = Annotated[
+    float | None, _option("Lowest score, 0 to 1, of what the segmenter finds. Default: 0.25.", "SCORE")
+]
+MaxGroups = Annotated[
+    int | None, _option("At most N objects of those found, best scores first. Default: 254.", "N")
+]
+GroupBy = Annotated[
+    str | None,
+    _option("Of objects that have classes: a group per object (default), or per class.", "instance|class"),
+]
+BlockRule = Annotated[
+    str | None,
+    _option(
+        "Who owns a 16x16 block: the label with most of its pixels, or any object before the background. "
+        "Default: any with --segment, else most.",
+        "most|any",
+    ),
+]
+IgnoreLabel = Annotated[
+    int | None,
+    _option(
+        "Label that stands where nobody knows, such as 255: its pixels don't count, and blocks of nothing else go to "
+        "the nearest owner.",
+        "N",
+    ),
+]
+Names = Annotated[
+    Path | None,
+    _option(
+        'Names of labels or of YOLO\'s classes, JSON: {"1": "dog"}, or a list; or the legend of a map in colour: '
+        '{"#ff0000": "car"}, or lines such as car:255,0,0.',
+        "FILE",
+    ),
+]
+Grid = Annotated[str | None, _option("Equal cells.", "ROWSxCOLUMNS")]
+Segment = Annotated[
+    str | None,
+    _option(
+        "Segmenter that finds the objects: foreground, faces, onnx:FILE, torchvision, ultralytics, or one of another "
+        "package.",
+        "NAME[:ARG]",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class MaskOptions:
     """What was said about the mask. An option that was not given is None (a flag False)."""
 
-    mask: Annotated[Path | None, _option("Label map: a number per pixel, or per 16x16 block.")] = None
-    names: Annotated[Path | None, _option('JSON with names of its labels: {"1": "dog"}.')] = None
-    coco: Annotated[Path | None, _option("COCO annotations.")] = None
-    image_id: Annotated[str | None, _option("Which picture of them; by default that of IN's file name.")] = (
-        None
-    )
-    boxes: Annotated[Path | None, _option("JSON list of boxes, see docs/cli.md.")] = None
-    grid: Annotated[str | None, _option("Equal cells.", "ROWSxCOLUMNS")] = None
-    segment: Annotated[
-        str | None, _option("Segmenter that finds objects, as in foreground or onnx:FILE.", "NAME[:ARG]")
-    ] = None
-    keep: Annotated[
-        list[str] | None, _option("Classes that become groups; repeatable. By default all.", "NAME,...")
-    ] = None
-    min_score: Annotated[float | None, _option("How sure it must be, 0 to 1; 0.25 by default.")] = None
-    max_groups: Annotated[int | None, _option("At most so many, the surest, beside the background.")] = None
-    group_by: Annotated[str | None, _option("A group per object or class.", "instance|class")] = None
-    block_rule: Annotated[
-        str | None,
+    mask: Annotated[
+        Path | None,
         _option(
-            "Who owns a block: the label with most pixels, or any object before the background.", "most|any"
+            "Mask, recognised by its content: a label map with a number per pixel or 16x16 block, a map in colour, "
+            ".npy, or annotations of labelme, YOLO, Pascal VOC, CVAT, COCO or SAM.",
+            "FILE",
         ),
     ] = None
+    names: Names = None
+    ignore_label: IgnoreLabel = None
+    coco: Annotated[Path | None, _option("COCO annotations; a group per object.", "FILE")] = None
+    image_id: Annotated[
+        str | None,
+        _option(
+            "Which picture of annotations of several. Default: the one that the path of IN means, or the only one.",
+            "ID",
+        ),
+    ] = None
+    boxes: Annotated[
+        Path | None,
+        _option('JSON list of boxes: [x0, y0, x1, y1] in pixels, or objects with such a "box".', "FILE"),
+    ] = None
+    grid: Grid = None
+    segment: Segment = None
+    keep: Keep = None
+    min_score: MinScore = None
+    max_groups: MaxGroups = None
+    group_by: GroupBy = None
+    block_rule: BlockRule = None
     drop_empty: Annotated[
-        bool, typer.Option("--drop-empty", help="Leave out groups without a block.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option(
+            "--drop-empty",
+            help="Leave out labels and boxes that own no block, with a warning, rather than refuse them.",
+            rich_help_panel=PANEL,
+        ),
     ] = False
 
     @property
@@ -67,150 +131,167 @@ class MaskOptions:
         """Those of the files that can't be URLs; what a segmenter takes, it knows itself."""
         return self.mask, self.names, self.coco, self.boxes
 
-    def check(self) -> None:
-        """Refuses, before the work, what contradicts itself.
+    def recipe(self) -> MaskRecipe:
+        """What the options describe. Reads the names.
 
         Raises:
             InvalidInput: two sources, an option that means nothing with this one, or a value out of range.
+            MaskError: the names can't be read.
         """
-        sources = [option for option, value in self._given() if option in _SOURCES and value is not None]
-        if len(sources) > 1:
-            raise InvalidInput(f"{' and '.join(sources)} exclude each other: each makes the whole mask")
-        for option, value in self._given():
-            if option in _NEEDS and value not in (None, False) and not set(sources) & set(_NEEDS[option]):
-                raise InvalidInput(f"{option} is of use with {' or '.join(_NEEDS[option])} only")
-        self.cells()
-        split(self.keep)
-        if self.min_score is not None and not 0 <= self.min_score <= 1:
-            raise InvalidInput(f"--min-score {self.min_score}: scores are from 0 to 1")
-        if self.max_groups is not None and not 1 <= self.max_groups <= 254:
-            raise InvalidInput(f"--max-groups {self.max_groups}: 1 to 254 fit beside the background")
+        kind = check_sources(self, {"--mask": "mask", **_KINDS})
+        return make_recipe(self, kind, self.names, drop_empty=True if self.drop_empty else None)
 
-    def maker(self) -> Callable[[Picture, str], GroupMask]:
-        """What makes the mask of a picture, given that and its file name; for any number of pictures. A segmenter is
-        loaded here.
-
-        Raises:
-            SegmenterError: there is no such segmenter, or it can't be made.
-        """
-        from ssic.mask import GroupMask
-        from ssic.sources import parse_labels
-
-        rule: Any = {"rule": self.block_rule or ("any" if self.segment else "most")}
-        by: Any = {"group_by": self.group_by or "instance"}
+    def source(self) -> Any:
+        """What the mask is made of: a path, or the content of stdin; None where no file is read."""
+        path = self._source_file()
+        if path is None or not is_stdin(path):
+            return path
         if self.mask is not None:
-            labels = parse_labels(read(self.mask), "stdin") if is_pipe(self.mask) else self.mask
-            names = None if self.names is None else _json(self.names, "names")
-            return _about(
-                self.mask,
-                lambda picture, _: GroupMask.from_label_map(
-                    labels, picture.size, names, drop_empty=self.drop_empty, **rule
-                ),
-            )
-        if self.coco is not None:
-            coco = _json(self.coco, "COCO annotations")
-            return _about(
-                self.coco,
-                lambda picture, name: GroupMask.from_coco(
-                    coco, picture.size, image_id=self.image_id, file_name=name, **rule, **by
-                ),
-            )
-        if self.boxes is not None:
-            boxes = _json(self.boxes, "boxes")
-            return _about(
-                self.boxes,
-                lambda picture, _: GroupMask.from_boxes(
-                    boxes, picture.size, drop_empty=self.drop_empty, **rule
-                ),
-            )
-        if (cells := self.cells()) is not None:
-            return lambda picture, _: GroupMask.grid(picture.size, *cells)
-        if self.segment is not None:
-            return self._segmenting(rule | by)
-        return lambda picture, _: GroupMask.single(picture.size)
+            return _of_stdin(read(path))
+        return parse_json(read(path), "boxes" if self.coco is None else "COCO annotations", "stdin")
 
-    def _segmenting(self, about: dict[str, Any]) -> Callable[[Picture, str], GroupMask]:
-        from ssic.segment import find_segmenter, segment
+    def make(self, recipe: MaskRecipe, picture: Picture, path: Path) -> GroupMask:
+        """The mask of the picture at this path, or from stdin."""
+        file = self._source_file()
+        called = None if file is None else shown(str(file))
+        name = None if is_stdin(path) else os.path.abspath(path)
+        return recipe.mask(
+            picture.pixels, self.source(), image_id=self.image_id, file_name=name, called=called
+        )
 
-        for key in ("min_score", "max_groups"):
-            if (value := getattr(self, key)) is not None:
-                about[key] = value
-        segmenter, keep = find_segmenter(self.segment or ""), split(self.keep)
-        return lambda picture, _: segment(segmenter, picture.pixels, keep=keep, **about)
-
-    def _given(self) -> Iterator[tuple[str, Any]]:
-        return ((f"--{f.name.replace('_', '-')}", getattr(self, f.name)) for f in fields(self))
-
-    def cells(self) -> tuple[int, int] | None:
-        """Rows and columns of `--grid` (`InvalidInput` if it is none)."""
-        if self.grid is None:
-            return None
-        if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", self.grid):
-            return int(match[1]), int(match[2])
-        raise InvalidInput(f"--grid {self.grid}: rows and columns were expected, as in 4x6")
+    def _source_file(self) -> Path | None:
+        return next((path for path in (self.mask, self.coco, self.boxes) if path is not None), None)
 
 
-def _json(path: Path, what: str) -> Any:
-    """What `ssic.sources` takes: a path, or the content of stdin."""
-    if not is_pipe(path):
-        return path
-    from ssic.sources import parse_json
+def check_sources(options: Any, kinds: dict[str, Kind]) -> Kind:
+    """What the mask is made of.
 
-    return parse_json(read(path), what, "stdin")
+    Args:
+        options: a dataclass of options about masks.
+        kinds: what each option stands for that makes a mask.
+
+    Raises:
+        InvalidInput: two of them are given, or an option that means nothing with what is given.
+    """
+    chosen = dict(_given(options))
+    sources = [option for option in chosen if option in kinds]
+    if len(sources) > 1:
+        raise InvalidInput(f"{' and '.join(sources)} exclude each other: each makes the whole mask")
+    for option in chosen:
+        # Of a command, only those of its own options can be named.
+        wanted = [source for source in _NEEDS.get(option, ()) if source in kinds]
+        if wanted and not set(sources) & set(wanted):
+            raise InvalidInput(f"{option} is of use with {' or '.join(wanted)} only")
+    return kinds[sources[0]] if sources else "none"
 
 
-def _about(path: Path, make: Callable[[Picture, str], GroupMask]) -> Callable[[Picture, str], GroupMask]:
-    """The same, but errors name the file that the mask is made from."""
+def make_recipe(options: Any, kind: Kind, names: Path | None, drop_empty: bool | None) -> MaskRecipe:
+    """The recipe that a dataclass of options about masks describes, after `check_sources`."""
+    one_of("--group-by", options.group_by, ("instance", "class"))
+    one_of("--block-rule", options.block_rule, ("most", "any"))
+    if options.min_score is not None and not 0 <= options.min_score <= 1:
+        raise InvalidInput(f"--min-score {options.min_score}: scores are from 0 to 1")
+    if options.max_groups is not None and not 1 <= options.max_groups <= 254:
+        raise InvalidInput(f"--max-groups {options.max_groups}: 1 to 254 fit beside the background")
+    chosen = {key: getattr(options, key) for key in ("min_score", "max_groups", "group_by")}
+    return MaskRecipe(
+        kind,
+        names=None if names is None else _names(names),
+        ignore_label=options.ignore_label,
+        cells=cells_of(options.grid),
+        segmenter=options.segment,
+        keep=split(options.keep),
+        rule=options.block_rule,
+        drop_empty=drop_empty,
+        **{key: value for key, value in chosen.items() if value is not None},
+    )
 
-    def naming(picture: Picture, name: str) -> GroupMask:
-        try:
-            return make(picture, name)
-        except MaskError as error:
-            if shown(str(path)) not in str(error):
-                error.args = (f"{shown(str(path))}: {error}",)
-            raise
 
-    return naming
+def cells_of(grid: str | None) -> tuple[int, int] | None:
+    """Rows and columns of `--grid` (`InvalidInput` if it is none)."""
+    if grid is None:
+        return None
+    if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", grid):
+        return int(match[1]), int(match[2])
+    raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
 
 
-NOTHING_SAID = MaskOptions()
+def _names(path: Path) -> Any:
+    """The names of labels, or a legend; errors name the file that they are in, which is not that of the mask."""
+    where = shown(str(path))
+    try:
+        data = read_file(read(path) if is_stdin(path) else path, "names")
+        is_json = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+        names: Any = parse_json(data, "names", where) if is_json else data
+        if (legend := read_legend(names)) is not None:
+            return legend
+        if not is_json:
+            raise MaskError("names are JSON, or lines of a legend such as car:255,0,0")
+        read_names(names)  # refuses what is neither
+        return names
+    except MaskError as error:
+        if where not in str(error):
+            error.args = (f"{where}: {error}",)
+        raise
 
-_SOURCES = ("--mask", "--coco", "--boxes", "--grid", "--segment")
+
+def _of_stdin(data: bytes) -> bytes:
+    """The bytes of a mask; an empty text, which for YOLO means that there is nothing, has no name that would say so."""
+    if not data:
+        raise MaskError("stdin: the mask is empty")
+    return data
+
+
+def _given(options: Any) -> Iterator[tuple[str, Any]]:
+    for f in fields(options):
+        if (value := getattr(options, f.name)) is not None and value is not False:
+            yield f"--{f.name.replace('_', '-')}", value
+
+
+_KINDS: dict[str, Kind] = {"--coco": "coco", "--boxes": "boxes", "--grid": "grid", "--segment": "segmenter"}
 _NEEDS = {
-    "--names": ("--mask",),
-    "--image-id": ("--coco",),
+    "--names": ("--mask", "--masks"),
+    "--ignore-label": ("--mask", "--masks"),
+    "--image-id": ("--mask", "--coco"),
     "--keep": ("--segment",),
     "--min-score": ("--segment",),
     "--max-groups": ("--segment",),
-    "--group-by": ("--coco", "--segment"),
-    "--block-rule": ("--mask", "--coco", "--boxes", "--segment"),
+    "--group-by": ("--mask", "--masks", "--coco", "--segment"),
+    "--block-rule": ("--mask", "--masks", "--coco", "--boxes", "--segment"),
     "--drop-empty": ("--mask", "--boxes"),
 }
 """Options that mean nothing without one of these."""
 
 
-def with_mask_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter `groups_from: MaskOptions` became the options of that class, in its place.
+@dataclass(frozen=True)
+class BatchMaskOptions:
+    """The same for many pictures: folders, where there is a file per picture."""
 
-    typer reads options from the signature of a function, and has no other way to share them.
-    """
-    hints = get_type_hints(MaskOptions, include_extras=True)
-    own = get_type_hints(command, include_extras=True)
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name != "groups_from":
-            parameters.append(parameter.replace(annotation=own[parameter.name]))
-            continue
-        for f in fields(MaskOptions):
-            kind = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(f.name, kind, default=f.default, annotation=hints[f.name]))
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    masks: Annotated[
+        Path | None,
+        _option(
+            "Folder of masks of all kinds that encode takes, which lie in it as the outputs lie in theirs.",
+            "DIR",
+        ),
+    ] = None
+    names: Names = None
+    ignore_label: IgnoreLabel = None
+    boxes: Annotated[
+        Path | None, _option("Folder of boxes, JSON, which lie in it as the outputs lie in theirs.", "DIR")
+    ] = None
+    coco: Annotated[Path | None, _option("COCO annotations of all pictures, found by path.", "FILE")] = None
+    grid: Grid = None
+    segment: Segment = None
+    keep: Keep = None
+    min_score: MinScore = None
+    max_groups: MaxGroups = None
+    group_by: GroupBy = None
+    block_rule: BlockRule = None
 
-    def run(**given: Any) -> None:
-        about = {f.name: given.pop(f.name) for f in fields(MaskOptions)}
-        command(**given, groups_from=MaskOptions(**about))
-
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    def recipe(self) -> MaskRecipe:
+        """As `MaskOptions.recipe`; groups that own no block are left out, and are warned of in the records."""
+        kind = check_sources(self, {"--masks": "mask", **_KINDS})
+        for option, folder in (("--masks", self.masks), ("--boxes", self.boxes)):
+            if folder is not None and not folder.is_dir():
+                raise InvalidInput(f"{option} {folder}: there is no such folder")
+        return make_recipe(self, kind, self.names, drop_empty=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssic.cli.terminal import say
-
-if TYPE_CHECKING:
-    from ssic.model.weights import Weights
+from ssic.model.weights import Weights, load_weights
 
 
 def is_weights(file: str) -> bool:
@@ -31,8 +29,6 @@ def show_weights(file: str, *, as_json: bool) -> None:
     Raises:
         ModelError: it is not a weights file, or not whole.
     """
-    from ssic.model.weights import load_weights
-
     facts = described(load_weights(Path(file)))
     if as_json:
         say(json.dumps(facts))

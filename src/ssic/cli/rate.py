@@ -1,58 +1,93 @@
-"""What a file may cost and what codes it: the options that say it, the same for every command that encodes."""
+"""The options that say what a file may cost, the same for every command that encodes."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
 from ssic.cli.files import split
 from ssic.errors import InvalidInput
+from ssic.rate.targets import Target
 
 _PANEL = "Rate and order"
 
-Quality = Annotated[
-    int | None, typer.Option(help="1 to 100, higher is better; 60 by default.", rich_help_panel=_PANEL)
-]
-GroupQuality = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME=QUALITY,...", help="Exceptions; repeatable.", rich_help_panel=_PANEL),
-]
-TargetBytes = Annotated[
-    int | None,
-    typer.Option(help="Choose qualities: a file of at most so many bytes.", rich_help_panel=_PANEL),
-]
-TargetBpp = Annotated[float | None, typer.Option(help="The same in bits per pixel.", rich_help_panel=_PANEL)]
-TargetPsnr = Annotated[
-    float | None, typer.Option(help="Choose qualities: at least so many dB.", rich_help_panel=_PANEL)
-]
-GroupTarget = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=KIND:VALUE,...",
-        help="Targets of groups, as in person=psnr:35,background=bytes:2000; repeatable.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Order = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME,...", help="Groups that shall lie first in the file.", rich_help_panel=_PANEL),
-]
-Model = Annotated[str, typer.Option(metavar="NAME|FILE", help="Installed model, or path of a weights file.")]
-Engine = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|onnx|torch|torch:DEVICE",
-        help="What runs the networks; auto takes a GPU where torch finds one, else ONNX Runtime.",
-    ),
-]
+
+def _option(help: str, metavar: str | None = None) -> Any:
+    return typer.Option(help=help, metavar=metavar, rich_help_panel=_PANEL)
 
 
-def target_of_file(given: dict[str, float | None], quality: int | None) -> str | None:
+@dataclass(frozen=True)
+class RateOptions:
+    """What was said about rate and order. An option that was not given is None."""
+
+    quality: Annotated[int | None, _option("1 to 100, higher is better. Default: 60.", "N")] = None
+    group_quality: Annotated[
+        list[str] | None,
+        _option(
+            "Qualities of single groups; repeatable. A name or id goes before a class, in whatever order.",
+            "NAME=N,...",
+        ),
+    ] = None
+    target_bytes: Annotated[
+        int | None, _option("Instead of --quality: the best file of at most N bytes.", "N")
+    ] = None
+    target_bpp: Annotated[
+        float | None, _option("Instead of --quality: the best file of at most X bits per pixel.", "X")
+    ] = None
+    target_psnr: Annotated[
+        float | None, _option("Instead of --quality: the smallest file of at least so many dB.", "DB")
+    ] = None
+    group_target: Annotated[
+        list[str] | None,
+        _option(
+            "Targets of single groups, as in person=psnr:35,background=bytes:2000; bpp, too. Repeatable.",
+            "NAME=KIND:VALUE,...",
+        ),
+    ] = None
+    order: Annotated[
+        list[str] | None,
+        _option(
+            "Groups that lie first in the file; the others follow, small before large. Repeatable.",
+            "NAME,...",
+        ),
+    ] = None
+
+    def read(self) -> Rate:
+        """The values, checked.
+
+        Raises:
+            InvalidInput: two options that exclude each other, or a value that can't be.
+        """
+        if self.quality is not None:
+            check_quality(self.quality)
+        targets = {"bytes": self.target_bytes, "bpp": self.target_bpp, "psnr": self.target_psnr}
+        return Rate(
+            self.quality,
+            group_qualities(self.group_quality),
+            _target_of_file(targets, self.quality),
+            _targets_of_groups(self.group_target),
+            split(self.order),
+        )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a file may cost; names as in `ssic.encode`."""
+
+    quality: int | None
+    group_quality: dict[str | int, int]
+    target: str | None
+    group_targets: dict[str | int, str]
+    order: list[str] | None
+
+
+def _target_of_file(values: dict[str, float | None], quality: int | None) -> str | None:
     """The target of the file that one of `--target-bytes`, `--target-bpp` and `--target-psnr` gives, if one does."""
-    asked = {kind: value for kind, value in given.items() if value is not None}
+    asked = {kind: value for kind, value in values.items() if value is not None}
     options = [f"--target-{kind}" for kind in asked] + ["--quality"] * (quality is not None)
     if asked and len(options) > 1:
         raise InvalidInput(
@@ -61,13 +96,14 @@ def target_of_file(given: dict[str, float | None], quality: int | None) -> str |
     for kind, value in asked.items():
         if not (math.isfinite(value) and value > 0):
             raise InvalidInput(f"--target-{kind} {value}: a number above 0 was expected")
+        Target(kind, value)
     return next((f"{kind}:{value}" for kind, value in asked.items()), None)
 
 
-def group_qualities(given: list[str] | None) -> dict[str | int, int]:
+def group_qualities(values: list[str] | None) -> dict[str | int, int]:
     """Qualities of groups, from the values of `--group-quality`; checked, as they may be for groups not found."""
     exceptions: dict[str | int, int] = {}
-    for item in split(given) or ():
+    for item in split(values) or ():
         name, _, value = item.rpartition("=")
         if not name or not re.fullmatch(" *[0-9]{1,3}", value):
             raise InvalidInput(
@@ -91,14 +127,10 @@ def check_quality(quality: int, option: str | None = None) -> None:
         raise InvalidInput(f"{option or f'--quality {quality}'}: quality is an integer from 1 to 100")
 
 
-def targets_of_groups(given: list[str] | None) -> dict[str | int, str]:
+def _targets_of_groups(values: list[str] | None) -> dict[str | int, str]:
     """Targets of groups, from the values of `--group-target`; checked."""
     targets: dict[str | int, str] = {}
-    if given is None:
-        return targets
-    from ssic.targets import Target
-
-    for item in split(given) or ():
+    for item in split(values) or ():
         name, _, target = item.rpartition("=")
         if not name or ":" not in target:
             raise InvalidInput(

@@ -1,19 +1,23 @@
-"""What all commands share towards the person: errors and exit codes, warnings, tables, progress."""
+"""What all commands share towards the person: errors and exit codes, warnings, reports, progress."""
 
 from __future__ import annotations
 
 import errno
 import io
+import json
+import os
 import sys
+import time
 import traceback
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import typer
-from typer.core import TyperGroup
 
+from ssic.cli.manner import change_manner, manner, one_manner
 from ssic.errors import (
     EncryptedSegment,
     EngineError,
@@ -23,21 +27,28 @@ from ssic.errors import (
     SignatureError,
     SsicError,
 )
+from ssic.imports import later
 
 EXIT_CODES = {
     0: "all is well",
     1: "an unexpected error: a bug, please report it",
-    2: "wrong usage, or an unusable picture, mask or value",
-    3: "done as far as possible, but some groups are damaged or missing, or some pictures failed",
+    2: "wrong usage, or an unusable picture, mask, value or engine",
+    3: "done as far as possible, but some groups are damaged or missing, or some files of a batch failed",
     4: "not an intact ssic file",
     5: "the model is unreadable, or not installed",
     6: "a file can't be read or written",
     7: "sealed, and no key given opens it; or not signed as asked for",
     130: "ended by Ctrl-C",
-    141: "whoever read stdout, or a pipe, has gone, as head does",
+    141: "the reader of stdout, or of a pipe, has gone, as head does",
 }
 DAMAGED = FAILED_SOME = 3
+INTERRUPTED = 130
 NO_READER = 141  # what a shell tells of programs that such a write ends (128 + SIGPIPE)
+
+# typer exports this one error of wrong usage; what it is made from is the kind of all of them.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+_rich_console, _rich_progress = later("rich.console"), later("rich.progress")
 
 
 def exit_code(error: SsicError | OSError) -> int:
@@ -59,42 +70,82 @@ _CODES = (
 )
 
 
-class Reporting(TyperGroup):
-    """The group of all commands: an error on purpose becomes one line on stderr and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        # Names of files that are no text, or not in the terminal's alphabet, are shown in escapes, as on stderr.
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            warnings.simplefilter("always", UserWarning)  # a group left out must not go unsaid
-            try:
-                result = super().invoke(ctx)
-                with _about_stdout():
-                    if sys.stdout is not None:
-                        sys.stdout.flush()  # now, when an error can still be told
-                return result
-            except (SsicError, OSError) as error:
-                if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                    raise  # typer ends quietly then, and `ending` tells how
-                if isinstance(error, OSError):
-                    _give_up_stdout()
-                if ctx.params["debug"]:
-                    traceback.print_exc()
-                _print_line("error", _describe(error))
-                raise typer.Exit(exit_code(error)) from None
-
-
 @contextmanager
-def ending() -> Iterator[None]:
-    """Where a reader of stdout is gone, typer and rich end the process quietly, but with the code of a bug."""
+def running(debug: bool) -> Iterator[None]:
+    """A command line is run within: an error on purpose becomes one line on stderr and an exit code.
+
+    Args:
+        debug: print tracebacks, even where the options that may say so can't be read.
+
+    Raises:
+        SystemExit: with that code.
+    """
+    # Names of files that are no text, or not in the terminal's alphabet, are shown in escapes, as on stderr.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with one_manner(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.simplefilter("always", UserWarning)  # a group left out must not go unsaid
+        change_manner(debug=debug)
+        try:
+            yield
+        except SystemExit as end:
+            # Where a reader of stdout is gone, typer ends the process quietly, but with the code of a bug.
+            gone = isinstance(end.__context__, BrokenPipeError)
+            raise SystemExit(NO_READER if gone else _flushed(end.code)) from None
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+        except UsageError as error:
+            raise SystemExit(_show_usage(error)) from None
+        except (SsicError, OSError) as error:
+            raise SystemExit(_show_error(error)) from None
+
+
+def _show_usage(error: Any) -> int:
+    text = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":  # it carries the help
+        print(text, file=sys.stderr)
+    else:
+        where = f" ({error.ctx.command_path} --help)" if error.ctx is not None else ""
+        _print_line("error", f"{' '.join(text.split()).rstrip('.')}{where}")
+    return int(error.exit_code)
+
+
+def _show_error(error: SsicError | OSError) -> int:
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        _give_up_stdout()
+        return NO_READER
+    if isinstance(error, OSError):
+        _give_up_stdout()
+    if manner().debug:
+        print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
+    _print_line("error", describe(error))
+    return exit_code(error)
+
+
+def _flushed(code: Any) -> Any:
+    """The exit code, once stdout has taken all: now, when an error can still be told."""
     try:
-        yield
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):
-            raise SystemExit(NO_READER) from None
-        raise
+        with _about_stdout():
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        return _show_error(error)
+    return code
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Text from outside, with characters in escapes that would change what a terminal shows: control characters, line
+    separators, and those that turn the direction of writing.
+
+    >>> printable("a\x1b[31m\n")
+    'a\\x1b[31m\\n'
+    """
+    return "".join(c if c in keep or not _is_unsafe(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_unsafe(c: str) -> bool:
+    return not c.isprintable() and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")
 
 
 def warn(message: object) -> None:
@@ -104,13 +155,27 @@ def warn(message: object) -> None:
 
 def notice(message: str) -> None:
     """Say on stderr what is as it should be, and yet worth knowing."""
-    _print_line("notice", message)
+    if not manner().quiet:
+        _print_line("notice", message)
 
 
-def say(text: str) -> None:
-    """Print a line to stdout."""
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print a line of a report; to stderr where stdout holds a file."""
+    if manner().quiet:
+        return
+    text = printable(text, keep="\n")
+    if stderr:
+        if sys.stderr is not None:
+            print(text, file=sys.stderr)
+        return
     with _about_stdout():
         print(text)
+
+
+def say_json(facts: Any) -> None:
+    """Print what `--json` asks for."""
+    with _about_stdout():
+        print(json.dumps(facts))
 
 
 @contextmanager
@@ -133,7 +198,7 @@ def _give_up_stdout() -> None:
 def _print_line(kind: str, text: str) -> None:
     if sys.stderr is None:  # it is closed; print would take stdout instead
         return
-    print(f"ssic: {kind}: {' '.join(text.splitlines())}", file=sys.stderr)
+    print(f"ssic: {kind}: {printable(text)}", file=sys.stderr)
 
 
 def _show_warning(
@@ -148,15 +213,20 @@ def _show_warning(
         warn(message)
 
 
-def _describe(error: SsicError | OSError) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+def describe(error: BaseException) -> str:
+    """An error in one line, without the number that Python puts before those of the system."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{_text(error.filename)}: {error.strerror}"
     return str(error) or type(error).__name__
+
+
+def _text(path: Any) -> str:
+    return os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else str(path)
 
 
 @contextmanager
 def progress(first: str, *, log: bool = False) -> Iterator[Callable[[str], None]]:
-    """A spinner on stderr, where that is a terminal.
+    """A spinner on stderr, where that is a terminal; lines with the time, where `--verbose` asks for them.
 
     Args:
         first: the stage that it begins with.
@@ -165,59 +235,55 @@ def progress(first: str, *, log: bool = False) -> Iterator[Callable[[str], None]
     Yields:
         what to call with each further stage.
     """
-    shown = console(stderr=True)
-    if shown.is_interactive:
-        with shown.status(first) as status:
-            yield lambda stage: status.update(stage)
+    begun = time.perf_counter()
+
+    def line(stage: str) -> None:
+        if sys.stderr is not None:
+            timed = f"{time.perf_counter() - begun:8.3f} s  " if manner().verbose else ""
+            print(f"{timed}{printable(stage)}", file=sys.stderr, flush=True)
+
+    if manner().quiet:
+        yield lambda stage: None
+    elif manner().verbose:
+        line(first)
+        yield line
+        line("done")
+    elif is_terminal(sys.stderr):
+        with console().status(printable(first)) as status:
+            yield lambda stage: status.update(printable(stage))
     else:
-        yield (lambda stage: print(stage, file=sys.stderr, flush=True)) if log else (lambda stage: None)
+        yield line if log else (lambda stage: None)
 
 
-def show_file(title: str, info: Mapping[str, Any], *, stderr: bool = False) -> None:
-    """Print the head of a file as a table of its groups.
+@contextmanager
+def progress_bar(log: str = "") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal.
 
     Args:
-        info: a dictionary as `SsicFile.info` returns it; with "damaged", names of groups that will be marked.
+        log: what is counted: print a line for each step where stderr is no terminal, rather than nothing.
+
+    Yields:
+        what to call with the parts done, and of how many.
     """
-    from rich import box
-    from rich.table import Table
+    visible = is_terminal(sys.stderr) and not manner().quiet
+    kinds = _rich_progress
+    columns = (kinds.BarColumn(), kinds.MofNCompleteColumn(), kinds.TimeRemainingColumn())
+    with kinds.Progress(*columns, console=console(), transient=True, disable=not visible) as bar:
+        task = bar.add_task("", total=None)
 
-    groups, damaged = info["groups"], info.get("damaged", ())
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", justify="right")
-    table.add_column("group", overflow="fold")
-    optional = [key for key in ("class", "score") if any(g[key] is not None for g in groups)]
-    for key in optional:
-        table.add_column(key, overflow="fold", justify="right" if key == "score" else "left")
-    for heading in ("quality", "blocks", "bytes", "share"):
-        table.add_column(heading, justify="right")
-    for g in groups:
-        about = ["" if g[key] is None else f"{g[key]:.2f}" if key == "score" else g[key] for key in optional]
-        share = g["bytes"] / info["file_bytes"]
-        sizes = (f"{g['quality']}", f"{g['blocks']:,}", f"{g['bytes']:,}", f"{share:.1%}")
-        marks = (" (encrypted)" if g["encrypted"] else "") + (" (damaged)" if g["name"] in damaged else "")
-        table.add_row(str(g["id"]), g["name"] + marks, *about, *sizes)
-    table.add_row(
-        "", "head", *[""] * len(optional), "", "", f"{info['head_bytes']:,}", _share(info), style="dim"
-    )
-    bits = 8 * info["file_bytes"] / (info["width"] * info["height"])
-    out = console(stderr)
-    with nullcontext() if stderr else _about_stdout():
-        out.print(
-            f"{title}: {info['width']}x{info['height']}, {info['file_bytes']:,} bytes, {bits:.3f} bits per pixel, "
-            f"model {info['model']}",
-            soft_wrap=True,
-        )
-        out.print(table)
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if log and not visible:
+                say(f"{done} of {total} {log}", stderr=True)
+
+        yield advance
 
 
-def _share(info: Mapping[str, Any]) -> str:
-    return f"{info['head_bytes'] / info['file_bytes']:.1%}"
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether someone looks on, and can see things move."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def console(stderr: bool = False) -> Any:
-    """rich's console, for text that is shown as it is."""
-    from rich.console import Console
-
-    # Names come out of files: they are shown as they are, not as markup.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+def console() -> Any:
+    """rich's console on stderr, for text that is shown as it is: names come out of files, and are no markup."""
+    return _rich_console.Console(stderr=True, markup=False, emoji=False, highlight=False)

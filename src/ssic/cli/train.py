@@ -3,57 +3,83 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ssic.cli.files import check_local, check_output, is_pipe
-from ssic.cli.terminal import progress, warn
+from ssic.cli.files import check_local, check_output, is_stdout
+from ssic.cli.terminal import progress, say, warn
 from ssic.errors import InvalidInput
-from ssic.outfile import replacing
-
-if TYPE_CHECKING:
-    from ssic.train.trainer import Progress
+from ssic.storage.atomic import replacing
+from ssic.train.data import find_pictures
+from ssic.train.export import export
+from ssic.train.options import TrainOptions
+from ssic.train.trainer import Progress, Trainer
 
 
 # Options are None by default, and then left to `TrainOptions`, so that its defaults are the only ones.
 def train(
-    data: Annotated[list[Path], typer.Option(help="Folder of pictures; repeatable.")],
-    run: Annotated[Path, typer.Option(help="Folder for checkpoint and log; a checkpoint in it is resumed.")],
-    preset: Annotated[str | None, typer.Option(help="Model configuration.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
+    data: Annotated[
+        list[Path],
+        typer.Option(metavar="DIR", help="Folder of pictures, searched with its subfolders; repeatable."),
+    ],
+    run: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder for checkpoint and log; a checkpoint in it is resumed."),
+    ],
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model configuration: small, base.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Stop after N minutes.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Stop at step N, counted from the very first, also of --weights."),
+    ] = None,
     decay: Annotated[
         float | None,
-        typer.Option(help="Share of the time, at its end, in which the learning rate falls to zero."),
+        typer.Option(
+            metavar="SHARE", help="Last share of the time, in which the learning rate falls to zero."
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops per step.")] = None,
-    crop: Annotated[int | None, typer.Option(help="Side of a crop in pixels, a multiple of 16.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Crops per step.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(metavar="N", help="Side of a crop in pixels, a multiple of 16.")
+    ] = None,
     matrix_rate: Annotated[
-        float | None, typer.Option(help="Learning rate of Muon, for the hidden matrices.")
+        float | None, typer.Option(metavar="X", help="Learning rate of Muon, for the hidden matrices.")
     ] = None,
     other_rate: Annotated[
         float | None,
-        typer.Option(help="Learning rate of AdamW, for all else; a tenth of it for the linear bypass."),
+        typer.Option(
+            metavar="X", help="Learning rate of AdamW, for all else; a tenth of it for the linear bypass."
+        ),
     ] = None,
-    warm_up: Annotated[int | None, typer.Option(help="Steps in which the rates rise at the start.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where to train, as torch names it.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    warm_up: Annotated[
+        int | None, typer.Option(metavar="N", help="Steps in which both rates rise from zero at the start.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where to train, as PyTorch names it: cpu, cuda.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="NAME|FILE", help="Start from a model, a weights file or another run's checkpoint."
+            metavar="NAME|FILE",
+            help="Start from an installed model, a weights file, or the averages of another run's checkpoint.",
         ),
     ] = None,
     compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="auto|float32|bfloat16", help="Of matrix products; auto is what is fast here."),
+        typer.Option(
+            metavar="auto|float32|bfloat16",
+            help="Precision of matrix products; auto is bfloat16 where the processor multiplies it natively.",
+        ),
     ] = None,
 ) -> None:
     """Train a model until the time or the steps are used up, or until Ctrl-C; both leave a checkpoint."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "preset": preset,
         "minutes": minutes,
         "steps": steps,
@@ -71,18 +97,15 @@ def train(
         "precision": precision,
     }
     with progress("reading the pictures", log=True) as show:
-        from ssic.train.options import TrainOptions
-        from ssic.train.trainer import Trainer
-
         options = TrainOptions(
-            data=tuple(data), run=run, **{key: value for key, value in given.items() if value is not None}
+            data=tuple(data), run=run, **{key: value for key, value in values.items() if value is not None}
         )
         trainer = Trainer(options, report=lambda reached: show(_line(reached)))
         if not trainer.held_out:
             warn("fewer than 50 pictures: none is held out, so the log will have no validation")
         show(f"training from step {trainer.step:,}")
         checkpoint = trainer.run()
-    print(f"{checkpoint}: step {trainer.step:,}")
+    say(f"{checkpoint}: step {trainer.step:,}")
 
 
 def _line(reached: Progress) -> str:
@@ -100,27 +123,29 @@ def export_weights(
             metavar="CHECKPOINT|FILE", help="Of ssic train; or a weights file, to write it with graphs."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Weights file to write (.safetensors).")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Weights file to write (.safetensors).")
+    ],
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of training pictures to fit the coding tables to; repeatable."),
+        typer.Option(
+            metavar="DIR", help="Folder of training pictures to fit the coding tables to; repeatable."
+        ),
     ] = None,
-    pictures: Annotated[int, typer.Option(help="How many of them to use, evenly spread.", min=1)] = 48,
+    pictures: Annotated[
+        int, typer.Option(metavar="N", help="How many of these pictures to use.", min=1)
+    ] = 48,
 ) -> None:
-    """Write the weights file of a checkpoint, graphs included: what encode and decode take as --model."""
-    if is_pipe(output):
+    """Write the weights file of a checkpoint, graphs included, which encode and decode take as --model."""
+    if is_stdout(output):
         raise InvalidInput("weights are not written to stdout: give them a file")
     check_local([source])
     check_output(output, [source], as_json=False)
     with progress("freezing the entropy model"):
-        from ssic.train.data import find_pictures
-        from ssic.train.export import export
-
         files = find_pictures(data)[0] if data else []
         check_output(output, files, as_json=False)
-        some = (
-            [files[i * len(files) // pictures] for i in range(pictures)] if len(files) > pictures else files
-        )
+        if len(files) > pictures:
+            files = [files[i * len(files) // pictures] for i in range(pictures)]
         with replacing(output) as temporary:
-            weights = export(source, temporary, pictures=some)
-    print(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")
+            weights = export(source, temporary, pictures=files)
+    say(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")

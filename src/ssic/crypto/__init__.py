@@ -7,6 +7,18 @@ the `cryptography` package; what is settled here is what they are fed with.
 from __future__ import annotations
 
 from ssic.crypto.keys import Identity, Passphrase, Recipient, SigningKey, VerifyKey
+from ssic.crypto.stanza import Key, Lock, Stanza, Suite
 from ssic.crypto.wrap import Keyring
 
-__all__ = ["Identity", "Keyring", "Passphrase", "Recipient", "SigningKey", "VerifyKey"]
+__all__ = [
+    "Identity",
+    "Key",
+    "Keyring",
+    "Lock",
+    "Passphrase",
+    "Recipient",
+    "SigningKey",
+    "Stanza",
+    "Suite",
+    "VerifyKey",
+]

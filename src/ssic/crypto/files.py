@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import os
+import secrets
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import is_whole
+from ssic.blocks import ABSENT
 from ssic.crypto.sealed import (
     DEFAULT_PLACE,
     Inner,
     SealedGroup,
+    keys_mac,
     neutral,
     open_group,
     open_with,
-    pack_parts,
+    pack_part,
     read_inner,
     seal_group,
+    split_parts,
     unpack,
-    unpack_parts,
+    unpack_part,
     unwrap,
     wrong_key,
 )
-from ssic.crypto.wrap import Keyring, Wrapper, suite_named, suite_of
-from ssic.errors import DamagedSegment, EncryptedSegment, InvalidInput
-from ssic.format.container import kept_chunks, whole_segments, write_like
+from ssic.crypto.stanza import suite_named, suite_of
+from ssic.crypto.wrap import Keyring, Wrapper
+from ssic.errors import DamagedSegment, EncryptedSegment, FormatError, InvalidInput
+from ssic.format.container import kept_chunks, segments_as_they_are, write_like
 from ssic.format.head import read_head
-from ssic.format.layout import ABSENT, SEAL_BYTES, whole_order
+from ssic.format.layout import HIDDEN_NAME, SEAL_BYTES, whole_order
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head, Segment
-from ssic.given import is_whole
+from ssic.names import class_of
+from ssic.storage.source import Bytes
 
 Hide = Literal["nothing", "names", "outline"]
 FILE_ID_BYTES = SEAL_BYTES - 1
@@ -49,6 +56,7 @@ def encrypt(
     version: int = 0,
     cipher: str | None = None,
     metadata: bool = False,
+    pad: bool = False,
     limits: DecodeLimits | None = None,
 ) -> bytes:
     """The same file with groups sealed; see `ssic.encrypt`.
@@ -58,7 +66,10 @@ def encrypt(
     """
     head = read_head(data, limits)
     ids = choose(head)
-    segments = whole_segments(data, head, head.order)
+    segments = segments_as_they_are(data, head)
+    if broken := [segments[i].name for i in ids if segments[i].damage]:
+        raise DamagedSegment(f"damaged, and not to be sealed as if whole: {', '.join(broken)}", broken)
+    _tell_damage(segments.values())
     if sealed := [segments[i].name for i in ids if segments[i].encrypted]:
         raise InvalidInput(f"sealed already: {', '.join(sealed)}; rewrap seals for others, decrypt undoes it")
     if not ids:
@@ -70,11 +81,14 @@ def encrypt(
     if hide == "nothing":
         for i in ids:
             group = replace(segments[i], encrypted=True)
-            segments[i] = replace(group, payload=seal_group(head, seal, group, wrapper, version).pack())
+            segments[i] = replace(
+                group, payload=seal_group(head, seal, group, wrapper, version, pad=pad).pack()
+            )
         return write_like(head, list(segments.values()), order=head.order, stored_chunks=chunks, seal=seal)
     if hide not in ("names", "outline"):
         raise InvalidInput(f'hide is "nothing", "names" or "outline", not {hide!r}')
 
+    _tell_gaps(head, ids)
     usual = _is_default(head)
     mask, order = head.mask.copy(), list(head.order)
     inside = [i for i in head.order if i in ids]  # in the order of their segments
@@ -84,9 +98,11 @@ def encrypt(
         for i in bundle:
             place = DEFAULT_PLACE if usual else head.order.index(i)
             inner = Inner(segments.pop(i), head.mask == i, place)
-            parts.append(seal_group(head, seal, replace(public, payload=inner.pack()), wrapper, version))
+            group = replace(public, payload=inner.pack())
+            parts.append(pack_part(seal_group(head, seal, group, wrapper, version, pad=pad)))
             mask[inner.blocks] = public.id
-        segments[public.id] = replace(public, payload=pack_parts(parts))
+        secrets.SystemRandom().shuffle(parts)  # their order, by area or importance, would tell of them
+        segments[public.id] = replace(public, payload=b"".join(parts))
         order[order.index(bundle[0])] = public.id
         order = [i for i in order if i not in bundle]
     return write_like(
@@ -121,32 +137,103 @@ def _neutral_entry(head: Head, segments: dict[int, Segment]) -> Segment:
     if free is None:
         raise InvalidInput("the file has no free group id for the hidden groups: 254 are the most")
     names = {g.name for g in head.groups} | {s.name for s in segments.values()}
-    name = next(n for n in ("sealed", *(f"sealed {k}" for k in range(2, 300))) if n not in names)
+    name = next(n for n in (HIDDEN_NAME, *(f"{HIDDEN_NAME} {k}" for k in range(2, 300))) if n not in names)
     return neutral(Segment(free, name, 1, b""))
 
 
-Parts = Sequence[tuple[SealedGroup, Inner | None]]
-"""The parts of a hidden entry, and what is in those that the keys open."""
+class DamageKept(UserWarning):
+    """Groups are damaged, and were copied as they are: the file that was written says so, too."""
 
 
-def open_parts(head: Head, entry: GroupEntry, segment: bytes, keyring: Keyring) -> Parts:
-    """Open what the keys open of a hidden entry.
+class NamesTell(UserWarning):
+    """The names or ids that are left tell of those that were hidden."""
 
-    Raises:
-        DamagedSegment, TamperedSegment: one of these is not what was sealed.
+
+def _tell_damage(segments: Iterable[Segment]) -> None:
+    if names := [segment.name for segment in segments if segment.damage]:
+        warnings.warn(f"damaged, and copied as they are: {', '.join(names)}", DamageKept, stacklevel=4)
+
+
+def _tell_gaps(head: Head, hidden: Collection[int]) -> None:
+    """Warns where "person 1, person 3, sealed" says who is sealed."""
+    left = [g for g in head.groups if g.id not in hidden]
+    gone = [g for g in head.groups if g.id in hidden]
+    hidden_classes = {class_of(g.name) for g in gone}
+    series: dict[str, list[str]] = {}
+    for g in left:
+        if class_of(g.name) != g.name and class_of(g.name) in hidden_classes:
+            series.setdefault(class_of(g.name), []).append(g.name)
+    # "person 1, person 2" are whole; "person 1" alone says that there is another one.
+    series = {
+        base: names
+        for base, names in series.items()
+        if len(names) == 1 or set(names) != {f"{base} {n}" for n in range(1, len(names) + 1)}
+    }
+    gap = bool(left) and any(g.id < max(one.id for one in left) for g in gone)
+    if series or gap:
+        what = f"names ({', '.join(sorted(series))} ...)" if series else "ids"
+        warnings.warn(
+            f"gaps in the {what} of the groups that are left tell of those that are hidden: renumber=True (--renumber) "
+            "closes them first",
+            NamesTell,
+            stacklevel=4,
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a hidden entry.
+
+    Attributes:
+        packed: as it lies in the segment.
+        sealed: the same; None if it has no such form.
+        inner: what is in it, if the keys open it.
+        fault: why it could not be opened, though a key may fit.
     """
-    parts: list[tuple[SealedGroup, Inner | None]] = []
+
+    packed: bytes
+    sealed: SealedGroup | None = None
+    inner: Inner | None = None
+    fault: DamagedSegment | None = None
+
+
+Parts = Sequence[Part]
+
+
+def open_parts(head: Head, entry: GroupEntry, segment: bytes, keyring: Keyring) -> list[Part]:
+    """Open what the keys open of a hidden entry. Each part stands for itself: one that is damaged, or was sealed by a
+    faulty writer, costs no other. So it may be tried on a segment whose checksum fails."""
+    packed, end_fault = split_parts(segment, entry.name)
+    parts: list[Part] = []
     owned = np.zeros(head.mask.shape, np.bool_)
-    for part in unpack_parts(segment, entry.name):
-        seed = unwrap(head, part, keyring)
-        inner = None
-        if seed is not None:
-            inner = read_inner(open_with(head, entry, part, seed, keyring.min_version), head, entry)
+    taken: list[GroupEntry | Segment] = [*head.groups]
+    for at, one in enumerate(packed):
+        if end_fault is not None and at == len(packed) - 1:
+            parts.append(Part(one, fault=end_fault))
+            continue
+        sealed = None
+        try:
+            sealed = unpack_part(one, entry.name)
+            seed = unwrap(head, sealed, keyring)
+            if seed is None:
+                parts.append(Part(one, sealed))
+                continue
+            inner = read_inner(open_with(head, entry, sealed, seed, keyring.min_version), head, entry)
             if (owned & inner.blocks).any():
                 raise DamagedSegment(f'two parts of "{entry.name}" own the same block', [entry.name])
-            owned |= inner.blocks
-        parts.append((part, inner))
+            _check_free(inner.segment, taken, entry)
+        except DamagedSegment as fault:
+            parts.append(Part(one, sealed, fault=fault))
+            continue
+        owned |= inner.blocks
+        taken.append(inner.segment)
+        parts.append(Part(one, sealed, inner))
     return parts
+
+
+def fault_of(parts: Parts) -> DamagedSegment | None:
+    """The first fault of some parts."""
+    return next((part.fault for part in parts if part.fault is not None), None)
 
 
 def reveal(head: Head, parts: Mapping[int, Parts]) -> Head:
@@ -163,7 +250,7 @@ def reveal(head: Head, parts: Mapping[int, Parts]) -> Head:
     order = list(head.order)
     for public_id, found in parts.items():
         public = entries[public_id]
-        inners = [inner for _, inner in found if inner is not None]
+        inners = [part.inner for part in found if part.inner is not None]
         for inner in inners:
             group = inner.segment
             _check_free(group, entries.values(), public)
@@ -214,36 +301,46 @@ def decrypt(
     head = read_head(data, limits)
     if head.seal is None:
         raise InvalidInput("no group of the file is encrypted")
-    segments = whole_segments(data, head, head.order)
+    segments = segments_as_they_are(data, head)
     parts = {g.id: open_parts(head, g, segments[g.id].payload, keyring) for g in head.groups if g.hidden}
     wanted = None if choose is None else set(choose(reveal(head, parts)))
-    misses: list[EncryptedSegment] = []
+    misses: list[FormatError] = []
     taken: list[Inner] = []
     mask, count = head.mask.copy(), 0
     for entry in head.groups:
         asked = wanted is None or entry.id in wanted
         if entry.hidden:
-            mine = [inner for _, inner in parts[entry.id] if inner is not None]
+            mine = [part for part in parts[entry.id] if part.inner is not None]
             if entry.id in wanted if wanted is not None else not mine:
-                misses.append(wrong_key(entry.name))
-            mine = [inner for inner in mine if wanted is None or inner.segment.id in wanted]
+                misses.append(
+                    fault_of(parts[entry.id]) or _damaged(segments[entry.id]) or wrong_key(entry.name)
+                )
+            mine = [p for p in mine if p.inner and (wanted is None or p.inner.segment.id in wanted)]
             if mine:
-                _take_out(entry, parts[entry.id], mine, segments, mask)
-                taken += mine
+                taken += _take_out(entry, parts[entry.id], mine, segments, mask)
         elif entry.encrypted and asked:
             segment = segments[entry.id]
             try:
                 payload = open_group(head, entry, segment.payload, keyring)
-            except EncryptedSegment as error:
-                misses.append(error)
+            except (EncryptedSegment, DamagedSegment) as error:
+                misses.append(_damaged(segment) or error)
                 continue
-            segments[entry.id] = replace(segment, payload=payload, encrypted=False)
+            segments[entry.id] = replace(segment, payload=payload, encrypted=False, damage=0)
             count += 1
+        elif wanted is not None and asked and (damaged := _damaged(segments[entry.id])):
+            misses.append(damaged)
     count += len(taken)
     if misses and (wanted is not None or not count):
         raise misses[0]
     if not count:
         raise InvalidInput("none of the groups that were named is encrypted")
+    _tell_damage(segments.values())
+    faults = [error for error in misses if isinstance(error, DamagedSegment)]
+    faults += [
+        p.fault for found in parts.values() for p in found if p.fault is not None and p.fault not in faults
+    ]
+    for fault in faults:
+        warnings.warn(f"left as it is: {fault}", DamageKept, stacklevel=3)
     return write_like(
         head,
         list(segments.values()),
@@ -254,25 +351,33 @@ def decrypt(
     )
 
 
+def _damaged(segment: Segment) -> DamagedSegment | None:
+    if not segment.damage:
+        return None
+    return DamagedSegment(f'the segment of "{segment.name}" is damaged: its checksum fails', [segment.name])
+
+
 def _take_out(
     entry: GroupEntry,
     parts: Parts,
-    mine: Sequence[Inner],
+    mine: Parts,
     segments: dict[int, Segment],
     mask: NDArray[np.uint8],
-) -> None:
-    """Makes groups of the file of parts of a hidden entry; the other parts stay."""
+) -> list[Inner]:
+    """Makes groups of the file of parts of a hidden entry, and gives them; the other parts stay."""
     public = segments.pop(entry.id)
-    for inner in mine:
+    inners = [part.inner for part in mine if part.inner is not None]
+    for inner in inners:
         _check_free(inner.segment, [*segments.values(), public], entry)
         segments[inner.segment.id] = inner.segment
         mask[inner.blocks] = inner.segment.id
-    left = [part for part, inner in parts if not any(inner is one for one in mine)]
+    left = [part.packed for part in parts if not any(part is one for one in mine)]
     if left and not (mask == entry.id).any():
         raise DamagedSegment(f'parts of "{entry.name}" are left, but no blocks', [entry.name])
     if left:
-        segments[entry.id] = replace(public, payload=pack_parts(left))
+        segments[entry.id] = replace(public, payload=b"".join(left))
     mask[mask == entry.id] = entry.id if left else ABSENT
+    return inners
 
 
 def _with_places(
@@ -286,7 +391,8 @@ def _with_places(
         return None
     places = [(inner.place, inner.segment.id) for inner in taken]
     for entry_id, opened in parts.items():
-        stay = [inner for _, inner in opened if inner is not None and not any(inner is one for one in taken)]
+        inners = [part.inner for part in opened if part.inner is not None]
+        stay = [inner for inner in inners if not any(inner is one for one in taken)]
         places += [(inner.place, entry_id) for inner in stay if inner.place != DEFAULT_PLACE]
     placed = {group_id for _, group_id in places}
     order = [i for i in head.order if i in segments and i not in placed]
@@ -308,37 +414,45 @@ def rewrap(
     head = read_head(data, limits)
     if head.seal is None:
         raise InvalidInput("no group of the file is encrypted")
-    segments = whole_segments(data, head, head.order)
+    segments = segments_as_they_are(data, head)
     suite = suite_of(head.seal)
-    wanted = None
-    if choose is not None:
-        parts = {g.id: open_parts(head, g, segments[g.id].payload, keyring) for g in head.groups if g.hidden}
-        wanted = set(choose(reveal(head, parts)))
-    misses: list[EncryptedSegment] = []
+    parts = {g.id: open_parts(head, g, segments[g.id].payload, keyring) for g in head.groups if g.hidden}
+    wanted = None if choose is None else set(choose(reveal(head, parts)))
+    misses: list[FormatError] = []
     count = 0
 
     def for_others(entry: GroupEntry, sealed: SealedGroup) -> SealedGroup:
         nonlocal count
+        assert head.seal is not None
         seed = unwrap(head, sealed, keyring)
         if seed is None:
-            misses.append(wrong_key(entry.name))
-            return sealed
-        plain = open_with(
-            head, entry, sealed, seed, keyring.min_version
-        )  # what is not intact is not passed on
-        inside = read_inner(plain, head, entry).segment.id if entry.hidden else entry.id
-        if wanted is not None and inside not in wanted:
-            return sealed
+            raise wrong_key(entry.name)
+        open_with(head, entry, sealed, seed, keyring.min_version)  # what is not intact is not passed on
         count += 1
-        return replace(sealed, stanzas=(sealed.stanzas if keep else ()) + wrapper.wrap(suite, seed))
+        stanzas = (sealed.stanzas if keep else ()) + wrapper.wrap(suite, seed)
+        return replace(sealed, stanzas=stanzas, mac=keys_mac(head.seal, seed, stanzas))
 
     for entry in head.groups:
-        payload = segments[entry.id].payload
+        segment = segments[entry.id]
         if entry.hidden:
-            payload = pack_parts([for_others(entry, part) for part in unpack_parts(payload, entry.name)])
+            found = parts[entry.id]
+            packed = [
+                pack_part(for_others(entry, part.sealed))
+                if part.sealed and part.inner and (wanted is None or part.inner.segment.id in wanted)
+                else part.packed
+                for part in found
+            ]
+            if not any(part.inner for part in found):
+                misses.append(fault_of(found) or _damaged(segment) or wrong_key(entry.name))
+            segments[entry.id] = replace(segment, payload=b"".join(packed))
         elif entry.encrypted and (wanted is None or entry.id in wanted):
-            payload = for_others(entry, unpack(payload, entry.name)).pack()
-        segments[entry.id] = replace(segments[entry.id], payload=payload)
+            try:
+                payload = for_others(entry, unpack(segment.payload, entry.name)).pack()
+            except (EncryptedSegment, DamagedSegment) as error:
+                misses.append(_damaged(segment) or error)
+                continue
+            segments[entry.id] = replace(segment, payload=payload)
+    _tell_damage(segments.values())
     if misses and not count:
         raise misses[0]
     if not count:

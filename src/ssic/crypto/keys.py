@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import base64
 import binascii
+import builtins
 import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self, cast
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from ssic.arguments import text_of, type_name
+from ssic.crypto.stanza import X25519, Stanza, Suite
 from ssic.errors import BadKey, InvalidInput
-from ssic.given import name_of
 
 KEY_BYTES = 32
 MOST_BYTES = 2**16
@@ -45,7 +48,7 @@ class AnyKey:
     def __init__(self, raw: bytes) -> None:
         if not isinstance(raw, bytes):
             raise BadKey(
-                f"{self.KIND} is made of bytes, not of {name_of(raw)}; `parse` takes its written form"
+                f"{self.KIND} is made of bytes, not of {type_name(raw)}; `parse` takes its written form"
             )
         if len(raw) != KEY_BYTES:
             raise BadKey(f"{self.KIND} has {KEY_BYTES} bytes, not {len(raw)}")
@@ -60,7 +63,7 @@ class AnyKey:
             BadKey: it is no key of this kind, or several. The message never repeats a secret.
         """
         if not isinstance(text, str):
-            raise BadKey(f"{cls.KIND} is written as text, not as {name_of(text)}; `load` reads a file")
+            raise BadKey(f"{cls.KIND} is written as text, not as {type_name(text)}; `load` reads a file")
         words = _words(text)
         if len(words) > 1 and all(map(_WORD.fullmatch, words)):
             raise BadKey(
@@ -99,7 +102,7 @@ class AnyKey:
     def load_all(cls, path: str | os.PathLike[str]) -> list[Self]:
         """The keys in a file, one a line, at least one; as `load` else."""
         if not isinstance(path, (str, os.PathLike)):
-            raise BadKey(f"a file of keys is named by its path, not by {name_of(path)}; `parse` takes text")
+            raise BadKey(f"a file of keys is named by its path, not by {type_name(path)}; `parse` takes text")
         try:
             with open(path, "rb") as file:
                 data = file.read(MOST_BYTES + 1)
@@ -112,7 +115,7 @@ class AnyKey:
         """The keys in the content of the file that messages call `where`."""
         if len(data) > MOST_BYTES:
             raise BadKey(f"{where} has more than {MOST_BYTES:,} bytes; that is no file of keys")
-        words = _words(data.decode("utf-8", "replace"))
+        words = _words(text_of(data, where, BadKey))
         if not words:
             raise BadKey(f"{where} holds no key")
         private = next((k for k in (Identity, SigningKey) if k.PUBLIC is cls), None)
@@ -194,6 +197,17 @@ class Recipient(_PublicKey):
     def key(self) -> X25519PublicKey:
         return X25519PublicKey.from_public_bytes(self._raw)
 
+    def wrap(self, content_key: bytes, suite: Suite) -> Stanza:
+        """The content key for the holder of the private key, by HPKE.
+
+        Raises:
+            BadKey: the key is no usable one: its point has low order.
+        """
+        try:
+            return Stanza(X25519, suite.hpke.encrypt(content_key, self.key, suite.info))
+        except ValueError:
+            raise BadKey(f"{self} is no usable public key: its point has low order") from None
+
 
 class Identity(PrivateKey):
     """An X25519 private key, which opens what was sealed to its recipient."""
@@ -207,6 +221,16 @@ class Identity(PrivateKey):
     @cached_property
     def key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self._raw)
+
+    def unwrap(self, stanzas: Sequence[Stanza], suite: Suite) -> bytes | None:
+        """The content key out of the first stanza that is for this key; None if none is."""
+        for stanza in stanzas:
+            if stanza.kind == X25519:
+                try:
+                    return suite.hpke.decrypt(stanza.body, self.key, suite.info)
+                except (InvalidTag, ValueError):  # not for this key; ValueError: a point of low order
+                    continue
+        return None
 
     @property
     def recipient(self) -> Recipient:
@@ -261,7 +285,7 @@ def trusted(keys: VerifyKey | Iterable[VerifyKey]) -> tuple[VerifyKey, ...]:
     for key in given:
         if not isinstance(key, VerifyKey):
             raise InvalidInput(
-                f"trusted are VerifyKeys, not {name_of(key)}; VerifyKey.load reads one, VerifyKey.parse takes its text"
+                f"trusted are VerifyKeys, not {type_name(key)}: VerifyKey.load reads one, VerifyKey.parse its text"
             )
     return tuple(given)
 
@@ -271,7 +295,7 @@ class Passphrase:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise BadKey(f"a passphrase is text, not {name_of(text)}")
+            raise BadKey(f"a passphrase is text, not {type_name(text)}")
         if not text:
             raise BadKey("a passphrase must not be empty")
         try:
@@ -279,8 +303,24 @@ class Passphrase:
         except UnicodeEncodeError:
             raise BadKey("the passphrase is not valid Unicode") from None
 
+    @classmethod
+    def read(cls, data: builtins.bytes, where: str) -> Passphrase:
+        """The passphrase in the first line of a file, whose content this is. A line ends with a line feed, or with a
+        carriage return and one; nothing else is taken off.
+
+        Args:
+            where: what messages call the file.
+
+        Raises:
+            BadKey: the line is empty, or the file no text. The message never repeats a secret.
+        """
+        line = text_of(data, where, BadKey).partition("\n")[0].removesuffix("\r")
+        if not line:
+            raise BadKey(f"{where}: the first line, which should be the passphrase, is empty")
+        return cls(line)
+
     @property
-    def bytes(self) -> bytes:
+    def bytes(self) -> builtins.bytes:
         return self._bytes
 
     def __repr__(self) -> str:

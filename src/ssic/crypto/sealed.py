@@ -1,13 +1,15 @@
 """Sealed groups: one group's segment under its own key, bound to what makes it that group of that file.
 
-A sealed group is, in this order: a varint for its version (0: none), the stanzas (`ssic.crypto.wrap`), then ciphertext
-and tag. The segment of an encrypted group is one sealed group. That of a *hidden* entry is one or more of them, each
-behind a varint for its length; what they hold starts with what the head would say of the group (`Inner`).
+A sealed group is, in this order: a varint for its version (0: none), the stanzas (`ssic.crypto.stanza`), a MAC over
+them under the content key, then ciphertext and tag. The segment of an encrypted group is one sealed group. That of a
+*hidden* entry is one or more of them, each behind a varint for its length; what they hold starts with what the head
+would say of the group (`Inner`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,23 +21,24 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
-from ssic.crypto.wrap import (
+from ssic.blocks import ABSENT
+from ssic.crypto.stanza import (
     NONCE_BYTES,
     SEED_BYTES,
     TAG_BYTES,
-    Keyring,
     Stanza,
-    Wrapper,
     read_stanzas,
     suite_of,
     write_stanzas,
 )
+from ssic.crypto.wrap import Keyring, Wrapper
 from ssic.errors import DamagedSegment, TamperedSegment, WrongKey
-from ssic.format.layout import ABSENT, text_fault
 from ssic.format.types import GroupEntry, Head, Segment
 from ssic.format.varint import read_varint, write_varint
+from ssic.names import text_fault
 
 MAX_PARTS = 254
+MAC_BYTES = 32
 _HAS_CLASS, _HAS_SCORE = 1, 2
 DEFAULT_PLACE = 255
 
@@ -46,11 +49,13 @@ class SealedGroup:
 
     version: int
     stanzas: tuple[Stanza, ...]
+    mac: bytes
+    """Over the stanzas, under a key made of the content key."""
     body: bytes
     """Ciphertext and tag."""
 
     def pack(self) -> bytes:
-        return write_varint(self.version) + write_stanzas(self.stanzas) + self.body
+        return write_varint(self.version) + write_stanzas(self.stanzas) + self.mac + self.body
 
 
 def unpack(data: bytes, name: str) -> SealedGroup:
@@ -62,36 +67,46 @@ def unpack(data: bytes, name: str) -> SealedGroup:
     try:
         version, offset = read_varint(data, 0)
         stanzas, offset = read_stanzas(data, offset)
-        if len(data) - offset < TAG_BYTES:
-            raise DamagedSegment("is cut short inside of its tag")
+        if len(data) - offset < MAC_BYTES + TAG_BYTES:
+            raise DamagedSegment("is cut short inside of its tags")
     except (IndexError, ValueError):
         raise DamagedSegment(f'the sealed segment of "{name}" has no version', [name]) from None
     except DamagedSegment as error:
         raise DamagedSegment(f'the sealed segment of "{name}" {error}', [name]) from None
-    return SealedGroup(version, stanzas, data[offset:])
+    return SealedGroup(version, stanzas, data[offset : offset + MAC_BYTES], data[offset + MAC_BYTES :])
 
 
-def unpack_parts(data: bytes, name: str) -> list[SealedGroup]:
-    """The sealed groups in the segment of a hidden entry (`DamagedSegment` if it does not hold that)."""
-    parts: list[SealedGroup] = []
+def split_parts(data: bytes, name: str) -> tuple[list[bytes], DamagedSegment | None]:
+    """The parts in the segment of a hidden entry, each with the varint for its length; what is behind the last that has
+    one stays together, and is told of by an error."""
+    parts: list[bytes] = []
     offset = 0
     while offset < len(data) or not parts:
+        fault = None
         try:
-            length, offset = read_varint(data, offset)
+            length, start = read_varint(data, offset)
         except (IndexError, ValueError):
-            raise DamagedSegment(f'a part of "{name}" has no length', [name]) from None
-        if length > len(data) - offset:
-            raise DamagedSegment(f'a part of "{name}" is cut short', [name])
-        if len(parts) == MAX_PARTS:
-            raise DamagedSegment(f'"{name}" has more than {MAX_PARTS} parts', [name])
-        parts.append(unpack(data[offset : offset + length], name))
-        offset += length
-    return parts
+            fault, length, start = f'a part of "{name}" has no length', 0, offset
+        if length > len(data) - start:
+            fault = f'a part of "{name}" is cut short'
+        elif len(parts) == MAX_PARTS:
+            fault = f'"{name}" has more than {MAX_PARTS} parts'
+        if fault is not None:
+            return [*parts, data[offset:]], DamagedSegment(fault, [name])
+        parts.append(data[offset : start + length])
+        offset = start + length
+    return parts, None
 
 
-def pack_parts(parts: Sequence[SealedGroup]) -> bytes:
-    """The segment of a hidden entry."""
-    return b"".join(write_varint(len(packed)) + packed for packed in (part.pack() for part in parts))
+def unpack_part(part: bytes, name: str) -> SealedGroup:
+    """The sealed group in one of `split_parts` (`DamagedSegment` if it is none)."""
+    return unpack(part[read_varint(part, 0)[1] :], name)
+
+
+def pack_part(sealed: SealedGroup) -> bytes:
+    """A part of the segment of a hidden entry."""
+    packed = sealed.pack()
+    return write_varint(len(packed)) + packed
 
 
 def associated_data(head: Head, seal: bytes, group: GroupEntry | Segment, version: int, length: int) -> bytes:
@@ -137,21 +152,74 @@ def content_key(seal: bytes, seed: bytes) -> tuple[bytes, bytes]:
     return key[:32], key[32:]
 
 
+def keys_mac(seal: bytes, seed: bytes, stanzas: Sequence[Stanza]) -> bytes:
+    """The MAC over a list of wrapped keys: none can be put in, taken away or exchanged unseen. As it has 32 bytes, it
+    commits to the content key, too: nobody can make a group that two keys open to two contents."""
+    key = HKDF(SHA256(), MAC_BYTES, salt=seal, info=b"ssic keys 1\0").derive(seed)
+    return hmac.digest(key, write_stanzas(stanzas), "sha256")
+
+
+def padme(length: int) -> int:
+    """The next length of the scheme Padmé, at most an eighth more: it tells of a length its magnitude only.
+
+    >>> [padme(n) for n in (0, 1, 9, 100, 1000, 100_001)]
+    [0, 1, 10, 104, 1024, 100352]
+    """
+    if length < 2:
+        return length
+    magnitude = length.bit_length() - 1
+    free = max(0, magnitude - magnitude.bit_length())
+    return (length + (1 << free) - 1) >> free << free
+
+
+def padded(content: bytes, pad: bool) -> bytes:
+    """What is sealed: a varint for the zeros behind the content, the content, and these zeros."""
+    zeros = 0
+    if pad:
+        # The varint grows with the zeros: the fewest with which it all has a length of the scheme.
+        while (whole := len(write_varint(zeros)) + len(content) + zeros) != padme(whole):
+            zeros += padme(whole) - whole
+    return write_varint(zeros) + content + bytes(zeros)
+
+
+def unpadded(plain: bytes, name: str) -> bytes:
+    """The inverse of `padded` (`DamagedSegment`, if it is none)."""
+    try:
+        zeros, start = read_varint(plain, 0)
+        end = len(plain) - zeros
+        if end < start or plain.count(0, end) != zeros:
+            raise ValueError
+    except (IndexError, ValueError):
+        raise DamagedSegment(f'"{name}" was sealed by a faulty writer: its padding is none', [name]) from None
+    return plain[start:end]
+
+
 def seal_group(
-    head: Head, seal: bytes, group: Segment, wrapper: Wrapper, version: int, *, seed: bytes | None = None
+    head: Head,
+    seal: bytes,
+    group: Segment,
+    wrapper: Wrapper,
+    version: int,
+    *,
+    seed: bytes | None = None,
+    pad: bool = False,
 ) -> SealedGroup:
     """Seals `group.payload` under the name, quality and so on of `group`.
 
     Args:
         head: of the file that it comes from, or goes to: size, model and blocks are the same.
         seed: the content key, for tests; random by default, and never used twice.
+        pad: hide the length, as far as Padmé does.
     """
     suite = suite_of(seal)
     seed = os.urandom(SEED_BYTES) if seed is None else seed
     stanzas = wrapper.wrap(suite, seed)
     key, nonce = content_key(seal, seed)
-    aad = associated_data(head, seal, group, version, len(group.payload))
-    return SealedGroup(version, stanzas, suite.aead(key).encrypt(nonce, group.payload, aad))
+    plain = padded(group.payload, pad)
+    aad = associated_data(head, seal, group, version, len(plain))
+    return SealedGroup(
+        version, stanzas, keys_mac(seal, seed, stanzas), suite.aead(key).encrypt(nonce, plain, aad)
+    )
 
 
 def unwrap(head: Head, sealed: SealedGroup, keyring: Keyring) -> bytes | None:
@@ -164,7 +232,8 @@ def open_with(head: Head, entry: GroupEntry, sealed: SealedGroup, seed: bytes, m
     """What is sealed, given its content key.
 
     Raises:
-        TamperedSegment: it is not what was sealed for this group of this file, or of a version before `min_version`.
+        TamperedSegment: its list of wrapped keys was changed, or it is not what was sealed for this group of this
+            file, or of a version before `min_version`.
     """
     assert head.seal is not None, "read_head: encrypted groups have a seal"
     key, nonce = content_key(head.seal, seed)
@@ -177,13 +246,19 @@ def open_with(head: Head, entry: GroupEntry, sealed: SealedGroup, seed: bytes, m
             "name, class, score, quality, blocks, size, model, file id) were changed, or it is from another file",
             [entry.name],
         ) from None
+    if not hmac.compare_digest(keys_mac(head.seal, seed, sealed.stanzas), sealed.mac):
+        raise TamperedSegment(
+            f'the list of those who may open "{entry.name}" was changed: a wrapped key was put in, taken away or '
+            "exchanged",
+            [entry.name],
+        )
     if sealed.version < min_version:
         raise TamperedSegment(
             f'"{entry.name}" is version {sealed.version}, and at least {min_version} was asked for: it may be an old '
             "version, put back",
             [entry.name],
         )
-    return plain
+    return unpadded(plain, entry.name)
 
 
 def open_group(head: Head, entry: GroupEntry, segment: bytes, keyring: Keyring) -> bytes:

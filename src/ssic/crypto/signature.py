@@ -18,10 +18,11 @@ from ssic.crypto.keys import KEY_BYTES, SigningKey, VerifyKey
 from ssic.errors import BadKey, SignatureError
 from ssic.format.container import kept_chunks, whole_segments, write_like
 from ssic.format.head import read_head
+from ssic.format.hold import hold_head
 from ssic.format.layout import CRC_BYTES, SIGNATURE
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes
 from ssic.format.types import GroupEntry, Head
+from ssic.storage.source import Bytes
 
 _ED25519 = 1
 _HASH_BYTES, _SIGNATURE_BYTES = 32, 64
@@ -79,6 +80,7 @@ def check_head(data: Bytes, head: Head, trusted: Collection[VerifyKey] | None = 
     """Verify the signature of a head. The segments are not read: `Signature.check` is for them.
 
     Args:
+        data: the bytes that `head` was parsed from, and no later reading of them (`ssic.format.hold.hold_head`).
         trusted: keys one of which must have signed; None takes any, which shows that the file is as its signer left
             it, but not who that was.
 
@@ -116,7 +118,7 @@ def verify(
         SignatureError: see `check_head`; or a segment is not the one that was signed.
         FormatError: the file is damaged or not whole.
     """
-    head = read_head(data, limits)
+    data, head = hold_head(data, limits)
     signature = check_head(data, head, trusted)
     segments = whole_segments(data, head, head.order)
     for entry in head.groups:

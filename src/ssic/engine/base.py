@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,10 +17,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import type_name
 from ssic.errors import EngineError, InvalidInput
-from ssic.given import name_of
+from ssic.imports import later
 from ssic.model.weights import Weights
 from ssic.plan import Plan
+
+metadata = later("importlib.metadata")
 
 
 @runtime_checkable
@@ -72,7 +75,7 @@ def find_engine(name: str | Engine, weights: Weights) -> Engine:
     """
     if not isinstance(name, str):
         if not isinstance(name, Engine):
-            raise InvalidInput(f"engine is a name or an Engine, not {name_of(name)}")
+            raise InvalidInput(f"engine is a name or an Engine, not {type_name(name)}")
         if name.floats_id != weights.floats_id:
             raise EngineError(
                 f"the engine {name.name} has other weights (floats {name.floats_id.hex()}) than model "
@@ -81,11 +84,11 @@ def find_engine(name: str | Engine, weights: Weights) -> Engine:
         return name
     kind, _, rest = (_chosen(weights) if name == "auto" else name).partition(":")
     if kind == "onnx" and not rest:
-        _installed("onnxruntime", "pip install onnxruntime")
+        check_installed("onnxruntime", "pip install onnxruntime")
         engine: Engine = import_module("ssic.engine.onnx").OnnxEngine(weights)
         return engine
     if kind == "torch":
-        _installed("torch", 'pip install "ssic[torch]"')
+        check_installed("torch", 'pip install "ssic[torch]"')
         device, precision = _parsed(rest)
         engine = import_module("ssic.engine.torch").TorchEngine(weights, device, precision)
         return engine
@@ -101,7 +104,11 @@ def _parsed(rest: str) -> tuple[str, str]:
     return ":".join(parts) or ("cuda" if _has_cuda() else "cpu"), precision
 
 
-def _installed(package: str, advice: str) -> None:
+def check_installed(package: str, advice: str) -> None:
+    """
+    Raises:
+        EngineError: the package is not installed; the message gives the advice.
+    """
     if sys.modules.get(package) is None and (package in sys.modules or find_spec(package) is None):
         raise EngineError(f"the package {package} is not installed: {advice}")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
+from ssic.imports import later
+
+futures, threadpoolctl = later("concurrent.futures"), later("threadpoolctl")
+
 
 T = TypeVar("T")
 
@@ -88,14 +90,15 @@ class ProcessWide:
 
 def _elsewhere(function: Callable[[], T]) -> T:
     """Call in a thread that ends with it."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(function).result()
+    with futures.ThreadPoolExecutor(1) as thread:
+        result: T = thread.submit(function).result()
+        return result
 
 
 @lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
+def _libraries() -> Any:
     """Finding them takes milliseconds."""
-    return ThreadpoolController()
+    return threadpoolctl.ThreadpoolController()
 
 
 def _limit_blas() -> Callable[[], None]:

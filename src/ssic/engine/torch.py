@@ -246,6 +246,7 @@ class TorchEngine:
         self.weights = weights
         self.floats_id = weights.floats_id
         self.device = usable_device(device)
+        self._process = os.getpid()
         self.dtype = find_precision(precision, self.device)
         self.name = f"torch:{self.device}:{str(self.dtype).removeprefix('torch.')}"
         on_processor = self.device.type == "cpu"
@@ -280,6 +281,14 @@ class TorchEngine:
         _, precision = self.name.rsplit(":", 1)
         return TorchEngine, (self.weights, str(self.device), precision, self._workers.threads)
 
+    def _check_process(self) -> None:
+        """CUDA does not outlive a fork, and says so in words that depend on what is called first."""
+        if self.device.type != "cpu" and os.getpid() != self._process:
+            raise EngineError(
+                f"the engine {self.name} was made before this process was forked, and {self.device.type} can't be "
+                'used after a fork: start processes by multiprocessing.get_context("spawn"), or use engine="onnx"'
+            )
+
     @contextmanager
     def _context(self) -> Iterator[None]:
         """Both settings are those of a thread, so every worker needs them."""
@@ -300,6 +309,7 @@ class TorchEngine:
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
+        self._check_process()
         return self._workers.whole(self._analyse, blocks, plan, quality)
 
     def _analyse(
@@ -317,6 +327,7 @@ class TorchEngine:
         self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
+        self._check_process()
         return self._workers.whole(self._synthesise, latents, plan, quality)
 
     def _synthesise(

@@ -19,15 +19,9 @@ from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import DamagedSegment
-from ssic.format.rangecoder import (
-    TOTAL,
-    RangeEncoder,
-    decoder_from_bytes,
-    encoder_bytes,
-    integer_model,
-)
 from ssic.model.config import CLASSES
 from ssic.plan import PHASES, Plan
+from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes, integer_model
 
 UNIT = 1 << LATENT_BITS
 
@@ -43,18 +37,18 @@ _ESCAPE_BITS = 2 * LARGEST.bit_length()
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What encoding gives.
+class Substreams:
+    """The latents of some groups, coded.
 
     Attributes:
-        substreams: bytes of each group, by id.
+        by_group: the substream of each group, by id.
         hyper_bytes: how many of them, about, serve the hyper-latent, by id.
         latents: [N, M] as the decoder will have them, 6 fractional bits.
         hyper_latents: [P, Z], likewise.
         ideal_bits: code length of all symbols under the integer tables, were the range coder perfect.
     """
 
-    substreams: dict[int, bytes]
+    by_group: dict[int, bytes]
     hyper_bytes: dict[int, int]
     latents: Fixed
     hyper_latents: Fixed
@@ -120,7 +114,9 @@ class LatentCoder:
         quality: Mapping[int, int],
         y: NDArray[np.floating[Any]],
         z: NDArray[np.floating[Any]],
-    ) -> Encoded:
+        *,
+        step_worth: float = STEP_WORTH,
+    ) -> Substreams:
         """Code the latents of all groups of the plan.
 
         Args:
@@ -128,6 +124,7 @@ class LatentCoder:
             quality: 1..100 of each group.
             y: [N, M] latents, gain applied, before rounding.
             z: [P, Z] hyper-latents before rounding.
+            step_worth: bits that an error of one step, squared, is worth when symbols are chosen.
         """
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
@@ -136,7 +133,7 @@ class LatentCoder:
 
         def code(ranks: NDArray[np.int64], target: Fixed, mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
             nonlocal ideal
-            symbols = self._choose((target - mean) / UNIT, classes)
+            symbols = self._choose((target - mean) / UNIT, classes, step_worth)
             step = _Step.of(ranks, classes, len(groups))
             ideal += self._write(encoders, step, symbols.reshape(-1), classes.reshape(-1))
             return symbols * UNIT + mean
@@ -156,15 +153,17 @@ class LatentCoder:
             decoded = code(rank[tokens], y_fixed[tokens, start:stop], mean, classes)
             latents[tokens, start:stop] = decoded
             values[tokens, start:stop] = self.twin.normalise(k, tokens, decoded, q)
-        return Encoded(
-            substreams={int(g): encoder_bytes(e) for g, e in zip(groups, encoders, strict=True)},
+        return Substreams(
+            by_group={int(g): encoder_bytes(e) for g, e in zip(groups, encoders, strict=True)},
             hyper_bytes={int(g): h for g, h in zip(groups, hyper, strict=True)},
             latents=latents,
             hyper_latents=z_hat,
             ideal_bits=ideal,
         )
 
-    def _choose(self, deviation: NDArray[np.float64], classes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _choose(
+        self, deviation: NDArray[np.float64], classes: NDArray[np.uint8], step_worth: float
+    ) -> NDArray[np.float64]:
         """The symbol for each deviation from the mean (in steps): the nearest, or its neighbour towards zero
         where that saves more bits than the distortion is worth."""
         nearest = np.floor(deviation + 0.5)
@@ -175,7 +174,7 @@ class LatentCoder:
         saved = self._lengths[at + np.where(inside, nearest, 0).astype(np.int64)]
         saved -= self._lengths[at + np.where(inside, smaller, 0).astype(np.int64)]
         worse = (deviation - smaller) ** 2 - (deviation - nearest) ** 2
-        return np.where(saved > STEP_WORTH * worse, smaller, nearest)
+        return np.where(saved > step_worth * worse, smaller, nearest)
 
     def _write(
         self, encoders: list[Any], step: _Step, symbols: NDArray[np.float64], classes: NDArray[np.uint8]
@@ -217,7 +216,8 @@ class LatentCoder:
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
         decoders = [decoder_from_bytes(substreams[int(g)]) for g in groups]
-        damaged: set[int] = set()
+        # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
+        damaged = {rank for rank, g in enumerate(groups) if substreams[int(g)].endswith(b"\0")}
 
         def code(ranks: NDArray[np.int64], mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
             step = _Step.of(ranks, classes, len(groups))

@@ -20,6 +20,7 @@ log2 of scales    10                class = 8 per octave, from 2^-3.25
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,14 @@ REFERENCE_BITS = 8
 RECIPROCAL_BITS = 16
 SCALE_BITS = 10
 
-VALUE_LIMIT = int(RANGE * 2**VALUE_BITS)
+VALUE_LIMIT = int(RANGE * (1 << VALUE_BITS))
 """The clamp that the float model was trained with, as an integer."""
 
 
 def shift_right(x: Fixed, bits: int) -> Fixed:
     """x / 2^bits, rounded to the nearest integer, halves upwards."""
-    return np.floor(x * 2.0**-bits + 0.5)
+    # ldexp and not 2.0**-bits, which is the C library's pow: it may be off by a bit, and is under some rounding modes.
+    return np.floor(x * math.ldexp(1.0, -bits) + 0.5)
 
 
 def clamp(x: Fixed, low: int = -VALUE_LIMIT, high: int = VALUE_LIMIT) -> Fixed:
@@ -59,7 +61,7 @@ def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> 
     Raises:
         OverflowError: a value does not fit the integer type.
     """
-    scaled = np.rint(np.asarray(x, np.float64) * 2.0**bits)
+    scaled = np.rint(np.asarray(x, np.float64) * math.ldexp(1.0, bits))
     info = np.iinfo(dtype)
     if scaled.size and not (info.min <= scaled.min() and scaled.max() <= info.max):
         raise OverflowError(

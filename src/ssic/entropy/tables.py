@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.format.rangecoder import TOTAL, integer_model
 from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_FLOOR
+from ssic.rangecoder import TOTAL, integer_model
 
 
 def scale_of(index: int) -> float:

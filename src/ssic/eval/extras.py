@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from ssic.errors import InvalidInput
+from ssic import imports
 
 
 def optional(module: str) -> Any:
-    """A module of the extra.
+    """A module that measuring needs.
 
     Raises:
-        InvalidInput: it is not installed.
+        InvalidInput: it is not installed; the message names the extra.
     """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0].replace("_", "-")
-        raise InvalidInput(f"this measurement needs {package}: {_ADVICE.get(package, _ALL)}") from error
-
-
-_ALL = 'pip install "ssic[eval]"'
-_ADVICE = {"pillow-heif": "pip install pillow-heif"}
+    extra = "heic" if module == "pillow_heif" else "eval"
+    return imports.optional(module, extra, purpose="this measurement")

@@ -17,8 +17,8 @@ from ssic.eval.metrics import decibels, ms_ssim, psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.file import SsicFile
-from ssic.image import Picture
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.pictures.read import Picture
 
 Points = list[dict[str, Any]]
 """A curve: a dictionary of means per quality, "pictures" in it being those of each picture."""

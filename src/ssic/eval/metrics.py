@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.eval.extras import optional
+from ssic.imports import later
+
+torch = later("torch")
 
 SMALLEST = 161
 """MS-SSIM is defined for pictures with at least this many pixels on the shorter side: five scales, windows of 11."""
@@ -35,8 +38,6 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     """MS-SSIM of [H, W, 3], the mean of the three channels'; None for pictures too small for it."""
     if min(a.shape[:2]) < SMALLEST:
         return None
-    import torch
-
     x, y = (torch.from_numpy(p.transpose(2, 0, 1)[None].astype(np.float64)) for p in (a, b))
     with torch.inference_mode():
         return float(optional("pytorch_msssim").ms_ssim(x, y, data_range=255))

@@ -168,21 +168,21 @@ def read_curves(path: Path) -> list[Curve]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         curves = content["curves"] if "schema" in content else content
-        return [Curve(str(name), path.stem, tuple(_points(given))) for name, given in curves.items()]
+        return [Curve(str(name), path.stem, tuple(_points(points))) for name, points in curves.items()]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{path} is no file of curves: {type(error).__name__} {error}") from error
 
 
-def _points(given: Any) -> list[Point]:
-    if isinstance(given, list):
+def _points(content: Any) -> list[Point]:
+    if isinstance(content, list):
         points = [
             Point(float(p["bpp"]), float(p["psnr"]), _number(p.get("msssim_db")))
-            for p in given
+            for p in content
             if p["psnr"] is not None  # infinite
         ]
     else:
         # Published results that have MS-SSIM have it as such, not in dB, and often of nets trained for it.
-        points = [Point(float(b), float(d)) for b, d in zip(given["bpp"], given["psnr"], strict=True)]
+        points = [Point(float(b), float(d)) for b, d in zip(content["bpp"], content["psnr"], strict=True)]
     return sorted(points, key=lambda p: p.bpp)
 
 

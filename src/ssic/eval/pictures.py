@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import InvalidInput
-from ssic.image import Picture, load_picture
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.groups.recipe import MaskRecipe
+from ssic.pictures.read import Picture, load_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff")
+
+LABELS = MaskRecipe("labels", drop_empty=True)
+"""How pictures get their masks."""
 
 Report = Callable[[str], None]
 """Called with what is being measured."""
@@ -47,7 +51,7 @@ class Cases:
             picture = load_picture(path)
             groups = None
             if mask is not None:
-                groups = GroupMask.from_label_map(mask, picture.size, drop_empty=True)
+                groups = LABELS.mask(picture.pixels, mask)
             yield Case(path.stem, picture, groups)
 
 

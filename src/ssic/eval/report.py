@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from PIL import features
+
+from ssic.codec import Codec
+from ssic.version import __version__
 
 PACKAGES = (
     *("numpy", "torch", "constriction", "pillow", "pillow-heif", "bjontegaard", "pytorch-msssim"),
@@ -24,11 +26,6 @@ PACKAGES = (
 
 def environment(model: str, engine: str) -> dict[str, Any]:
     """Machine, versions, model and commit."""
-    from PIL import features
-
-    from ssic import __version__
-    from ssic.codec import Codec
-
     codec = Codec.load(model, engine=engine)
     libraries = {f: features.version(f) for f in ("libjpeg_turbo", "webp", "jpg_2000", "avif")}
     return {
@@ -70,18 +67,6 @@ class Table:
         rule = ["---" if i < self.left else "---:" for i in range(len(self.columns))]
         lines = [f"| {' | '.join(row)} |" for row in (self.columns, rule, *self.rows)]
         return "\n".join([f"**{self.title}**", "", *lines])
-
-    def rich(self) -> RichTable:
-        """For a terminal."""
-        from rich import box
-        from rich.table import Table as RichTable
-
-        table = RichTable(box=box.SIMPLE_HEAD, title=self.title, title_justify="left", title_style="bold")
-        for i, heading in enumerate(self.columns):
-            table.add_column(heading, justify="left" if i < self.left else "right", no_wrap=True)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
 
 
 def document(title: str, results: dict[str, Any], tables: Sequence[Table], notes: str | None = None) -> str:

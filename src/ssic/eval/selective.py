@@ -19,8 +19,8 @@ from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.eval.report import environment
 from ssic.file import SsicFile
-from ssic.image import compose, crop_box
-from ssic.mask import GroupMask
+from ssic.groups.mask import GroupMask
+from ssic.pictures.fill import compose, crop_box
 
 SCHEMA = "ssic-eval-selective/1"
 Measure = Callable[[int], tuple[int, float]]
@@ -35,7 +35,7 @@ class SelectiveOptions:
         cases: pictures with masks.
         target: PSNR of the foreground in dB.
         background: id of the group that is not sent.
-        peers: each is measured in four ways, see `ways`.
+        peers: each is measured with four methods, see `regions_by_method`.
         model: installed model, or a weights file.
         engine: what runs its networks.
     """
@@ -139,9 +139,9 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
     codec = Ssic(options.model, options.engine)
     results = {"ssic": search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)}
     for peer in options.peers:
-        for way, regions in ways(case.pixels, ids, wanted).items():
+        for method, regions in regions_by_method(case.pixels, ids, wanted).items():
             measure = _peer(case.pixels, shown, regions, peer, work)
-            results[f"{peer.name} {way}"] = search(measure, options.target, peer.lowest or 0)
+            results[f"{peer.name} {method}"] = search(measure, options.target, peer.lowest or 0)
     return {
         "picture": case.name,
         "width": width,
@@ -163,7 +163,7 @@ def _ssic(
 ) -> Measure:
     def measure(quality: int) -> tuple[int, float]:
         whole = SsicFile(codec.encode(case.picture, mask, quality).data)
-        part = stored(work / "part.ssic", whole.extract(wanted))
+        part = stored(work / "part.ssic", bytes(whole.extract(wanted)))
         pixels, present = codec.decode(part)
         if not np.array_equal(present, shown):
             raise AssertionError("the extract does not hold the foreground")
@@ -188,7 +188,9 @@ class Region:
     used: NDArray[np.bool_]
 
 
-def ways(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], wanted: Sequence[int]) -> dict[str, list[Region]]:
+def regions_by_method(
+    pixels: NDArray[np.uint8], ids: NDArray[np.uint8], wanted: Sequence[int]
+) -> dict[str, list[Region]]:
     """How a codec without groups can send the wanted ones: the pictures that it would encode.
 
     Args:

@@ -1,6 +1,6 @@
-"""Accuracy per bit: what a judge finds in what arrives, over the bits that were sent.
+"""Accuracy per bit: what a detector finds in what arrives, over the bits that were sent.
 
-Coding and judging are slow, so what comes of each (way, quality, picture) lies in a file of its own and is found
+Coding and detecting are slow, so what comes of each (method, quality, picture) lies in a file of its own and is found
 again; scoring starts from these files.
 """
 
@@ -10,7 +10,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.batch import begin_worker
+from ssic.batch import new_pool, starting
 from ssic.eval.ap import Matches, Task, interval, match, saved
 from ssic.eval.report import environment
-from ssic.eval.task_data import Dataset, Entry, Layout, judge_identity, judged, load_judge
-from ssic.eval.task_ways import Original, Way
-from ssic.outfile import replacing
+from ssic.eval.task_data import Dataset, Entry, Layout, detect, detector_identity, load_detector
+from ssic.eval.task_methods import Method, Original
+from ssic.storage.atomic import replacing
 
-SCHEMA = "ssic-eval-task/1"
+SCHEMA = "ssic-eval-task/2"
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Shares of the AP on the original pictures, at which rates are compared."""
 Advance = Callable[[int, int], None]
@@ -37,7 +37,7 @@ class TaskOptions:
     """What to measure.
 
     Attributes:
-        judge: "onnx:PATH".
+        detector: "onnx:PATH".
         work: folder of what was measured so far.
         jobs: processes.
         samples: of the bootstrap over pictures.
@@ -45,8 +45,8 @@ class TaskOptions:
 
     dataset: Dataset
     task: Task
-    judge: str
-    ways: Sequence[Way]
+    detector: str
+    methods: Sequence[Method]
     layout: Layout
     work: Path
     jobs: int = 1
@@ -58,34 +58,34 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measures one picture in all ways. Picklable: it is what the processes get."""
+    """Measures one picture with all methods. Picklable: it is what the processes get."""
 
     task: Task
-    judge: str
+    detector: str
     layout: Layout
     categories: Mapping[str, int]
-    points: Sequence[tuple[Way, Path]]
+    points: Sequence[tuple[Method, Path]]
     threads: int
 
     def __call__(self, entry: Entry) -> int:
         """Measure what is not there yet; returns how many points that were."""
         missing = [
-            (way, quality, path)
-            for way, folder in self.points
-            for quality in way.qualities
+            (method, quality, path)
+            for method, folder in self.points
+            for quality in method.qualities
             if not (path := _path(folder, entry.id, quality)).exists()
         ]
         if not missing:
             return 0
-        judge = load_judge(self.judge, self.threads)
+        detector = load_detector(self.detector, self.threads)
         scene = entry.load(self.layout, self.categories, self.threads)
-        for way, quality, path in missing:
-            sent = way.send(scene, quality)
+        for method, quality, path in missing:
+            sent = method.send(scene, quality)
             height, width = scene.pixels.shape[:2]
             result = {
                 "bytes": sent.bytes,
                 "pixels": height * width,
-                "found": judged(judge, sent.pixels, self.task, self.categories),
+                "found": detect(detector, sent.pixels, self.task, self.categories),
             }
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
@@ -97,37 +97,41 @@ def _path(folder: Path, picture: int, quality: int) -> Path:
     return folder / f"q{quality}" / f"{picture}.json.gz"
 
 
-def folders(options: TaskOptions) -> list[tuple[Way, Path]]:
-    """Each way, the original first, and where its points lie: under a hash of all that decides them."""
-    judge = {"task": options.task, "judge": judge_identity(options.judge), "data": options.dataset.identity}
+def folders(options: TaskOptions) -> list[tuple[Method, Path]]:
+    """Each method, the original first, and where its points lie: under a hash of all that decides them."""
+    detector = {
+        "task": options.task,
+        "detector": detector_identity(options.detector),
+        "data": options.dataset.identity,
+    }
     layout = asdict(options.layout)
     if options.layout.segmenter is not None:
-        layout["segmenter"] = judge_identity(options.layout.segmenter)
-    result: list[tuple[Way, Path]] = []
-    for way in (Original(), *options.ways):
+        layout["segmenter"] = detector_identity(options.layout.segmenter)
+    result: list[tuple[Method, Path]] = []
+    for method in (Original(), *options.methods):
         # What is sent whole by others does not depend on groups.
-        grouped = way.name.startswith("ssic") or way.name.endswith((" boxes", " flat"))
-        identity = way.identity(judge | ({"layout": layout} if grouped else {}))
-        result.append((way, options.work / f"{way.name.replace(' ', '-')}-{identity}"))
+        grouped = method.name.startswith("ssic") or method.name.endswith((" boxes", " flat"))
+        identity = method.identity(detector | ({"layout": layout} if grouped else {}))
+        result.append((method, options.work / f"{method.name.replace(' ', '-')}-{identity}"))
     return result
 
 
 def measure(options: TaskOptions, advance: Advance) -> None:
-    """Code and judge what is missing."""
+    """Code, and run the detector on, what is missing."""
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     dataset = options.dataset
-    bench = Bench(options.task, options.judge, options.layout, dataset.categories, folders(options), threads)
+    bench = Bench(
+        options.task, options.detector, options.layout, dataset.categories, folders(options), threads
+    )
     total = len(dataset.entries)
     if options.jobs == 1:
         for n, entry in enumerate(dataset.entries, 1):
             bench(entry)
             advance(n, total)
         return
-    import multiprocessing
-
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, spawn, begin_worker, (threads,)) as pool:
-        waiting = [pool.submit(bench, entry) for entry in dataset.entries]
+    with new_pool(options.jobs) as pool:
+        with starting(threads):
+            waiting = [pool.submit(bench, entry) for entry in dataset.entries]
         try:
             for n, done in enumerate(as_completed(waiting), 1):
                 done.result()
@@ -139,7 +143,7 @@ def measure(options: TaskOptions, advance: Advance) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A point of a curve: the pictures' bytes [I] and pixels [I], and what the judge found in them."""
+    """A point of a curve: the pictures' bytes [I] and pixels [I], and what the detector found in them."""
 
     quality: int
     bytes: NDArray[np.int64]
@@ -153,18 +157,18 @@ class Measured:
 
 
 def collect(options: TaskOptions) -> dict[str, list[Measured]]:
-    """The measured points, by way."""
+    """The measured points, by method."""
     dataset = options.dataset
     pictures = [entry.id for entry in dataset.entries]
     curves: dict[str, list[Measured]] = {}
-    for way, folder in folders(options):
-        curves[way.name] = []
-        for quality in way.qualities:
+    for method, folder in folders(options):
+        curves[method.name] = []
+        for quality in method.qualities:
             read = [json.loads(gzip.decompress(_path(folder, n, quality).read_bytes())) for n in pictures]
             found = {n: r["found"] for n, r in zip(pictures, read, strict=True)}
             sizes, pixels = (np.array([r[key] for r in read], np.int64) for key in ("bytes", "pixels"))
             matches = match(dataset.truth, pictures, found, options.task)
-            curves[way.name].append(Measured(quality, sizes, pixels, matches))
+            curves[method.name].append(Measured(quality, sizes, pixels, matches))
     return curves
 
 
@@ -190,9 +194,9 @@ def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], Non
             "pictures": [entry.path.stem for entry in options.dataset.entries],
             "objects": len(options.dataset.truth["annotations"]),
             "task": options.task,
-            "judge": f"{options.judge} {judge_identity(options.judge)}",
+            "detector": f"{options.detector} {detector_identity(options.detector)}",
             "layout": asdict(options.layout),
-            "ways": {way.name: way.facts() for way in options.ways},
+            "methods": {method.name: method.facts() for method in options.methods},
             "samples": options.samples,
         },
         "original": {"bpp": original.at()[0], "ap": ap, "ap50": ap50}

@@ -1,4 +1,4 @@
-"""What a task is measured on: pictures, what of them the task needs, and the judge."""
+"""What a task is measured on: pictures, what of them the task needs, and the detector."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import listing
 from ssic.errors import InvalidInput
 from ssic.eval.ap import MOST, Task
 from ssic.eval.extras import optional
-from ssic.given import some
-from ssic.image import load_picture
-from ssic.mask import GroupMask, Rule, blocks_from_pixels
-from ssic.sources import numbered, read_json, read_objects
+from ssic.groups.coco import read_objects
+from ssic.groups.label_maps import Rule, blocks_from_pixels
+from ssic.groups.mask import GroupMask
+from ssic.groups.objects import read_json
+from ssic.groups.segment.yolo import YoloModel
+from ssic.names import numbered
+from ssic.pictures.read import load_picture
 
 GroupBy = Literal["instance", "class", "all"]
 Box = tuple[int, int, int, int]
 
 
 class Found(Protocol):
-    """A detection, as `ssic.segment.yolo.Detection`."""
+    """A detection, as `ssic.groups.segment.yolo.Detection`."""
 
     @property
     def class_name(self) -> str: ...
@@ -40,8 +44,8 @@ class Found(Protocol):
     def keypoints(self) -> NDArray[np.float32] | None: ...
 
 
-class Judge(Protocol):
-    """What finds objects in pictures, as `ssic.segment.yolo.YoloModel`."""
+class Detector(Protocol):
+    """What finds objects in pictures, as `ssic.groups.segment.yolo.YoloModel`."""
 
     def predict(
         self, rgb: NDArray[np.uint8], *, min_score: float, iou: float, max_detections: int
@@ -49,15 +53,13 @@ class Judge(Protocol):
 
 
 @lru_cache(maxsize=2)
-def load_judge(name: str, threads: int) -> Judge:
-    """The judge that "onnx:PATH" names.
+def load_detector(name: str, threads: int) -> Detector:
+    """The detector that "onnx:PATH" names.
 
     Raises:
         InvalidInput: another kind of name.
         SegmenterError: it can't be loaded.
     """
-    from ssic.segment.yolo import YoloModel
-
     return YoloModel(_graph(name), threads=threads)
 
 
@@ -68,8 +70,8 @@ def _graph(name: str) -> Path:
     return Path(path)
 
 
-def judge_identity(name: str) -> str:
-    """Hash of the file of the judge that "onnx:PATH" names.
+def detector_identity(name: str) -> str:
+    """Hash of the file of the detector that "onnx:PATH" names.
 
     Raises:
         InvalidInput: another kind of name, or the file can't be read.
@@ -81,17 +83,17 @@ def judge_identity(name: str) -> str:
         raise InvalidInput(f"can't read the model {path}: {error.strerror or error}") from error
 
 
-def judged(
-    judge: Judge, pixels: NDArray[np.uint8], task: Task, categories: Mapping[str, int]
+def detect(
+    detector: Detector, pixels: NDArray[np.uint8], task: Task, categories: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """What the judge finds, as COCO results without "image_id": a class per box, scores from 0.001, NMS at 0.7.
+    """What the detector finds, as COCO results without "image_id": a class per box, scores from 0.001, NMS at 0.7.
 
     Args:
         categories: ids by name; what is of none of them is not counted.
     """
     rle = optional("pycocotools.mask")
     results: list[dict[str, Any]] = []
-    found = judge.predict(np.ascontiguousarray(pixels), min_score=0.001, iou=0.7, max_detections=300)
+    found = detector.predict(np.ascontiguousarray(pixels), min_score=0.001, iou=0.7, max_detections=300)
     for d in sorted((d for d in found if d.class_name in categories), key=lambda d: -d.score)[: MOST[task]]:
         x0, y0, x1, y1 = d.box
         result: dict[str, Any] = {
@@ -198,9 +200,9 @@ def _segmented(
     pixels: NDArray[np.uint8], layout: Layout, categories: Mapping[str, int], threads: int
 ) -> tuple[NDArray[np.int32], dict[int, str], list[Box]]:
     """Objects as a model finds them in the picture, the smaller on top."""
-    judge = load_judge(layout.segmenter or "", threads)
+    detector = load_detector(layout.segmenter or "", threads)
     height, width = pixels.shape[:2]
-    found = judge.predict(pixels, min_score=layout.min_score, iou=0.7, max_detections=100)
+    found = detector.predict(pixels, min_score=layout.min_score, iou=0.7, max_detections=100)
     objects = []
     for d in found:
         if d.class_name not in categories:
@@ -328,7 +330,7 @@ def read_dataset(
         for n in kept
     ]
     if missing := [e.path.name for e in entries if not e.path.is_file()]:
-        raise InvalidInput(f"{images} lacks {some(missing, 5)}")
+        raise InvalidInput(f"{images} lacks {listing(missing, 5)}")
     truth = {
         "info": {},
         "images": [records[n] for n in kept],

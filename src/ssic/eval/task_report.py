@@ -13,7 +13,7 @@ TITLES = {"segm": "instance segmentation", "bbox": "object detection", "keypoint
 
 
 def task_tables(results: dict[str, Any]) -> list[Table]:
-    """Bits saved against each other way, then the curves."""
+    """Bits saved against each other method, then the curves."""
     settings, original = results["settings"], results["original"]
     tables = [
         Table(
@@ -81,16 +81,17 @@ def task_notes(results: dict[str, Any]) -> str:
     """What must be known to read the tables."""
     layout = results["settings"]["layout"]
     source = (
-        "**Groups are made of the annotations**: the outlines of what is sent show the judge where the objects are, in "
-        "ssic selective as in boxes and flat, so that their AP can exceed that of the original files."
+        "**Groups are made of the annotations**: the outlines of what is sent show the detector where the objects are, "
+        "in ssic selective as in boxes and flat, so that their AP can exceed that of the original files."
         if layout["segmenter"] is None
         else f"Groups are made of what {layout['segmenter']} finds in the original pictures."
     )
-    fills = {facts["fill"] for facts in results["settings"]["ways"].values() if "fill" in facts}
+    fills = {facts["fill"] for facts in results["settings"]["methods"].values() if "fill" in facts}
     return (
         f"{source} Groups: {layout['group_by']}, block rule {layout['rule']}, margin of {layout['margin']} blocks; "
         f"fill of what is not sent: {', '.join(sorted(fills)) or 'none'}. Bits per pixel are those sent, by all pixels "
-        "of the pictures. Bits saved at equal AP: 1 - rate / rate of the other way; mean over the common range of AP. "
+        "of the pictures. Bits saved at equal AP: 1 - rate / rate of the other method; mean over the common range of "
+        "AP. "
         f"Intervals: {results['settings']['samples']} resamplings of the pictures."
     )
 

@@ -26,46 +26,40 @@ from ssic.format.container import (
     write_file,
     write_like,
 )
-from ssic.format.edit import Recoded, check_clear, drop, reorder, replace
+from ssic.format.edit import Replacement, check_clear, drop, renumber, reorder, replace
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
-from ssic.format.layout import ABSENT, EXIF, ICC, SIGNATURE, XMP, default_name
-from ssic.format.limits import DecodeLimits
-from ssic.format.source import Bytes, FileBytes, Source, as_bytes, is_url, joined, open_source, size_of
+from ssic.format.layout import EXIF, ICC, SIGNATURE, XMP
+from ssic.format.limits import DecodeLimits, LargePicture, allowing, default_limits, set_default_limits
 from ssic.format.types import GroupEntry, Head, Segment
 
 __all__ = [
-    "ABSENT",
     "EXIF",
     "ICC",
     "PREFIX_BYTES",
     "SIGNATURE",
     "XMP",
-    "Bytes",
     "DecodeLimits",
-    "FileBytes",
     "GroupEntry",
     "Head",
-    "Recoded",
+    "LargePicture",
+    "Replacement",
     "Segment",
-    "Source",
-    "as_bytes",
+    "allowing",
     "check",
     "check_clear",
-    "default_name",
+    "default_limits",
     "drop",
     "extract",
     "head_length",
-    "is_url",
-    "joined",
     "merge",
-    "open_source",
     "read_head",
     "read_segment",
     "read_segments",
+    "renumber",
     "reorder",
     "replace",
     "segment_of",
-    "size_of",
+    "set_default_limits",
     "write_file",
     "write_like",
 ]

@@ -10,27 +10,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import listing
+from ssic.blocks import ABSENT, block_grid
 from ssic.errors import DamagedSegment, InvalidInput, MaskError, TruncatedFile, UnknownGroup
 from ssic.format.head import read_head
 from ssic.format.head_writer import head_bytes
 from ssic.format.layout import (
-    ABSENT,
+    HIDDEN_NAME,
     ICC,
     MAX_SIZE,
     MODEL_ID_BYTES,
     SEAL_BYTES,
     SIGNATURE,
-    class_of,
-    default_name,
     default_order,
-    grid,
+    is_hidden_name,
     is_tag,
-    text_fault,
 )
 from ssic.format.limits import DecodeLimits
-from ssic.format.source import PIECE, Bytes, read_ranges, size_of
 from ssic.format.types import GroupEntry, Head, Segment
-from ssic.given import some
+from ssic.names import class_of, default_name, text_fault
+from ssic.storage.source import PIECE, Bytes, read_ranges, size_of
 
 
 def read_segment(data: Bytes, head: Head, group_id: int) -> bytes:
@@ -210,7 +209,7 @@ def _write(
         raise InvalidInput(
             f"encrypted groups need the seal that they were bound to: {SEAL_BYTES} bytes (Head.seal)"
         )
-    blocks = _check_mask(mask, grid(width, height), segments)
+    blocks = _check_mask(mask, block_grid((width, height)), segments)
 
     ids = [segment.id for segment in segments]
     usual = default_order(blocks, ids)
@@ -241,6 +240,12 @@ def _check_segments(segments: Sequence[Segment]) -> None:
                 raise InvalidInput(f"name or class {text!a} of group {segment.id} {fault}")
         if segment.hidden and not segment.encrypted:
             raise InvalidInput(f"group {segment.id} is hidden, but not encrypted")
+        telling = (segment.class_name, segment.score, segment.quality) != (None, None, 1)
+        if segment.hidden and (telling or not is_hidden_name(segment.name)):
+            raise InvalidInput(
+                f'the hidden entry {segment.id} must be called "{HIDDEN_NAME}" or "{HIDDEN_NAME} 2", ..., with quality '
+                "1, and neither class nor score"
+            )
         if not 1 <= segment.quality <= 100:
             raise InvalidInput(f"quality {segment.quality} of group {segment.id} is not in 1 .. 100")
         score = segment.score
@@ -279,6 +284,24 @@ def whole_segments(data: Bytes, head: Head, ids: Iterable[int]) -> dict[int, Seg
     return {e.id: segment_of(e, intact[e.id]) for e in head.groups if e.id in intact}
 
 
+def segments_as_they_are(data: Bytes, head: Head) -> dict[int, Segment]:
+    """All groups as they would be written again, the damaged ones so that their damage stays seen (`Segment.damage`).
+
+    Raises:
+        TruncatedFile: the file ends before one of the segments does.
+    """
+    intact, broken = read_segments(data, head, head.order)
+    found: dict[int, Segment] = {}
+    for entry in head.groups:
+        error = broken.get(entry.id)
+        if isinstance(error, TruncatedFile):
+            raise error
+        payload = bytes(data[entry.offset : entry.offset + entry.length]) if error else intact[entry.id]
+        damage = zlib.crc32(payload) ^ entry.crc
+        found[entry.id] = dataclasses.replace(segment_of(entry, payload), damage=damage)
+    return found
+
+
 def kept_chunks(head: Head, *, metadata: bool) -> dict[str, bytes]:
     """Chunks for a file that is another one: the ICC profile, and if `metadata` all but a signature of this one."""
     return {
@@ -312,20 +335,23 @@ def extract(
     if not wanted:
         raise InvalidInput("extract needs at least one group")
     segments = whole_segments(data, head, wanted)
+    if len(wanted) == len(head.groups) and (metadata or all(tag == ICC for tag in head.stored_chunks)):
+        return _whole(data, head, segments)  # it is the same file, also where another writer made it
     keep = np.zeros(256, np.bool_)
     keep[list(wanted)] = True
     mask = np.where(keep[head.mask], head.mask, np.uint8(ABSENT))
-    chunks = kept_chunks(head, metadata=metadata)
-    if metadata and len(wanted) == len(head.groups):
-        chunks = dict(head.stored_chunks)  # it is the same file: a signature holds
     return write_like(
         head,
         list(segments.values()),
         mask=mask,
         order=[i for i in head.order if i in wanted],
-        stored_chunks=chunks,
+        stored_chunks=kept_chunks(head, metadata=metadata),
         seal=head.seal,
     )
+
+
+def _whole(data: Bytes, head: Head, segments: Mapping[int, Segment]) -> bytes:
+    return b"".join([bytes(data[: head.head_bytes]), *(segments[i].payload for i in head.order)])
 
 
 def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
@@ -371,7 +397,7 @@ def merge(files: Sequence[Bytes], limits: DecodeLimits | None = None) -> bytes:
             owners = " and ".join(_nth(n) for n in sorted({source[i] for i in held}))
             theirs = [f'"{_entry(head, i).name}"' for i in np.unique(head.mask[both]).tolist()]
             raise MaskError(
-                f"{some(theirs, 9)} of {_nth(number)} and {some(mine, 9)} of {owners} own {both.sum():,} of the "
+                f"{listing(theirs, 9)} of {_nth(number)} and {listing(mine, 9)} of {owners} own {both.sum():,} of the "
                 "same blocks: leave them out of one of the files (extract or drop)"
             )
         names = {segment.name for segment in segments.values()}

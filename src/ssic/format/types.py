@@ -100,3 +100,6 @@ class Segment:
     """0 to 1; stored in steps of 1/255."""
     encrypted: bool = False
     hidden: bool = False
+    damage: int = 0
+    """Exclusive-or of the checksum that is written and the right one: not 0 for a damaged segment that is copied, so
+    that its damage stays seen."""

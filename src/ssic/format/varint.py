@@ -9,6 +9,8 @@ def write_varint(value: int) -> bytes:
     """The shortest encoding of `value`, which must be in ``0 .. 2**63 - 1`` (else `ValueError`)."""
     if not 0 <= value < 1 << 7 * MAX_BYTES:
         raise ValueError(f"{value} does not fit a varint")
+    if value <= 0x7F:
+        return bytes((value,))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

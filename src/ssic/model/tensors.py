@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import ModelError
-from ssic.format.rangecoder import TOTAL
 from ssic.model.config import BLOCK_VALUES, CLASSES, QUALITIES, ModelConfig
 from ssic.plan import CELL, WINDOW
+from ssic.rangecoder import TOTAL
 
 Shape = tuple[int, ...]
 

@@ -35,8 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from ssic.arguments import type_name
 from ssic.errors import ModelError, UnknownModel
-from ssic.given import name_of
 from ssic.model.config import ModelConfig
 from ssic.model.tensors import check_values, float_shapes, twin_integers
 
@@ -418,7 +418,7 @@ def _id_of(path: Path) -> str:
 def find_weights(model: str | Path) -> Path:
     """A preset that comes with the package, or a path -> path of the weights file (`ModelError` if it is neither)."""
     if not isinstance(model, (str, os.PathLike)):
-        raise ModelError(f"a model is named, or is the path of a weights file, not {name_of(model)}")
+        raise ModelError(f"a model is named, or is the path of a weights file, not {type_name(model)}")
     known = installed()
     if str(model) in known:
         return known[str(model)]

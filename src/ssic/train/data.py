@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ssic.blocks import BLOCK, to_blocks
 from ssic.errors import ImageError, InvalidInput
-from ssic.image import load_picture, to_blocks
-from ssic.mask import BLOCK
+from ssic.pictures.read import load_picture
 from ssic.plan import Plan, make_plan
 from ssic.train.masks import random_mask, random_qualities
 

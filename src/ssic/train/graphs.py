@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ssic.engine.inputs import NEIGHBOUR_INPUTS, WINDOW_INPUTS, index_inputs, pair_inputs, quality_input
 from ssic.errors import EngineError, ModelError
+from ssic.imports import optional
 from ssic.model.config import ModelConfig
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.nets.layers import LevelIndex, WindowIndex
@@ -102,11 +103,8 @@ def _dynamic(name: str) -> str:
 def _export(
     module: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], weights: Weights
 ) -> bytes:
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError as error:
-        raise EngineError('writing graphs needs the package onnx: pip install "ssic[train]"') from error
+    onnx = optional("onnx", "train", EngineError, "writing graphs")
+    numpy_helper = optional("onnx.numpy_helper", "train", EngineError)
 
     order = [*(name for name in inputs if "_" not in name)]
     order += [name for name in (*WINDOW_INPUTS, *NEIGHBOUR_INPUTS) if name in inputs]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssic.image import to_blocks
+from ssic.blocks import to_blocks
 from ssic.nets.network import Network
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ssic.image import to_blocks
+from ssic.blocks import to_blocks
 from ssic.nets.network import Estimate, Network, PlanTensors
 from ssic.plan import make_plan
 from ssic.train.data import Unusable, usable

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ssic.errors import InvalidInput
+from ssic.imports import optional
 
 
 class Ranks:
@@ -36,18 +37,13 @@ class Ranks:
         self.rank, self.device = 0, device
         self._fabric: Any = None
         if self.size > 1:
-            try:
-                from lightning_fabric import Fabric
-            except ImportError as e:
-                raise InvalidInput(
-                    "training with several processes takes Lightning Fabric: pip install 'ssic[train]'"
-                ) from e
+            fabric = optional("lightning_fabric", "train", purpose="training with several processes")
             if device.index is not None:
                 raise InvalidInput(
                     f"several processes can't all train on {device}: name the kind, {device.type}"
                 )
             local = int(os.environ.get("LOCAL_WORLD_SIZE", str(self.size)))
-            self._fabric = Fabric(
+            self._fabric = fabric.Fabric(
                 accelerator=device.type, devices=local, num_nodes=self.size // local, strategy="ddp"
             )
             self._fabric.launch()

@@ -27,7 +27,7 @@ from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.network import Network, PlanTensors
-from ssic.outfile import replacing
+from ssic.storage.atomic import replacing
 from ssic.train.checkpoint import is_checkpoint, read_checkpoint
 from ssic.train.data import Pictures, find_pictures
 from ssic.train.initialise import block_covariance, start_as_klt

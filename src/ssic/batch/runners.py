@@ -1,0 +1,170 @@
+"""Where the work is done: in this process, in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from ssic.batch.jobs import Job
+from ssic.batch.records import Record, as_line, from_line
+from ssic.batch.work import Work
+from ssic.imports import optional
+
+AHEAD = 2
+"""Jobs handed out per worker: one at work, one waiting."""
+
+Stopped = Callable[[], bool]
+"""Whether to finish the pictures at hand and begin no others."""
+
+
+def _never() -> bool:
+    return False
+
+
+def default_workers() -> int:
+    """A worker per two cores: the networks use two threads well, more of them less so."""
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def run_here(jobs: Iterable[Job], work: Work, workers: int, stopped: Stopped = _never) -> Iterator[Record]:
+    """Run in `workers` processes, or in this one if that is 1; records come in the order in which they end.
+
+    However many jobs there are, `AHEAD` per worker are out at a time, and a picture is in memory only where it is
+    encoded. A worker that dies (killed for its memory) costs the picture at which it dies twice. Once it is `stopped`,
+    the records of the pictures at hand still come.
+    """
+    if workers == 1:
+        for job in jobs:
+            if stopped():
+                return
+            yield work(job)
+        return
+    waiting, alone = iter(jobs), list[Job]()
+    while True:
+        try:
+            yield from _in_pool(waiting, work, workers, alone, stopped)
+            break
+        except BrokenProcessPool:
+            # One of these killed its worker, and the pool with it. Each gets a pool of its own.
+            for job in alone:
+                try:
+                    yield from _in_pool(iter([job]), work, 1, [], stopped)
+                except BrokenProcessPool:
+                    yield work.failed(
+                        job, "the process died twice at this picture, perhaps for lack of memory"
+                    )
+            alone.clear()
+
+
+def _in_pool(
+    jobs: Iterator[Job], work: Work, workers: int, lost: list[Job], stopped: Stopped
+) -> Iterator[Record]:
+    """Raises BrokenProcessPool, with the jobs that were out in `lost`."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    out: dict[Future[Record], Job] = {}
+    pool = new_pool(workers)
+    try:
+        more = True
+        while more or out:
+            if stopped():
+                more = False
+                for future in [future for future in out if future.cancel()]:
+                    del out[future]
+            while more and len(out) < AHEAD * workers:
+                job = next(jobs, None)
+                if job is None:
+                    more = False
+                else:
+                    # Noted first: where submitting fails, the job is not lost.
+                    lost.append(job)
+                    with starting(threads):  # the first starts the processes
+                        future = pool.submit(work, job)
+                    out[future] = lost.pop()
+            if not out:
+                break
+            for done in wait(out, return_when=FIRST_COMPLETED).done:
+                record = done.result()
+                del out[done]
+                yield record
+    except BrokenProcessPool:
+        lost.extend(out.values())
+        raise
+    except KeyboardInterrupt:
+        # The workers don't hear it: they finish the pictures at hand, and what they did shall be on record.
+        pool.shutdown(wait=True, cancel_futures=True)
+        yield from (done.result() for done in out if not done.cancelled())
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def new_pool(workers: int) -> ProcessPoolExecutor:
+    """A pool of processes; jobs are submitted to it within `starting`."""
+    # Spawned, because a process that has run threads of its libraries can't be forked safely.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
+
+
+@contextmanager
+def starting(threads: int) -> Iterator[None]:
+    """Processes started here have so many threads, and don't hear Ctrl-C, not even before they can say so themselves;
+    here it waits. The libraries read the number when they are loaded, so it must be in the environment before."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if sys.platform != "win32" else None
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        if sys.platform != "win32" and masked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run_on_ray(
+    jobs: Iterable[Job], work: Work, workers: int | None, *, gpu: bool = False
+) -> Iterator[Record]:
+    """Run as a Ray Data pipeline on the cluster that Ray finds (`RAY_ADDRESS`), or on one of its own here.
+
+    Paths must mean the same on every node: a shared file system.
+
+    Args:
+        workers: tasks at a time; as many as Ray thinks fit by default.
+        gpu: each task needs one.
+
+    Raises:
+        InvalidInput: Ray is not installed.
+    """
+    ray = optional("ray", "ray", purpose="--runner ray")
+    optional("ray.data", "ray", purpose="--runner ray")
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def encode(row: dict[str, Any]) -> dict[str, Any]:
+        return {"record": as_line(work(pickle.loads(row["job"])))}
+
+    rows = [{"job": pickle.dumps(job)} for job in jobs]
+    options: dict[str, Any] = {} if workers is None else {"concurrency": workers}
+    if gpu:
+        options["num_gpus"] = 1
+    blocks = max(1, min(len(rows), 4 * (workers or 64)))
+    for row in ray.data.from_items(rows, override_num_blocks=blocks).map(encode, **options).iter_rows():
+        yield from_line(row["record"])

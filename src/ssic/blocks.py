@@ -1,0 +1,117 @@
+"""Blocks: the finest unit that a group can own, and how pixels lie in them. Sizes are (width, height) in pixels."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssic.arguments import is_whole
+from ssic.errors import ImageError, MaskError
+
+BLOCK = 16
+"""Pixels on a side of a block, the finest unit that a group can own."""
+
+
+ABSENT = 255
+"""In a mask: the block belongs to no group that is here (in extracted files)."""
+
+
+MAX_GROUPS = 255
+
+
+Size = tuple[int, int]
+
+
+def block_grid(size: Size) -> tuple[int, int]:
+    """(rows, columns) of blocks of a picture of (width, height) pixels, rounded up."""
+    try:
+        width, height = size
+    except (TypeError, ValueError):
+        raise MaskError(f"a size is (width, height) in pixels, not {_shape_of(size)}") from None
+    if not is_whole(width) or not is_whole(height):
+        raise MaskError(f"a size is (width, height) in whole pixels, not {_shape_of(size)}")
+    if width < 1 or height < 1:
+        raise MaskError(
+            f"a picture of {width}x{height} pixels has no blocks; size is (width, height), at least 1"
+        )
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def _shape_of(size: object) -> str:
+    shape = getattr(size, "shape", None)
+    return f"{size!r:.80}" if shape is None else f"an array of shape {list(shape)}"
+
+
+PATCH = 8
+"""Pixels on a side of a patch; a block is 2x2 patches."""
+
+
+_PATCHES = BLOCK // PATCH
+
+
+_T = TypeVar("_T", bound=np.generic)
+
+
+def pad_to_blocks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H, W, 3] -> a new [16 ceil(H/16), 16 ceil(W/16), 3]; the last row and column are repeated.
+
+    Each new pixel equals one of its own block, so padding carries nothing from one group to another.
+    """
+    check_pixels(pixels, (3,))
+    height, width = pixels.shape[:2]
+    return np.pad(pixels, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
+
+
+def to_blocks(padded: NDArray[_T]) -> NDArray[_T]:
+    """[16 h, 16 w, 3] -> [h w, 4, 192]: blocks in raster order, their four 8x8 patches in raster order, and
+    the values of a patch by row, column, channel. The inverse of `from_blocks`; any dtype.
+
+    Raises:
+        ImageError: sides that are not multiples of 16 (see `pad_to_blocks`).
+    """
+    if padded.ndim != 3 or padded.shape[2] != 3 or padded.shape[0] % BLOCK or padded.shape[1] % BLOCK:
+        raise ImageError(f"expected [16 h, 16 w, 3], met {list(padded.shape)}: pad_to_blocks comes first")
+    rows, columns = padded.shape[0] // BLOCK, padded.shape[1] // BLOCK
+    split = padded.reshape(rows, _PATCHES, PATCH, columns, _PATCHES, PATCH, 3)
+    return split.transpose(0, 3, 1, 4, 2, 5, 6).reshape(rows * columns, _PATCHES**2, PATCH * PATCH * 3)
+
+
+def inside_blocks(size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which values of a picture's blocks are its own, not padding: [h w, 4, 192], as `to_blocks` orders them.
+
+    Args:
+        size: (width, height) in pixels.
+    """
+    width, height = size
+    rows, columns = block_grid(size)
+    inside = np.zeros((BLOCK * rows, BLOCK * columns, 3), np.bool_)
+    inside[:height, :width] = True
+    return to_blocks(inside)
+
+
+def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> NDArray[_T]:
+    """[h w, 4, 192] -> [16 h, 16 w, 3]; the inverse of `to_blocks`.
+
+    Raises:
+        ImageError: the blocks don't have that shape.
+    """
+    expected = (height_blocks * width_blocks, _PATCHES**2, PATCH * PATCH * 3)
+    if blocks.shape != expected:
+        raise ImageError(f"expected blocks of shape {list(expected)}, met {list(blocks.shape)}")
+    split = blocks.reshape(height_blocks, width_blocks, _PATCHES, _PATCHES, PATCH, PATCH, 3)
+    return split.transpose(0, 2, 4, 1, 3, 5, 6).reshape(height_blocks * BLOCK, width_blocks * BLOCK, 3)
+
+
+def check_pixels(pixels: NDArray[Any], channels: tuple[int, ...]) -> None:
+    shape = pixels.shape
+    if pixels.dtype == np.uint8 and len(shape) == 3 and shape[2] in channels and pixels.size:
+        return
+    hint = ""
+    if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
+        hint = "; channels come last: transpose(1, 2, 0)"
+    elif len(shape) == 3 and shape[2] == 4:
+        hint = "; alpha can't be coded: blend it with a background and pass [:, :, :3]"
+    expected = " or ".join(f"[H, W, {n}]" for n in channels)
+    raise ImageError(f"expected uint8 pixels {expected}, met {pixels.dtype} {list(shape)}{hint}")

@@ -1,0 +1,109 @@
+"""Efforts 1 to 9: how long an encoder may look for better latents, and finding what does it. No torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+
+from ssic.arguments import type_name
+from ssic.engine.base import Engine, check_installed
+from ssic.engine.task import Refiner, Schedule
+from ssic.entropy.coder import LatentCoder
+from ssic.errors import InvalidInput
+from ssic.model.weights import Weights
+
+EFFORTS = 9
+"""Efforts are the integers 1 to 9. At 1 nothing is refined."""
+
+
+SCHEDULES: Mapping[int, Schedule] = {
+    2: Schedule(20, 0.02),
+    3: Schedule(40, 0.015),
+    4: Schedule(60, 0.01),
+    5: Schedule(100, 0.008),
+    6: Schedule(150, 0.007),
+    7: Schedule(200, 0.0065),
+    8: Schedule(300, 0.006),
+    9: Schedule(400, 0.005),
+}
+"""Of each effort above 1; docs/effort.md says what they cost and buy."""
+
+
+def find_refiner(weights: Weights, coder: LatentCoder, engine: Engine) -> Refiner:
+    """
+    Args:
+        weights: of the networks.
+        coder: writes the substreams.
+        engine: runs the synthesis that distortion is measured with; where that is torch, gradients are computed on
+            its device.
+
+    Raises:
+        EngineError: torch, which gradients need, is not installed.
+    """
+    check_installed("torch", 'an effort above 1 needs gradients: pip install "ssic[torch]"')
+    refiner: Refiner = import_module("ssic.engine.refine").AnnealingRefiner(weights, coder, engine)
+    return refiner
+
+
+Stopped = Callable[[], bool]
+"""Whether to end the search now, with the best so far."""
+
+
+def never() -> bool:
+    """A `Stopped` that does not."""
+    return False
+
+
+def check_effort(effort: int) -> int:
+    """
+    Raises:
+        InvalidInput: it is not an integer from 1 to 9.
+    """
+    if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)) or not 1 <= effort <= EFFORTS:
+        raise InvalidInput(f"effort is an integer from 1 to {EFFORTS}, not {effort!r:.80}")
+    return int(effort)
+
+
+def as_stopped(given: Stopped | None) -> Stopped:
+    """What to ask; `never` for None (`InvalidInput` if it can't be called)."""
+    if given is not None and not callable(given):
+        raise InvalidInput(f"stopped is a function that tells whether to stop, not {type_name(given)}")
+    return given or never
+
+
+@dataclass
+class Clock:
+    """Tells, once a second, how much is done and how long the rest will take.
+
+    Attributes:
+        total: units of work.
+        progress: called with a text.
+    """
+
+    total: int
+    progress: Callable[[str], None]
+    done: int = 0
+    _begun: tuple[float, int] | None = None
+    _told: float = -1.0
+
+    def advance(self, units: int) -> None:
+        """So much more is done."""
+        self.done += units
+        now = time.monotonic()
+        if self._begun is None:  # the first step sets up much that the others find there: it says nothing
+            self._begun = now, self.done
+        elif now >= self._told + 1:
+            self._told = now
+            left = (now - self._begun[0]) * (self.total - self.done) / (self.done - self._begun[1])
+            self.progress(f"refining, {100 * self.done // self.total} %, {_spoken(left)} left")
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {minutes / 60:.1f} h"

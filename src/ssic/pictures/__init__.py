@@ -1,0 +1,1 @@
+"""Pictures in and out: reading, writing, filling what was not decoded, previews."""

@@ -1,0 +1,1 @@
+"""Qualities that meet a target: the search, and the targets that feed it."""
