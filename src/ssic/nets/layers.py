@@ -193,7 +193,9 @@ class GISwinBlock(nn.Module):
         shape = (-1, WINDOW**2, 3, self.heads, self.width // self.heads)
         q, k, v = qkv.reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
         visible = key[:, None, :, None] == key[:, None, None, :]
-        bias = self.bias().to(q.dtype).masked_fill(~visible, float("-inf"))
+        # -inf where nothing is to be seen, and exactly 0 elsewhere: the same for all blocks with these windows.
+        mask = torch.zeros(1, dtype=q.dtype, device=q.device).masked_fill(~visible, float("-inf"))
+        bias = self.bias().to(q.dtype) + mask
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
         return out.transpose(1, 2).reshape(-1, self.width)
 
