@@ -649,7 +649,7 @@ def test_train_and_export(run: Run, inputs: Path, tmp_path: Path) -> None:
     weights = tmp_path / "mine.safetensors"
     code, out, err = run("export-weights", tmp_path / "run/checkpoint.pt", "-o", weights)
     assert (code, err) == (0, "")
-    said = re.fullmatch(r".*: model ([0-9a-f]{16}), floats [0-9a-f]{16}\n", out)
+    said = re.fullmatch(r".*: floats [0-9a-f]{16}, model ([0-9a-f]{16})\n", out)
     assert said is not None
     identity = said[1]
     encode = ["encode", inputs / "photo.jpg", "-o", tmp_path / "p.ssic", "--model", weights, "--json"]
