@@ -374,8 +374,8 @@ def test_keys_are_not_pickled_with_a_file(files: Files) -> None:
 
 def test_models_are_named_alike(files: Files) -> None:
     """Presets and paths, wherever a model is asked for."""
-    path = find_weights("small")
-    for model in ("small", str(path), path):
+    path = find_weights("base")
+    for model in ("base", str(path), path):
         assert ssic.encode(PIXELS, MASK, model=model) == files.data
         assert ssic.SsicFile(files.data, model=model).codec().model_id == files.opened.head.model_id
     with pytest.raises(ssic.ModelError, match="neither a weights file nor one of"):

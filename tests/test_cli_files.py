@@ -28,7 +28,7 @@ def weights(tmp_path: Path) -> Path:
     from ssic.model.weights import find_weights
 
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(find_weights("small").read_bytes())
+    path.write_bytes(find_weights("base").read_bytes())
     return path
 
 

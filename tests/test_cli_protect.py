@@ -65,7 +65,10 @@ def test_encrypt_decode_decrypt(run: Run, inputs: Path, keys: Path) -> None:
     code, said, err = run("encrypt", file, "--groups", "person", "--recipient", keys / "me.pub", "-o", out)
     assert (code, err) == (0, "")
     assert said.endswith("background, dog, person (encrypted)\n")
-    assert out.stat().st_size - file.stat().st_size == 115 + 13
+    assert out.stat().st_size - file.stat().st_size in (
+        115 + 13,
+        115 + 13 + 1,
+    )  # its length may take a byte more
 
     code, said, err = run("decode", out, "-o", keys / "p.png")
     assert code == 0

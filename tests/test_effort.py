@@ -226,7 +226,8 @@ def test_a_second_ctrl_c_ends_all() -> None:
 def test_commands_take_an_effort(run: Run, tmp_path: Path, codec: Codec) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
     file, changed = tmp_path / "a.ssic", tmp_path / "b.ssic"
-    assert run("encode", tmp_path / "a.png", "-o", file, "--effort", 2, "--quality", QUALITY).code == 0
+    rate = ("--effort", 2, "--quality", QUALITY, "--model", "small")
+    assert run("encode", tmp_path / "a.png", "-o", file, *rate).code == 0
     refined = codec.encode(PIXELS, quality=QUALITY, effort=2).data
     assert file.read_bytes() == refined
     exception = f"{SsicFile(refined).names[0]}=30"
@@ -234,22 +235,7 @@ def test_commands_take_an_effort(run: Run, tmp_path: Path, codec: Codec) -> None
     assert run("set-quality", file, *options, "-o", changed).code == 0
     assert segments(changed.read_bytes()) == segments(codec.encode(PIXELS, quality=30, effort=2).data)
     out = tmp_path / "out"
-    assert (
-        run(
-            "batch",
-            "encode",
-            tmp_path / "*.png",
-            "-o",
-            out,
-            "--effort",
-            2,
-            "--quality",
-            QUALITY,
-            "--workers",
-            1,
-        ).code
-        == 0
-    )
+    assert run("batch", "encode", tmp_path / "*.png", "-o", out, *rate, "--workers", 1).code == 0
     assert (out / "a.ssic").read_bytes() == refined
     assert run("encode", tmp_path / "a.png", "-o", file, "--effort", 10).code == 2
 

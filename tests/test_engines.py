@@ -255,7 +255,7 @@ def test_an_engine_of_ones_own_is_taken(small):
         def synthesise(self, latents, plan, quality):
             return np.full((len(plan), 4, 192), 128, np.uint8)
 
-    data = ssic.encode(natural_picture(1, 40, 50), engine=Gray())
+    data = ssic.encode(natural_picture(1, 40, 50), model="small", engine=Gray())
     assert (ssic.decode(data, engine=Gray()) == 128).all()
 
 

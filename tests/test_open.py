@@ -118,7 +118,7 @@ def test_what_functions_give_is_opened_saved_and_turned_into_bytes(data: bytes, 
 def test_what_is_made_of_a_file_has_its_model_and_limits_but_not_its_keys(data: bytes) -> None:
     limits = ssic.DecodeLimits(max_groups=7)
     sealed = ssic.sign(ssic.encrypt(data, "face", ME.recipient), SIGNER)
-    opened = ssic.open(sealed, model="small", limits=limits, identity=ME, trust=SIGNER.verify_key)
+    opened = ssic.open(sealed, model="base", limits=limits, identity=ME, trust=SIGNER.verify_key)
     part = opened.extract("face")
     assert part.limits is limits
     assert pickle.loads(pickle.dumps(part)).names == ("face",)  # with keys it could not be

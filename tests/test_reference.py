@@ -49,7 +49,7 @@ def by_group(latents: NDArray[np.float64], mask: NDArray[np.uint8], group: int) 
     ids=["tiny", "cells", "noise"],
 )
 def test_pictures_decode_to_the_encoders_latents(weights, picture, mask, quality):
-    encoding = ssic.Codec.load().encode(picture, mask, group_quality=quality)
+    encoding = ssic.Codec.load("small").encode(picture, mask, group_quality=quality)
     head = read_head(encoding.data)
     assert len(head.groups) == len(quality)
     for g in head.groups:
@@ -61,7 +61,7 @@ def test_pictures_decode_to_the_encoders_latents(weights, picture, mask, quality
 @pytest.mark.parametrize("size", [1e3, 1e5])
 def test_latents_beyond_all_tables(weights, size):
     """Long escapes, and values that every clamp has to limit."""
-    coder = ssic.Codec.load().coder
+    coder = ssic.Codec.load("small").coder
     rng = np.random.default_rng(6)
     mask = blob_mask(6, 3, 3, 2)
     plan = make_plan(mask)
@@ -79,7 +79,7 @@ def test_bytes_that_no_encoder_wrote(weights, seed):
     """Noise, and no bytes at all, mean the same to both, or are an error to both."""
     data = b"" if seed is None else np.random.default_rng(seed).bytes(2000)
     mask = np.zeros((2, 2), np.uint8)
-    _, latents, damaged = ssic.Codec.load().decode_latents(mask, {0: 50}, {0: data})
+    _, latents, damaged = ssic.Codec.load("small").decode_latents(mask, {0: 50}, {0: data})
     if damaged:
         with pytest.raises(InvalidStream):
             decode_substream(*weights, mask.tolist(), 0, 50, data)
@@ -103,7 +103,7 @@ def hyper_latents_with_an_escape(tensors: dict[str, Any], quality: int, ones: in
 
 def test_the_longest_escape(weights):
     """21 ones pass, 22 do not."""
-    codec = ssic.Codec.load()
+    codec = ssic.Codec.load("small")
     mask = np.zeros((1, 1), np.uint8)
     data = hyper_latents_with_an_escape(weights[0], 50, 21)
     _, latents, damaged = codec.decode_latents(mask, {0: 50}, {0: data})

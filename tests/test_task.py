@@ -307,7 +307,7 @@ def test_ways_travel_to_other_processes(name: str) -> None:
 def test_selective_is_the_size_of_the_extract() -> None:
     selective, whole = find_methods(["ssic selective", "ssic whole"], model="small", fill="black")
     here = scene()
-    data = ssic.encode(here.pixels, here.mask, quality=30)
+    data = ssic.encode(here.pixels, here.mask, quality=30, model="small")
     assert whole.send(here, 30).bytes == len(data)
     sent = selective.send(here, 30)
     extract = bytes(ssic.SsicFile(data).extract("objects"))

@@ -16,7 +16,7 @@ import pytest
 import ssic
 from conftest import blob_mask, natural_picture
 from loopback import serving
-from ssic.model.weights import find_weights
+from ssic.model.weights import find_by_id, find_weights
 from ssic.storage.opening import open_source
 from ssic.view import ViewServer, name_of
 
@@ -90,7 +90,7 @@ def test_the_page_the_model_and_the_file_are_served(client):
         assert (status, body) == (200, content), path
         assert headers["Accept-Ranges"] == "bytes"
     status, headers, body = client.get(f"/models/{MODEL}.safetensors")
-    assert (status, body) == (200, find_weights("small").read_bytes())
+    assert (status, body) == (200, find_by_id(bytes.fromhex(MODEL)).read_bytes())
     assert client.get("/a.wasm")[1]["Content-Type"] == "application/wasm"
     assert client.get("/viewer.js")[1]["Content-Type"].startswith("text/javascript")
 
@@ -202,7 +202,7 @@ def test_a_file_that_can_no_longer_be_read_is_an_error_of_the_gateway(page, tmp_
 
 def test_given_weights_are_served_for_the_file_and_no_others(page, tmp_path):
     weights = tmp_path / "mine.safetensors"
-    weights.write_bytes(find_weights("small").read_bytes())
+    weights.write_bytes(find_weights("base").read_bytes())
     for client in running(ViewServer(DATA, "a.ssic", model=weights, page=page)):
         weights.write_bytes(b"mine")
         assert client.get(f"/models/{MODEL}.safetensors")[2] == b"mine"

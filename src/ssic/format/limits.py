@@ -132,6 +132,12 @@ def set_default_limits(limits: DecodeLimits | None) -> DecodeLimits:
     return before
 
 
+def _memory_for(pixels: int) -> int:
+    """Bytes that are enough to decode any picture of so many pixels as a whole, but for very narrow ones: windows reach
+    beyond its edges."""
+    return BYTES_PER_PIXEL * (2 * pixels + 16 * PIXELS_PER_WINDOW)
+
+
 @contextmanager
 def allowing(pixels: int | None) -> Iterator[None]:
     """Within, files and pictures of up to so many pixels are taken, and no larger ones, by all functions of this
@@ -141,7 +147,7 @@ def allowing(pixels: int | None) -> Iterator[None]:
 
     >>> with allowing(200_000_000):
     ...     default_limits().max_pixels, default_limits().max_memory
-    (200000000, 25600000000)
+    (200000000, 80013107200)
 
     Args:
         pixels: in whole blocks; None changes nothing.
@@ -155,7 +161,7 @@ def allowing(pixels: int | None) -> Iterator[None]:
             now,
             max_pixels=pixels,
             warn_pixels=max(now.warn_pixels, pixels),
-            max_memory=max(now.max_memory, pixels * BYTES_PER_PIXEL),
+            max_memory=max(now.max_memory, _memory_for(pixels)),
         )
     )
     try:
