@@ -48,7 +48,7 @@ def forgery(genuine: bytes, other: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def pair() -> Pair:
     mask = blob_mask(4, 4, 6, 3)
-    clear = [ssic.encode(natural_picture(seed, 60, 90), mask, quality=70) for seed in (1, 2)]
+    clear = [ssic.encode(natural_picture(seed, 60, 90), mask, quality=70, model="small") for seed in (1, 2)]
     genuine = bytes(ssic.sign(clear[0], SIGNER))
     forged = forgery(genuine, clear[1])
     with pytest.raises(ssic.SignatureError):
@@ -63,7 +63,12 @@ def sealed_pair() -> Pair:
     mask = blob_mask(4, 4, 6, 3)
     files = [
         bytes(
-            ssic.encrypt(ssic.encode(natural_picture(seed, 60, 90), mask), [1], ME.recipient, hide="outline")
+            ssic.encrypt(
+                ssic.encode(natural_picture(seed, 60, 90), mask, model="small"),
+                [1],
+                ME.recipient,
+                hide="outline",
+            )
         )
         for seed in (1, 2)
     ]
