@@ -14,6 +14,23 @@ from numpy.typing import NDArray
 
 from ssic.cli import main
 
+# What takes more than `pip install ssic` brings is left out where that is all there is (`make test-core`).
+NEEDS = {
+    "torch": [
+        *(
+            "test_effort.py",
+            "test_eval.py",
+            "test_model.py",
+            "test_segment.py",
+            "test_task.py",
+            "test_train.py",
+        ),
+    ],
+    "onnx": ["test_yolo.py"],
+}
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed here")
+collect_ignore = [file for package, files in NEEDS.items() if find_spec(package) is None for file in files]
+
 settings.register_profile("ssic", deadline=None)  # two cores, often busy: time is no property of the code
 settings.load_profile("ssic")
 

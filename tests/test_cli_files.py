@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import ssic
-from conftest import Refuse, Run
+from conftest import Refuse, Run, needs_torch
 from ssic.pictures.write import KINDS
 from test_cli import SOURCE, command, damaged, inputs
 
@@ -59,6 +59,7 @@ def test_weights_are_not_written_over(run: Run, inputs: Path, weights: Path) -> 
     assert picture.read_bytes() == before
 
 
+@needs_torch
 def test_checkpoints_are_not_written_over(run: Run, tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.pt"
     checkpoint.write_bytes(b"precious")

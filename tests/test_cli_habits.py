@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ssic
-from conftest import Run
+from conftest import Run, needs_torch
 from ssic.cli.app import COMMANDS, root
 from ssic.cli.files import is_stdin, is_stdout
 from ssic.cli.lazy import Entry, Family
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 # -- commands ----------------------------------------------------------------------------------------------
 
 
+@needs_torch
 def test_every_command_is_where_the_table_says() -> None:
     top = root()
     for name, entry in COMMANDS.items():
@@ -49,6 +50,7 @@ def test_a_missing_package_is_named_with_its_extra(run: Run, monkeypatch: pytest
     assert err == 'ssic: error: ssic train needs the package torch: pip install "ssic[train]"\n'
 
 
+@needs_torch
 def test_documentation_lists_the_options_as_they_are() -> None:
     line = [sys.executable, ROOT / "scripts/cli_reference.py", "--check"]
     done = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": SOURCE})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 import ssic
-from conftest import blob_mask, natural_picture
+from conftest import blob_mask, natural_picture, needs_torch
 from ssic.errors import (
     DamagedSegment,
     EncryptedSegment,
@@ -265,6 +265,7 @@ def test_what_readers_refuse_is_not_written():
         ssic.encode(Picture(huge))
 
 
+@needs_torch
 def test_weights_that_are_trained_anew_are_loaded_anew(tmp_path, picture):
     weights = load_weights(find_weights("small"))
     path = tmp_path / "w.safetensors"

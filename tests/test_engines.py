@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssic
-from conftest import ENGINES, blob_mask, natural_picture
+from conftest import ENGINES, blob_mask, natural_picture, needs_torch
 from loopback import serving
 from ssic.engine import base, threads
 from ssic.engine.base import Engine, find_engine
@@ -294,6 +294,7 @@ def test_weights_without_graphs_are_torchs(small):
         find_engine("onnx", bare)
 
 
+@needs_torch
 def test_auto_is_onnx_but_for_a_gpu(small, monkeypatch):
     monkeypatch.setattr(base, "_has_cuda", lambda: False)
     assert find_engine("auto", small).name == "onnx"
