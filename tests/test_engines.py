@@ -36,34 +36,11 @@ def small() -> Weights:
 
 @pytest.fixture(scope="module")
 def tiny() -> Weights:
-    """A network that mixes neighbours, with random weights: zeros would hide a leak."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from ssic.model.weights import pack_weights, stored_floats
-    from ssic.nets.network import Network
-    from ssic.train.export import with_graphs
-    from ssic.train.freeze import freeze
+    from random_weights import random_weights
 
-    config = ModelConfig(
-        name="tiny",
-        widths=(32, 64),
-        depths=(2, 3),
-        slices=(8, 8, 16),
-        hyper_channels=8,
-        hyper_features=16,
-        context_width=24,
-        anchors=3,
-        local=True,
-    )
-    torch.manual_seed(0)
-    network = Network(config)
-    floats = {}
-    for name, value in network.state_dict().items():
-        scale = 0.1 if value.ndim < 2 else 0.5 / value.shape[-1] ** 0.5
-        floats[name] = (torch.randn_like(value) * scale).numpy()
-    floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
-    stored = stored_floats(floats)
-    return unpack_weights(with_graphs(pack_weights(config, stored, freeze(config, stored), {})))
+    return unpack_weights(random_weights(0))
 
 
 def scene(seed: int, rows: int, columns: int, groups: int):

@@ -10,8 +10,7 @@ import pytest
 import ssic
 from conftest import ENGINES, blob_mask, natural_picture
 from reference_synthesis import ReferenceSynthesis, load_floats
-from ssic.model.config import ModelConfig
-from ssic.model.weights import find_weights, pack_weights, stored_floats
+from ssic.model.weights import find_weights
 
 EXACT = [engine for engine in ENGINES if not engine.endswith("bfloat16")]
 """Engines that compute in float32; bfloat16 is further from the page than the difference of one level asked for."""
@@ -49,34 +48,12 @@ def test_pixels_are_those_of_the_page(case, engine):
 
 @pytest.fixture(scope="module")
 def mixing(tmp_path_factory) -> Path:
-    """A weights file whose network mixes neighbours, with random weights: `small` mixes none."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    # Modules of training, which need torch.
-    from ssic.nets.network import Network
-    from ssic.train.export import with_graphs
-    from ssic.train.freeze import freeze
+    from random_weights import random_weights
 
-    config = ModelConfig(
-        name="mixing",
-        widths=(32, 64),
-        depths=(2, 3),
-        slices=(8, 8, 16),
-        hyper_channels=8,
-        hyper_features=16,
-        context_width=24,
-        anchors=3,
-        local=True,
-    )
-    torch.manual_seed(1)
-    floats = {}
-    for name, value in Network(config).state_dict().items():
-        scale = 0.1 if value.ndim < 2 else 0.5 / value.shape[-1] ** 0.5
-        floats[name] = (torch.randn_like(value) * scale).numpy()
-    floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
-    stored = stored_floats(floats)
     path = tmp_path_factory.mktemp("weights") / "mixing.safetensors"
-    path.write_bytes(with_graphs(pack_weights(config, stored, freeze(config, stored), {})))
+    path.write_bytes(random_weights(1))
     return path
 
 

@@ -1,0 +1,37 @@
+"""Weights of a small network that mixes neighbours, every parameter random: zeros would hide a leak, and the shipped
+`small` mixes none. Needs PyTorch and onnx."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ssic.model.config import ModelConfig
+from ssic.model.weights import pack_weights, stored_floats
+from ssic.nets.network import Network
+from ssic.train.export import with_graphs
+from ssic.train.freeze import freeze
+
+CONFIG = ModelConfig(
+    name="tiny",
+    widths=(32, 64),
+    depths=(2, 3),
+    slices=(8, 8, 16),
+    hyper_channels=8,
+    hyper_features=16,
+    context_width=24,
+    anchors=3,
+    local=True,
+)
+
+
+def random_weights(seed: int) -> bytes:
+    """A weights file, graphs included."""
+    torch.manual_seed(seed)
+    floats = {}
+    for name, value in Network(CONFIG).state_dict().items():
+        scale = 0.1 if value.ndim < 2 else 0.5 / value.shape[-1] ** 0.5
+        floats[name] = (torch.randn_like(value) * scale).numpy()
+    floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
+    stored = stored_floats(floats)
+    return with_graphs(pack_weights(CONFIG, stored, freeze(CONFIG, stored), {}))
