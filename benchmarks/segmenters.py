@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """How good are segmenters? Foreground against COCO's annotations, and faces against its keypoints.
 
-    PYTHONPATH=src python benchmarks/segmenters.py --coco /work/shared/data/coco
-    PYTHONPATH=src python benchmarks/segmenters.py --coco /work/shared/data/coco --segment onnx:yolov8n-seg.onnx
+    PYTHONPATH=src python benchmarks/segmenters.py --coco coco
+    PYTHONPATH=src python benchmarks/segmenters.py --coco coco --segment onnx:yolov8n-seg.onnx
 
 `--coco` names a folder with images/, instances.json and person_keypoints.json in COCO's format.
 
