@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import blob_mask, natural_picture
+from random_weights import CONFIG
 from ssic.blocks import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.nets.entropy_model import bits
@@ -16,16 +18,7 @@ from ssic.nets.layers import QualityTable, mixed_locally
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
 
-TINY = ModelConfig(
-    name="tiny",
-    widths=(32, 64),
-    slices=(8, 8, 16),
-    hyper_channels=8,
-    hyper_features=16,
-    context_width=24,
-    anchors=3,
-    local=True,
-)
+TINY = replace(CONFIG, depths=(2, 2))
 
 
 def random_network(config: ModelConfig = TINY) -> Network:

@@ -32,6 +32,17 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def whole_from_one(value: object, most: int, what: str) -> int:
+    """`value` as an int.
+
+    Raises:
+        InvalidInput: it is not an integer from 1 to `most`; `what` is what messages call it.
+    """
+    if not is_whole(value) or not 1 <= value <= most:  # type: ignore[operator]
+        raise InvalidInput(f"{what} is an integer from 1 to {most}, not {value!r:.80}")
+    return int(value)  # type: ignore[call-overload]
+
+
 def type_name(value: object) -> str:
     """What messages call a value of the wrong type: its type's name, and None for None."""
     return "None" if value is None else type(value).__name__

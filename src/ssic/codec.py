@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import as_mapping, is_whole, type_name
+from ssic.arguments import as_mapping, type_name, whole_from_one
 from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
@@ -313,8 +313,12 @@ class _PictureCoder:
         self.hyper_bytes: dict[tuple[int, int], int] = {}
         self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
         self._blocks = to_blocks(pad_to_blocks(picture.pixels))
-        self._inside = inside_blocks(picture.size)
         self._effort, self._stopped = effort, stopped
+
+    @cached_property
+    def _inside(self) -> NDArray[np.bool_]:
+        """As much memory as the picture again: made where refinement or an error of pixels asks for it."""
+        return inside_blocks(self._picture.size)
 
     def quick(self) -> _PictureCoder | None:
         """The same without refinement; None where this one is without it."""
@@ -328,7 +332,7 @@ class _PictureCoder:
             self._groups.ids,
             qualities,
             self._progress,
-            self._inside,
+            self._inside if self._effort > 1 else None,
             self._effort,
             self._stopped,
         )
@@ -487,6 +491,4 @@ def check_quality(quality: int) -> int:
     Raises:
         InvalidInput: it is not an integer from 1 to 100.
     """
-    if not is_whole(quality) or not 1 <= quality <= QUALITIES:
-        raise InvalidInput(f"quality is an integer from 1 to {QUALITIES}, not {quality!r:.80}")
-    return int(quality)
+    return whole_from_one(quality, QUALITIES, "quality")

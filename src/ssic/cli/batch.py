@@ -13,7 +13,7 @@ from ssic.cli.batch_run import Inputs, OutputFolder, RunOptions, find, run
 from ssic.cli.decode import Crop, Fill, SomeGroups
 from ssic.cli.effort import Effort
 from ssic.cli.files import check_local, is_stdin, named, split
-from ssic.cli.keys import Encrypted, HideOptions, Identities, Recipients, Trust, locks, verify_keys
+from ssic.cli.keys import Cipher, Encrypted, HideOptions, Identities, Recipients, Trust, locks, verify_keys
 from ssic.cli.limits import LimitOptions
 from ssic.cli.manner import manner
 from ssic.cli.masks import BatchMaskOptions
@@ -154,12 +154,7 @@ def encrypt(
     *,
     recipient: Recipients = None,
     hiding: HideOptions,
-    cipher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="aes-256-gcm|chacha20-poly1305", help="Cipher of the groups. Default: aes-256-gcm."
-        ),
-    ] = None,
+    cipher: Cipher = None,
 ) -> None:
     """Seal groups of many files. A file without one of them fails: it would be passed on in clear. What an earlier run
     did, and is still intact, is kept."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,11 +28,13 @@ from ssic.batch import (
     run_here,
     run_on_ray,
 )
+from ssic.cli.interrupts import noting
 from ssic.cli.options import AsJson, one_of
 from ssic.cli.tables import table, terminal_width
 from ssic.cli.terminal import FAILED_SOME, notice, progress_bar, say, say_json, warn
 
 _RUN = "How it runs"
+_FINISHING = "Ctrl-C: the pictures at hand are finished and recorded"
 LISTED = 20
 """Failures that the summary shows; all are in the file of records."""
 
@@ -151,7 +150,7 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     done: list[Record] = []
     try:
-        with _finishing(options.runner == "local") as stopped:
+        with noting(_FINISHING, if_so=options.runner == "local") as stopped:
             if options.runner == "ray":
                 records = run_on_ray(jobs, work, options.workers, gpu=gpu)
             else:
@@ -196,34 +195,6 @@ def _end(summary: Mapping[str, Any], output: Path, as_json: bool) -> None:
         )
     if summary["failed"] or summary["damaged"]:
         raise typer.Exit(FAILED_SOME)
-
-
-@contextmanager
-def _finishing(works: bool) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is noted, rather than raised where it strikes; a second one is raised. Yields what says whether there was
-    one. Not so where signals can't be had, or are ignored, nor if it `works` not."""
-    asked = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        with suppress(
-            RuntimeError
-        ):  # it struck where stderr was being written to; a notice is not worth more
-            notice("Ctrl-C: the pictures at hand are finished and recorded")
-
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not works or not main or before in (None, signal.SIG_IGN):
-        yield lambda: False
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _summary(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
-from ssic.cli.terminal import notice, warn
+from ssic.cli.interrupts import noting
+from ssic.cli.terminal import warn
 
 Effort = Annotated[
     int,
@@ -24,44 +23,10 @@ Effort = Annotated[
 ]
 
 
-class Ending:
-    """Whether Ctrl-C was pressed."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self) -> bool:
-        return self.asked
-
-
-@contextmanager
-def best_so_far(effort: int) -> Iterator[Ending]:
-    """Ctrl-C ends the refinement only; a second one ends all. Without refinement, the first ends all.
-
-    Yields:
-        what to ask whether to stop.
-    """
-    ending = Ending()
-
-    def note(number: int, frame: object) -> None:
-        if ending.asked:
-            raise KeyboardInterrupt
-        ending.asked = True
-        with suppress(
-            RuntimeError
-        ):  # it struck where stderr was being written to; a notice is not worth more
-            notice("Ctrl-C: the best so far is written; once more to write nothing")
-
-    before = signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if effort == 1 or not main or before in (None, signal.SIG_IGN):
-        yield ending
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield ending
-    finally:
-        signal.signal(signal.SIGINT, before)
+def best_so_far(effort: int) -> AbstractContextManager[Callable[[], bool]]:
+    """Ctrl-C ends the refinement only; a second one ends all. Without refinement, the first ends all. Gives what to ask
+    whether to stop."""
+    return noting("Ctrl-C: the best so far is written; once more to write nothing", if_so=effort > 1)
 
 
 def end_if_asked(ending: Callable[[], bool], output: object) -> None:

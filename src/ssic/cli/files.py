@@ -81,10 +81,8 @@ def open_ssic(
             raise TruncatedFile("the file is empty")
         try:
             opened = SsicFile(data, model=model, **options)
-            return (
-                opened,
-                opened.access.data,
-            )  # with the head that was read and checked, not one that is read later
+            # With the head that was read and checked, not one that is read later.
+            return opened, opened.access.data
         except NotAnSsicFile as error:
             raise NotAnSsicFile(f"this is not an ssic file: {error}") from error
 

@@ -82,6 +82,14 @@ Pad = Annotated[
     bool,
     _option("--pad", help="Pad sealed groups, by an eighth at most, so that their lengths tell less."),
 ]
+Cipher = Annotated[
+    str | None,
+    typer.Option(
+        "--cipher",
+        metavar="aes-256-gcm|chacha20-poly1305",
+        help="Cipher of the groups. Default: aes-256-gcm.",
+    ),
+]
 Encrypted = Annotated[
     list[str] | None,
     _option(

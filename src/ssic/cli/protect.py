@@ -25,6 +25,7 @@ from ssic.cli.files import (
     write,
 )
 from ssic.cli.keys import (
+    Cipher,
     HideOptions,
     Identities,
     LockOptions,
@@ -113,12 +114,7 @@ def encrypt(
             metavar="N", help="Put a number under the seal, for readers who remember what they saw."
         ),
     ] = 0,
-    cipher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="aes-256-gcm|chacha20-poly1305", help="Cipher of the groups. Default: aes-256-gcm."
-        ),
-    ] = None,
+    cipher: Cipher = None,
 ) -> None:
     """Seal groups, so that only the recipients can decode them; the bytes of the other groups stay as they are."""
     wanted = named("--groups", groups)

@@ -86,9 +86,8 @@ class Access:
         segments, broken = read_segments(self.data, self.head, entries)
         self._faults |= broken
         for group_id, fault in broken.items():
-            if isinstance(
-                fault, DamagedSegment
-            ):  # each part has a seal of its own: damage costs those that it hit
+            # Each part has a seal of its own: damage costs those that it hit.
+            if isinstance(fault, DamagedSegment):
                 entry = entries[group_id]
                 whole = range(entry.offset, entry.offset + entry.length)
                 (segments[group_id],) = read_ranges(self.data, [whole])

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
-import numpy as np
-
-from ssic.arguments import type_name
+from ssic.arguments import type_name, whole_from_one
 from ssic.engine.base import Engine, check_installed
 from ssic.engine.task import Refiner, Schedule
 from ssic.entropy.coder import LatentCoder
@@ -18,7 +16,6 @@ from ssic.model.weights import Weights
 
 EFFORTS = 9
 """Efforts are the integers 1 to 9. At 1 nothing is refined."""
-
 
 SCHEDULES: Mapping[int, Schedule] = {
     2: Schedule(20, 0.02),
@@ -63,9 +60,7 @@ def check_effort(effort: int) -> int:
     Raises:
         InvalidInput: it is not an integer from 1 to 9.
     """
-    if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)) or not 1 <= effort <= EFFORTS:
-        raise InvalidInput(f"effort is an integer from 1 to {EFFORTS}, not {effort!r:.80}")
-    return int(effort)
+    return whole_from_one(effort, EFFORTS, "effort")
 
 
 def as_stopped(given: Stopped | None) -> Stopped:

@@ -100,6 +100,11 @@ class Workers:
         self._lock = threading.Lock()
         _all_workers.add(self)
 
+    def resize(self, threads: int) -> None:
+        """Other threads for the calls to come; the old ones end when their last piece is done."""
+        with self._lock:
+            self.threads, self._pools = threads, None
+
     def _executors(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
         """Of those who wait for pieces, and of those who compute them."""
         with self._lock:
@@ -275,7 +280,7 @@ class TorchEngine:
     @threads.setter
     def threads(self, threads: int) -> None:
         if self._workers.threads is not None:
-            self._workers.__init__(threads, self._context)  # type: ignore[misc]
+            self._workers.resize(threads)
 
     def __reduce__(self) -> Any:
         _, precision = self.name.rsplit(":", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssic.errors import FormatError
 from ssic.format.head import PREFIX_BYTES, head_length, read_head
-from ssic.format.limits import DecodeLimits
+from ssic.format.limits import DecodeLimits, checked_limits
 from ssic.format.types import Head
 from ssic.storage.held import HeldStart
 from ssic.storage.source import Bytes
@@ -18,7 +18,7 @@ def hold_head(data: Bytes, limits: DecodeLimits | None = None) -> tuple[Bytes, H
         FormatError: as `ssic.format.read_head`; also if the file changes while its head is read.
     """
     if not isinstance(data, (bytes, HeldStart)):  # all others can change
-        bounds = limits if isinstance(limits, DecodeLimits) else DecodeLimits()
+        bounds = checked_limits(limits)
         length = head_length(bytes(data[:PREFIX_BYTES]), bounds)
         start = bytes(data[:length])
         if head_length(start, bounds) != length:
