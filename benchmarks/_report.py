@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssic.eval.report import environment
+from ssic.model.weights import DEFAULT_MODEL
 
 
-def emit(title: str, results: dict[str, Any], tables: Sequence[str], as_json: bool) -> None:
+def emit(
+    title: str, results: dict[str, Any], tables: Sequence[str], as_json: bool, model: str | None = None
+) -> None:
     """Print the results: as JSON, or the environment and the tables."""
-    found = environment("small", "auto")
+    found = environment(model or DEFAULT_MODEL, "auto")
     if as_json:
         print(json.dumps({"benchmark": title, "environment": found, "results": results}, indent=2))
         return

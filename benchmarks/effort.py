@@ -79,7 +79,7 @@ def main() -> None:
     ]
     columns = ("", "effort or speed", "s/MP", "bpp, mean", "dB, mean", "bytes against the first step")
     results = {"model": codec.model_id.hex(), "crop": options.crop, "measured": measured}
-    emit("Efforts", results, [table(columns, rows)], options.json)
+    emit("Efforts", results, [table(columns, rows)], options.json, options.model)
     if options.plot:
         _plot(measured, options.plot)
 

@@ -1,9 +1,10 @@
 """What `pip install ssic` brings, and how long the first command takes.
 
-In a fresh virtual environment, made from this checkout: bytes that pip downloads, bytes that lie there afterwards (the
-environment's own pip and setuptools not counted), and, each in a process of its own, `import ssic`, `ssic info` and
-`ssic decode`. The file is that of the demo: the portrait with seven groups, 512x600. Seconds are medians of --runs
-processes, wall time and CPU time of all threads; files lie in the system's cache, as after any first run.
+In a fresh virtual environment, made from this checkout: bytes that pip downloads, bytes that lie there afterwards
+(modules compiled as pip leaves them; the environment's own pip and setuptools not counted), and, each in a process of
+its own, `import ssic`, `ssic info` and `ssic decode`. The file is that of the demo: the portrait with seven groups,
+512x600. Seconds are medians of --runs processes, wall time and CPU time of all threads; files lie in the system's
+cache, as after any first run.
 
 --extra ONE[,OTHER] installs extras too, --constraint passes pip's option of that name on.
 """
@@ -78,7 +79,7 @@ def main() -> None:
         wheels = place / "wheels"
         subprocess.run([pip, "wheel", *quiet, *constraint, "-w", wheels, wanted], check=True)
         downloaded = {path.name: path.stat().st_size for path in wheels.iterdir()}
-        subprocess.run([pip, "install", *quiet, "--no-index", "--no-compile", *wheels.iterdir()], check=True)
+        subprocess.run([pip, "install", *quiet, "--no-index", *wheels.iterdir()], check=True)
         site = next((place / "venv/lib").glob("python*/site-packages"))
         installed = sum(
             size(path) if path.is_dir() else path.stat().st_size

@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="timed runs of each kind")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engine", default="auto", help="auto, onnx, torch:cpu:float32...")
-    parser.add_argument("--model", default="small", help="installed model, or a weights file")
+    parser.add_argument("--model", default="base", help="installed model, or a weights file")
     parser.add_argument("--small-only", action="store_true", help="leave out the 12 megapixels")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--work", choices=("times", "load", "encode", "decode"), help=argparse.SUPPRESS)
@@ -236,6 +236,7 @@ def main() -> None:
         {**settings, **timed, "single": single},
         [head, by_stage, selective, memory],
         options.json,
+        options.model,
     )
 
 

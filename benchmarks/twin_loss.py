@@ -202,7 +202,7 @@ def main() -> None:
     )
     note = f"{len({m['picture'] for m in measured})} picture(s)"
     results = {"by_quality": summary, "by_picture": measured}
-    emit("Integer twin against float model", results, [note, shown], options.json)
+    emit("Integer twin against float model", results, [note, shown], options.json, "small")
 
 
 if __name__ == "__main__":
