@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import ssic
@@ -23,13 +21,16 @@ from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.weights import find_weights, load_weights
 from ssic.rangecoder import TOTAL
-from ssic.train.data import HELD_OUT, Pictures, Unusable, find_pictures
+from ssic.train.crops import Pictures
+from ssic.train.data import HELD_OUT, Unusable, find_pictures, usable
 from ssic.train.export import export
-from ssic.train.masks import random_mask, random_qualities
 from ssic.train.muon import Muon, orthogonalise
 from ssic.train.options import TrainOptions
+from ssic.train.step import split_parameters
 from ssic.train.tables import QUALITIES, Counting
-from ssic.train.trainer import Trainer, split_parameters
+from ssic.train.trainer import Trainer
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +43,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path, run: Path, **more: object) -> TrainOptions:
     return TrainOptions(data=(folder,), run=run, batch=2, crop=64, warm_up=2, **more)  # type: ignore[arg-type]
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20))
-def test_random_masks_have_ids_without_gaps(seed, height, width):
-    rng = np.random.default_rng(seed)
-    mask = random_mask(rng, height, width)
-    assert mask.shape == (height, width)
-    groups = int(mask.max()) + 1
-    assert set(np.unique(mask)) == set(range(groups))
-    qualities = random_qualities(rng, groups)
-    assert len(qualities) == groups
-    assert qualities.min() >= 1
-    assert qualities.max() <= 100
 
 
 def test_every_fiftieth_file_is_held_out(tmp_path):
@@ -72,8 +60,8 @@ def test_what_is_no_picture_or_too_small_is_left_out_with_a_warning(folder, tmp_
     Image.fromarray(natural_picture(0, 40, 200)).save(tmp_path / "flat.png")
     files = [*sorted(folder.iterdir()), *sorted(tmp_path.iterdir())]
     with pytest.warns(Unusable) as caught:
-        pictures = Pictures(files, 64)
-    assert len(pictures.pictures) == 3
+        pictures = Pictures(usable(files, 64), 64, CPU)
+    assert pictures.count == 3
     assert [str(w.message).split(":")[0] for w in caught] == ["1 of 5 pictures are left out"] * 2
     assert "broken.png" in str(caught[1].message)
 
@@ -90,6 +78,8 @@ def test_what_is_no_picture_or_too_small_is_left_out_with_a_warning(folder, tmp_
         ("minutes", 0.0),
         ("matrix_rate", float("nan")),
         ("preset", "huge"),
+        ("launch", "slowly"),
+        ("compile_seconds", 0.0),
     ],
 )
 def test_options_out_of_range_are_refused(folder, tmp_path, option, value):
@@ -97,20 +87,30 @@ def test_options_out_of_range_are_refused(folder, tmp_path, option, value):
         dataclasses.replace(options(folder, tmp_path, steps=1), **{option: value})
 
 
+def test_steps_are_captured_on_cuda_only(folder, tmp_path):
+    with pytest.raises(InvalidInput, match="CUDA"):
+        Trainer(options(folder, tmp_path, steps=1, launch="captured"))
+
+
 def test_a_decay_needs_a_budget(folder, tmp_path):
     with pytest.raises(InvalidInput, match="minutes or steps"):
         options(folder, tmp_path, decay=0.5)
 
 
-def test_batches_follow_from_seed_and_step(folder):
-    pictures = Pictures(sorted(folder.iterdir()), 64)
-    a, b, c = pictures.batch(1, 7, 3), pictures.batch(1, 7, 3), pictures.batch(1, 8, 3)
-    assert torch.equal(a.x, b.x)
-    assert torch.equal(a.quality, b.quality)
-    assert not torch.equal(a.x, c.x)
-    assert a.x.shape == (3 * 16, 4, 192)
+def test_batches_follow_from_the_seed(folder):
+    pictures = Pictures(usable(sorted(folder.iterdir()), 64), 64, CPU)
+
+    def batch(seed: int) -> tuple[torch.Tensor, ...]:
+        torch.manual_seed(seed)
+        return pictures.batch(3)
+
+    assert all(torch.equal(a, b) for a, b in zip(batch(1), batch(1), strict=True))
+    assert not torch.equal(batch(1)[0], batch(2)[0])
+    assert batch(1)[0].shape == (3, 4, 4, 4, 192)
     with pytest.raises(InvalidInput, match="multiple of 16"):
-        Pictures(sorted(folder.iterdir()), 50)
+        Pictures([], 50, CPU)
+    with pytest.raises(InvalidInput, match="64 pixels"):
+        Pictures([], 64, CPU)
 
 
 @pytest.mark.parametrize(("decay", "interrupted"), [(0.0, 2), (0.5, 4)])
@@ -122,10 +122,10 @@ def test_resuming_is_exact(folder, tmp_path, decay, interrupted):
     first = Trainer(options(folder, tmp_path / "b", steps=5, decay=decay))
     step = first.train_step
 
-    def stop_in_the_middle(*batch: object) -> object:
+    def stop_in_the_middle() -> None:
         if first.step + 1 == interrupted:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(*batch)
+        step()
 
     first.train_step = stop_in_the_middle
     first.run()
@@ -307,6 +307,22 @@ def test_muon_steps_as_its_definition_says():
         assert torch.allclose(p, value, atol=1e-5)
 
 
+def test_filling_matrices_up_to_one_batch_changes_nothing():
+    generator = torch.Generator().manual_seed(5)
+    shapes = [(64, 64), (96, 64), (64, 96), (200, 130), (130, 200), (33, 17), (17, 300)]
+    one = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    other = [torch.nn.Parameter(p.detach().clone()) for p in one]
+    optimisers = [Muon(one, 0.1, dtype=torch.float32), Muon(other, 0.1, dtype=torch.float32, fill=True)]
+    for _ in range(3):
+        for p, q in zip(one, other, strict=True):
+            p.grad = torch.randn(p.shape, generator=generator)
+            q.grad = p.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for p, q in zip(one, other, strict=True):
+        assert torch.allclose(p, q, atol=1e-4)
+
+
 def test_two_processes_train_one_model(folder, tmp_path):
     """Started by torchrun: each rank on crops of its own, gradients averaged, one checkpoint, resumed by both."""
     environment = {**os.environ, "PYTHONPATH": str(Path(ssic.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
@@ -333,14 +349,14 @@ def test_two_processes_train_one_model(folder, tmp_path):
     assert (state["step"], state["samples"]) == (begun + 1, alone.samples + 2 * 2)
     start = {k: v.clone() for k, v in alone.network.state_dict().items()}
     alone._set_rate(0.0)
-    alone.network.train()
     for rank in (0, 1):
-        torch.manual_seed(alone.options.seed * 1_000_003 + begun + (rank << 40))
         alone.ranks.rank = rank
-        loss, _ = alone.judged(*alone._prepare(begun))
-        (loss / 2).backward()
+        torch.manual_seed(alone._seed())
+        (alone.launch.step.loss().loss / 2).backward()
     torch.nn.utils.clip_grad_norm_(alone.network.parameters(), 2.0)
-    for optimiser in alone.optimisers:
+    for rate, full in zip((8e-4, 1e-3, 1e-4), alone.updates._rates, strict=True):
+        full[0].fill_(rate / 50)
+    for optimiser in alone.updates.optimisers:
         optimiser.step()
     for name, value in alone.network.state_dict().items():
         moved, expected = state["network"][name] - start[name], value - start[name]

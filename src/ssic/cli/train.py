@@ -69,7 +69,18 @@ def train(
             help="Start from an installed model, a weights file, or the averages of another run's checkpoint.",
         ),
     ] = None,
-    compile_: Annotated[bool | None, typer.Option("--compile", help="Use torch.compile.")] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|eager|compiled|captured",
+            help="How steps are run: as written, in compiled pieces, or those as one CUDA graph; auto is the last "
+            "on CUDA, the first elsewhere.",
+        ),
+    ] = None,
+    compile_seconds: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Time for compiling; pieces that aren't done by then are left out."),
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +104,8 @@ def train(
         "threads": threads,
         "seed": seed,
         "weights": weights,
-        "compile": compile_,
+        "launch": launch,
+        "compile_seconds": compile_seconds,
         "precision": precision,
     }
     with progress("reading the pictures", log=True) as show:

@@ -1,4 +1,4 @@
-"""The whole model: what the encoder and the decoder run, and one training step's worth of rate and distortion."""
+"""The whole model: what the encoder and the decoder run. `ssic.train.dense` computes the same for training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.model.config import QUALITIES, ModelConfig
-from ssic.nets.entropy_model import BlockIndex, EntropyModel, bits
+from ssic.nets.entropy_model import BlockIndex, EntropyModel
 from ssic.nets.layers import PLAIN, Layers, LevelIndex, WindowIndex
 from ssic.nets.transform import Analysis, Synthesis
 from ssic.plan import Plan, Windows
@@ -62,26 +62,6 @@ class PlanTensors:
         return cls(put(quality), index, fine, coarse)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What one forward pass of training gives.
-
-    Attributes:
-        pixels: [N, 4, 192] reconstruction.
-        y_bits: [N] estimated bits of each block's latents.
-        z_bits: [P] estimated bits of each pair's hyper-latent.
-    """
-
-    pixels: Tensor
-    y_bits: Tensor
-    z_bits: Tensor
-
-
-def straight_through(x: Tensor) -> Tensor:
-    """Rounding whose gradient is one."""
-    return x + (x.round() - x).detach()
-
-
 class Network(nn.Module):
     """Analysis, entropy model and synthesis."""
 
@@ -100,8 +80,6 @@ class Network(nn.Module):
         """lambda of each quality, in bits per pixel per unit of MSE on the 0..255 scale."""
         low, high = self.config.lambda_range
         return low * (high / low) ** ((quality.float() - 1) / (QUALITIES - 1))
-
-    # -- what the encoder and the decoder run ------------------------------------------------------------------
 
     def analyse(
         self, x: Tensor, quality: Tensor, members: Tensor, count: Tensor, fine: LevelIndex, coarse: LevelIndex
@@ -128,32 +106,3 @@ class Network(nn.Module):
         dequantised = y * e.dequantiser().index_select(0, quality - 1)
         normalised = y / e.reference().index_select(0, quality - 1)
         return self.synthesis(dequantised, normalised, quality, fine, coarse)
-
-    # -- what training runs ------------------------------------------------------------------------------------
-
-    def forward(self, x: Tensor, plan: PlanTensors, noise: bool = True) -> Estimate:
-        """x [N, 4, 192] in [-0.5, 0.5].
-
-        Args:
-            noise: estimate the rate of uniformly perturbed latents, as in training; of rounded ones otherwise.
-        """
-        e, q, index = self.entropy, plan.quality, plan.index
-        reference = e.reference()[q - 1]
-        y, z = self.analyse(x, q, index.members, index.pair_count, plan.fine, plan.coarse)
-        z_mean, z_scale = e.hyper_prior(index)
-        z_hat = straight_through(z - z_mean) + z_mean
-        features = e.hyper_synthesis(z_hat, q, index)
-
-        # What the decoder will have seen depends on the means, which depend on it: one round of iteration.
-        with torch.no_grad():
-            mean, _ = e.predict(features, y.round(), reference, index)
-        mean, scale = e.predict(features, straight_through(y - mean) + mean, reference, index)
-        y_hat = straight_through(y - mean) + mean
-
-        def rate(value: Tensor, centre: Tensor, log2_scale: Tensor) -> Tensor:
-            value = value - centre
-            value = value + torch.rand_like(value) - 0.5 if noise else value.round()
-            return bits(value, log2_scale).sum(1)
-
-        pixels = self.synthesise(y_hat, q, plan.fine, plan.coarse)
-        return Estimate(pixels, rate(y, mean, scale), rate(z, z_mean, z_scale))

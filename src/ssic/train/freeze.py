@@ -24,6 +24,26 @@ from ssic.model import gains
 from ssic.model.config import CLASSES, ModelConfig
 from ssic.plan import CELL
 
+WIDEST = (1 << 15) - 1
+"""The largest integer in 16 bits."""
+
+
+def largest_value(parameter: str) -> float | None:
+    """How large an element of a parameter of the network may become, so that it can be frozen; None: any size."""
+    name = parameter.removeprefix("entropy.")
+    bits = {
+        "features1.weight": WEIGHT_BITS,
+        "features2.weight": WEIGHT_BITS,
+        "features_quality.weight": VALUE_BITS,
+        "position": VALUE_BITS,
+        "z_mean.weight": LATENT_BITS,
+        "z_scale.weight": SCALE_BITS,
+        "z_count": SCALE_BITS,
+    }
+    if name.startswith("slices.") and name.endswith(".weight"):
+        return WIDEST / (1 << WEIGHT_BITS)
+    return WIDEST / (1 << bits[name]) if name in bits else None
+
 
 def freeze(
     config: ModelConfig, floats: Mapping[str, NDArray[Any]], tables: Tables | None = None

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ssic.blocks import to_blocks
 from ssic.nets.network import Network
+from ssic.train.crops import to_blocks
 
 
-def block_covariance(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """Second moments [768, 768] of 16x16 blocks of pixels in [-0.5, 0.5]; every third picture is enough."""
+def block_covariance(pictures: Iterable[Tensor]) -> NDArray[np.float64]:
+    """Pictures [H, W, 3] uint8 -> second moments [768, 768] of their 16x16 blocks of pixels in [-0.5, 0.5]."""
     total, count = np.zeros((768, 768)), 0
-    for picture in pictures[:: 3 if len(pictures) > 100 else 1]:
+    for picture in pictures:
         h, w = (s // 16 * 16 for s in picture.shape[:2])
-        blocks = (
-            to_blocks(np.ascontiguousarray(picture[:h, :w])).reshape(-1, 768).astype(np.float32) / 255 - 0.5
-        )
-        total += (blocks.T @ blocks).astype(np.float64)
+        blocks = to_blocks(picture[None, :h, :w].float() / 255 - 0.5).view(-1, 768)
+        total += (blocks.T @ blocks).double().cpu().numpy()
         count += len(blocks)
     return total / count
 

@@ -3,7 +3,7 @@
 K. Jordan et al., *Muon: An optimizer for hidden layers in neural networks* (2024); learning rates scaled as in
 J. Liu et al., *Muon is scalable for LLM training*, arXiv 2502.16982. `torch.optim.Muon` does the same, but multiplies
 in bfloat16 always, which takes nine tenths of a training step on processors without it, and one matrix at a time,
-which leaves a GPU idle. This one takes the precision as an option and all matrices of one shape together.
+which leaves a GPU idle. This one takes the precision as an option and many matrices together.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """Of the odd quintic polynomial that, applied five times, takes all singular values near 1 (Jordan et al.)."""
 
 STEPS = 5
+
+TILE = 128
+"""Matrices whose shorter sides take as many tiles are multiplied together on a GPU."""
 
 
 def orthogonalise(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -37,36 +41,37 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         params: the matrices.
-        lr: learning rate, on the scale of AdamW's: updates have the same root mean square as its usual ones.
+        lr: learning rate, on the scale of AdamW's: updates have the same root mean square as its usual ones. A number
+            or, so that it can change between replays of a graph, a tensor of no dimensions.
         momentum: of the running mean of gradients, applied as Nesterov's.
         weight_decay: decoupled, relative to `lr`.
         dtype: precision of the Newton-Schulz iteration.
+        fill: fill matrices of similar shapes up with zeros, which change nothing, to one batch: fewer launches for
+            more arithmetic, which is for GPUs. Else matrices of one shape are a batch.
     """
 
     def __init__(
         self,
         params: Iterable[Tensor],
-        lr: float,
+        lr: float | Tensor,
         momentum: float = 0.95,
         weight_decay: float = 0.01,
         dtype: torch.dtype = torch.bfloat16,
+        fill: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.dtype = dtype
+        self.dtype, self.fill = dtype, fill
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step from the gradients."""
+        """One step from the gradients; parameters without one stay as they are."""
         assert closure is None, "this optimiser evaluates no closure"
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    by_shape.setdefault(p.shape, []).append(p)
-            for shape, matrices in by_shape.items():
-                self._step(group, shape, matrices)
+            matrices = [p for p in group["params"] if p.grad is not None]
+            if matrices:
+                self._step(group, matrices)
 
-    def _step(self, group: dict[str, Any], shape: torch.Size, matrices: list[Tensor]) -> None:
+    def _step(self, group: dict[str, Any], matrices: list[Tensor]) -> None:
         gradients = [p.grad for p in matrices if p.grad is not None]
         for p in matrices:
             if "momentum_buffer" not in self.state[p]:
@@ -74,6 +79,26 @@ class Muon(torch.optim.Optimizer):
         means = [self.state[p]["momentum_buffer"] for p in matrices]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])
-        updates = orthogonalise(torch.stack(list(ahead)), self.dtype).to(matrices[0].dtype).unbind()
+        updates = self._orthogonal(list(ahead))
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(matrices, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+        torch._foreach_mul_(updates, group["lr"])
+        torch._foreach_sub_(matrices, updates)
+
+    def _orthogonal(self, matrices: list[Tensor]) -> list[Tensor]:
+        """Each made orthogonal, and scaled to the root mean square that AdamW's updates have."""
+        batches: dict[Any, list[int]] = {}
+        for i, matrix in enumerate(matrices):
+            sides = min(matrix.shape), max(matrix.shape)
+            batches.setdefault(-(-sides[0] // TILE) if self.fill else sides, []).append(i)
+        done: list[Tensor] = [torch.empty(0)] * len(matrices)
+        for numbers in batches.values():
+            wide = [matrices[i].to(self.dtype) for i in numbers]
+            wide = [x.mT if x.shape[0] > x.shape[1] else x for x in wide]
+            rows, columns = (max(x.shape[side] for x in wide) for side in (0, 1))
+            filled = [F.pad(x, (0, columns - x.shape[1], 0, rows - x.shape[0])) for x in wide]
+            for i, x in zip(numbers, orthogonalise(torch.stack(filled), self.dtype).unbind(), strict=True):
+                r, c = matrices[i].shape
+                part = x[:c, :r].mT if r > c else x[:r, :c]
+                done[i] = part.to(matrices[i].dtype).contiguous()
+        torch._foreach_mul_(done, [0.2 * max(matrix.shape) ** 0.5 for matrix in matrices])
+        return done

@@ -8,7 +8,8 @@ from pathlib import Path
 from ssic.engine.torch import Precision
 from ssic.errors import InvalidInput
 from ssic.model.config import PRESETS
-from ssic.train.data import check_crop
+from ssic.train.crops import check_crop
+from ssic.train.launch import MANNERS, Manner
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class TrainOptions:
         checkpoint_minutes: how often a checkpoint is written.
         weights: start from this installed model or weights file, or from the averages of this checkpoint of
             another run, instead of from a KLT.
-        compile: use `torch.compile`.
+        launch: how steps are run: "eager", as they are written; "compiled", in pieces that torch.compile makes;
+            "captured", those as one CUDA graph; "auto": "captured" on CUDA ("compiled" with several processes),
+            "eager" elsewhere.
+        compile_seconds: for compiling, all pieces together; those that aren't done by then are left out, with a
+            warning.
         precision: of the matrix products; "auto" is bfloat16 where the processor multiplies it natively, which may
             be five times as fast as float32, and six times as slow elsewhere.
 
@@ -59,7 +64,8 @@ class TrainOptions:
     threads: int | None = None
     checkpoint_minutes: float = 5.0
     weights: Path | None = None
-    compile: bool = False
+    launch: Manner = "auto"
+    compile_seconds: float = 120.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -69,10 +75,12 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InvalidInput(f"{_option(name)} is at least {least}, not {value}")
-        for name in ("minutes", "matrix_rate", "other_rate", "checkpoint_minutes"):
+        for name in ("minutes", "matrix_rate", "other_rate", "checkpoint_minutes", "compile_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"{_option(name)} is above 0, not {value}")
+        if self.launch not in MANNERS:
+            raise InvalidInput(f"{_option('launch')} is one of {', '.join(MANNERS)}, not {self.launch!r}")
         check_crop(self.crop)
         if not 0 <= self.decay <= 1:
             raise InvalidInput(f"{_option('decay')} is a share, 0 to 1, not {self.decay}")

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from ssic.errors import InvalidInput
 from ssic.imports import optional
@@ -49,9 +49,9 @@ class Ranks:
             self._fabric.launch()
             self.rank, self.device = self._fabric.global_rank, self._fabric.device
 
-    def share(self, module: nn.Module) -> nn.Module:
-        """The module; if there are several ranks, with gradients averaged over them in backward."""
-        return self._fabric.setup_module(module) if self._fabric else module
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all ranks."""
+        return self._fabric.all_reduce(value, reduce_op="mean") if self._fabric else value
 
     def agreed(self, value: float) -> float:
         """What rank 0 says: clocks and signals differ from rank to rank."""

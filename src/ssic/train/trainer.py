@@ -12,7 +12,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,21 +19,24 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssic.engine.torch import find_precision, usable_device
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS, ModelConfig
 from ssic.model.weights import find_weights, load_weights
-from ssic.nets.network import Network, PlanTensors
+from ssic.nets.network import Network
 from ssic.storage.atomic import replacing
 from ssic.train.checkpoint import is_checkpoint, read_checkpoint
-from ssic.train.data import Pictures, find_pictures
+from ssic.train.crops import Pictures
+from ssic.train.data import find_pictures, usable
+from ssic.train.dense import Dense
 from ssic.train.initialise import block_covariance, start_as_klt
-from ssic.train.muon import Muon
-from ssic.train.objective import Judged, validate
+from ssic.train.launch import Launch, find_manner
+from ssic.train.objective import validate, validation_crops
 from ssic.train.options import TrainOptions
 from ssic.train.ranks import Ranks
+from ssic.train.step import Step, Updates
 
 
 @dataclass(frozen=True)
@@ -51,25 +53,6 @@ class Progress:
     psnr: float
     samples_per_second: float
     minutes_left: float | None
-
-
-def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """-> (hidden matrices, for Muon; bypass, for AdamW at a low rate; everything else, for AdamW)."""
-    matrices, bypass, other = [], [], []
-    for name, p in network.named_parameters():
-        leaf = name.split(".")[-2] if "." in name else ""
-        if leaf == "bypass":
-            bypass.append(p)
-        elif (
-            p.ndim == 2
-            and name.endswith(".weight")
-            and leaf not in ("head", "layer3", "analyse3")
-            and ("quality" not in name and "gain" not in name and "z_" not in name)
-        ):
-            matrices.append(p)
-        else:
-            other.append(p)
-    return matrices, bypass, other
 
 
 @contextmanager
@@ -103,46 +86,49 @@ class Trainer:
         self.ranks = Ranks(usable_device(options.device))
         self.device = self.ranks.device
         self.precision = find_precision(options.precision, self.device)
+        manner = find_manner(options.launch, self.device, self.ranks.size)
         if options.threads:
             torch.set_num_threads(options.threads)
         options.run.mkdir(parents=True, exist_ok=True)
-        files, self.held_out = find_pictures(options.data)
-        self.pictures = Pictures(files, options.crop)
-        torch.manual_seed(options.seed)
-        self.network = Network(self.config).to(self.device)
-        self.step = 0
-        self.samples = 0
-        self.seconds = 0.0
-        self.first = 0
-        self.decaying = False
         checkpoint = options.run / "checkpoint.pt"
         if checkpoint.exists() and options.weights is not None:
             raise InvalidInput(
                 f"{checkpoint} would be resumed, and `weights` ignored: name another run, or no weights"
             )
+        files, self.held_out = find_pictures(options.data)
+        self.pictures = Pictures(usable(files, options.crop), options.crop, self.device)
+        self._validation: Tensor | None = None
+        torch.manual_seed(options.seed)
+        self.network = Network(self.config)
+        self.step = 0
+        self.samples = 0
+        self.seconds = 0.0
+        self.first = 0
+        self.decaying = False
         fresh = not checkpoint.exists()
         if fresh and options.weights is None:
-            start_as_klt(self.network, block_covariance(self.pictures.pictures))
-        matrices, bypass, other = split_parameters(self.network)
-        groups: list[dict[str, Any]] = [
-            {"params": other},
-            {"params": bypass, "lr": 0.1 * options.other_rate},
-        ]
-        self.optimisers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=options.matrix_rate, dtype=self.precision),
-            torch.optim.AdamW(groups, lr=options.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimisers]
+            some = self.pictures.whole(every=3 if self.pictures.count > 100 else 1)
+            start_as_klt(self.network, block_covariance(some))
+        self.network.to(self.device)
         self.average = Network(self.config).to(self.device)
-        self.average.load_state_dict(self.network.state_dict())
+        self.updates = Updates(
+            self.network, self.average, options.matrix_rate, options.other_rate, self.precision, self.ranks
+        )
         if not fresh:
             self._load(checkpoint)
         elif options.weights is not None:
             self._start_from(options.weights)
-        judged: nn.Module = Judged(self.network, self.precision)
-        if options.compile:
-            judged.compile()
-        self.judged = self.ranks.share(judged)
+        else:
+            self.average.load_state_dict(self.network.state_dict())
+        with torch.no_grad():  # transforms of different machines may differ in their last bits
+            for network in (self.network, self.average):
+                for value in network.state_dict().values():
+                    value.copy_(self.ranks.mean(value))
+        model = Dense(self.network, self.precision)
+        self.launch = Launch(
+            Step(model, self.pictures, self.updates, options.batch), manner, options.compile_seconds
+        )
+        self.judge = Dense(self.average, self.precision)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -155,7 +141,7 @@ class Trainer:
             "config": self.config.to_json(),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimisers": [o.state_dict() for o in self.optimisers],
+            "optimisers": self.updates.state_dicts(),
             "step": self.step,
             "samples": self.samples,
             "seconds": self.seconds,
@@ -209,10 +195,12 @@ class Trainer:
         state = self._read(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        self.updates.load_state_dicts(state["optimisers"])
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.first, self.decaying = state["first"], state["decaying"]
+        # Counted from that start, not from the first step ever: else the weights started from, which the average would
+        # forget only after thousands of steps, are what gets judged.
+        self.updates.since.fill_(self.step - self.first)
         if self.decaying and self.options.steps is None:
             raise InvalidInput(
                 f"{path} was stopped while its learning rate was falling, by the clock: resume from "
@@ -221,59 +209,23 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
-    def _prepare(self, step: int) -> tuple[Tensor, PlanTensors]:
-        batch = self.pictures.batch(self.options.seed, step, self.options.batch, self.ranks.rank)
-        plan = PlanTensors.of(
-            batch.plan, batch.quality, batch.pair_quality, self.device, local=self.config.local
-        )
-        return batch.x.to(self.device, non_blocking=True).float() / 255 - 0.5, plan
-
-    def _batches(self) -> Iterator[tuple[Tensor, PlanTensors]]:
-        """Batches from this step on, a few prepared ahead."""
-        ahead = 8 if self.device.type == "cuda" else 2
-        with ThreadPoolExecutor(max_workers=ahead) as pool:
-            waiting = [pool.submit(self._prepare, self.step + i) for i in range(ahead)]
-            step = self.step + ahead
-            try:
-                while True:
-                    yield waiting.pop(0).result()
-                    waiting.append(pool.submit(self._prepare, step))
-                    step += 1
-            finally:
-                for future in waiting:
-                    future.cancel()
-
     def _set_rate(self, used: float) -> float:
         """used: share of the budget that is gone. -> factor on the learning rates."""
         factor = min(1.0, (self.step - self.first + 1) / max(1, self.options.warm_up))
         if self.options.decay > 0:
             factor *= min(1.0, max(0.0, (1 - used) / self.options.decay))
-        for optimiser, rates in zip(self.optimisers, self.base_rates, strict=True):
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+        self.updates.factor.fill_(factor)
         return factor
 
-    def train_step(self, x: Tensor, plan: PlanTensors) -> tuple[float, dict[str, Tensor]]:
+    def _seed(self) -> int:
+        """Of all that is random in the next step."""
+        return self.options.seed * 1_000_003 + self.step + (self.ranks.rank << 40)
+
+    def train_step(self) -> None:
         """One step of both optimisers and of the average."""
-        torch.manual_seed(self.options.seed * 1_000_003 + self.step + (self.ranks.rank << 40))
-        self.network.train()
-        loss, facts = self.judged(x, plan)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
-        if torch.isfinite(norm):
-            for optimiser in self.optimisers:
-                optimiser.step()
-        for optimiser in self.optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        # Counted from this start, not from the first step ever: else the weights started from, which the average
-        # would forget only after thousands of steps, are what gets judged.
-        since = self.step - self.first
-        decay = min(0.999, (1 + since) / (10 + since))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
+        self.launch(self._seed())
         self.step += 1
         self.samples += self.options.batch * self.ranks.size
-        return float(loss.detach()), facts
 
     def _used(self, begun: float) -> float:
         """Share of the budget that is gone: of minutes since this start, or of steps since the very first."""
@@ -299,12 +251,16 @@ class Trainer:
                 f"{options.steps:,}"
             )
         stop = threading.Event()
-        with _stopping(stop), (options.run / "log.jsonl").open("a", buffering=1) as log:
+        with (
+            _stopping(stop),
+            (options.run / "log.jsonl").open("a", buffering=1) as log,
+            self.launch.running(),
+        ):
+            self.launch.report = lambda facts: self._log(log, {"step": self.step} | facts)
             begun = last_saved = last_logged = time.monotonic()
             before, last_step = self.seconds, self.step
             used_before = self._used(begun)
-            sums: dict[str, float] = {}
-            for x, plan in self._batches():
+            while True:
                 used = self.ranks.agreed(1.0 if stop.is_set() else self._used(begun))
                 if used >= 1:
                     break
@@ -312,11 +268,11 @@ class Trainer:
                     self.save("before-decay.pt")
                     self.decaying = True
                 rate = self._set_rate(used)
-                loss, facts = self.train_step(x, plan)
+                if self.launch.captures_next:
+                    self.save()
+                self.train_step()
                 now = time.monotonic()
                 self.seconds = before + now - begun
-                for key, value in ({"loss": loss} | {k: float(v) for k, v in facts.items()}).items():
-                    sums[key] = sums.get(key, 0.0) + value
                 if self.step % 20 == 0:
                     n = self.step - last_step
                     reached = min(1.0, self._used(begun))
@@ -331,13 +287,12 @@ class Trainer:
                             n * self.ranks.size * options.batch / (now - last_logged), 2
                         ),
                         minutes_left=None if left is None else round(left, 1),
-                        **{k: round(v / n, 5) for k, v in sums.items()},
+                        **{name: round(mean, 5) for name, mean in self.updates.take_means().items()},
                     )
-                    if self.ranks.rank == 0:
-                        _write(log, asdict(progress))
-                        if self.report:
-                            self.report(progress)
-                    sums, last_step, last_logged = {}, self.step, now
+                    self._log(log, asdict(progress))
+                    if self.report and self.ranks.rank == 0:
+                        self.report(progress)
+                    last_step, last_logged = self.step, now
                 if now - last_saved > 60 * options.checkpoint_minutes:
                     self.save()
                     self._log_validation(log)
@@ -351,19 +306,21 @@ class Trainer:
 
     def _log_validation(self, log: TextIO) -> None:
         if self.ranks.rank == 0 and (facts := self.validate()):
-            _write(log, {"step": self.step, "validation": facts})
+            self._log(log, {"step": self.step, "validation": facts})
 
     def validate(self) -> dict[str, float]:
         """The averaged weights on the held-out pictures; see `ssic.train.objective.validate`."""
-        return validate(self.average, self.held_out, self.precision)
+        if self._validation is None:
+            self._validation = validation_crops(self.held_out, self.device)
+        return validate(self.judge, self._validation)
 
+    def _log(self, log: TextIO, facts: dict[str, Any]) -> None:
+        """One line of JSON, which knows no NaN: a loss that is none is null. Rank 0 writes."""
 
-def _write(log: TextIO, facts: dict[str, Any]) -> None:
-    """One line of JSON, which knows no NaN: a loss that is none is null."""
+        def plain(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: plain(v) for k, v in value.items()}
+            return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    log.write(json.dumps(plain(facts), allow_nan=False) + "\n")
+        if self.ranks.rank == 0:
+            log.write(json.dumps(plain(facts), allow_nan=False) + "\n")

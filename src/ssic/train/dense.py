@@ -1,0 +1,237 @@
+"""A network on whole crops, with static shapes: what training runs.
+
+The parameters are those of a `ssic.nets.network.Network`, and so is what is computed; only tokens lie on grids here,
+and groups are masks rather than lists. Nothing waits for the device, so that a whole step can be captured into a graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssic.model import gains
+from ssic.model.config import QUALITIES, RANGE, VALUE_NEIGHBOURS
+from ssic.nets.network import Network
+from ssic.plan import CELL, WINDOW
+from ssic.train import pieces
+from ssic.train.gathers import look_up, one_hot
+from ssic.train.grids import Layout, Sight
+
+PIECES = {
+    "block": ("block",),
+    "ends": ("enter_analysis", "merge", "leave_analysis", "enter_synthesis", "split", "leave_synthesis"),
+    "bits": ("rate", "round_through"),
+    "context": ("neighbourhood", "predict"),
+    "hyper": ("hyper_analysis", "hyper_synthesis"),
+}
+"""What is compiled together, in the order of gain: names of functions in `ssic.train.pieces`."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one forward pass gives.
+
+    Attributes:
+        pixels: [B, h, w, 4, 192] reconstruction.
+        y_bits: [B, h, w] estimated bits of each block's latents.
+        z_bits: [B, h, w] estimated bits of each (cell, group) pair's hyper-latent, at the pair's first block.
+    """
+
+    pixels: Tensor
+    y_bits: Tensor
+    z_bits: Tensor
+
+
+def _layer(module: Any) -> pieces.Layer:
+    return module.weight, module.bias
+
+
+class Dense:
+    """Runs a network on crops.
+
+    Attributes:
+        trade_offs: [100] lambda of each quality.
+    """
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        """
+        Args:
+            network: where its parameters are, everything is computed.
+            dtype: precision of matrix products.
+        """
+        self.network, self.config, self.dtype = network, network.config, dtype
+        self.device = network.entropy.spread.device
+        self.functions = SimpleNamespace()
+        for names in PIECES.values():
+            for name in names:
+                setattr(self.functions, name, getattr(pieces, name))
+        a, e, s = network.analysis, network.entropy, network.synthesis
+        self._tables = {
+            "gain": e.gain,
+            "inverse": e.inverse_gain,
+            "analysis_fine": a.quality_fine,
+            "analysis_coarse": a.quality_coarse,
+            "hyper_analysis": e.analyse_quality,
+            "z_mean": e.z_mean,
+            "z_scale": e.z_scale,
+            "features": e.features_quality,
+            "synthesis_coarse": s.quality_coarse,
+            "synthesis_fine": s.quality_fine,
+        }
+        self._blocks = [*a.blocks_fine, *a.blocks_coarse, *s.blocks_coarse, *s.blocks_fine]
+        side = torch.arange(WINDOW, device=self.device)
+        row, column = side.repeat_interleave(WINDOW), side.repeat(WINDOW)
+        across = 2 * WINDOW - 1
+        self._relative = (row[:, None] - row + WINDOW - 1) * across + column[:, None] - column + WINDOW - 1
+        self._relative_hot = one_hot(self._relative, across**2)
+        self._layouts: dict[tuple[int, int], Layout] = {}
+        self.trade_offs = network.trade_off(torch.arange(1, QUALITIES + 1, device=self.device))
+
+    def compile(self, piece: str, **how: Any) -> None:
+        """Let torch.compile make a piece of `PIECES`, when it is first run."""
+        for name in PIECES[piece]:
+            setattr(self.functions, name, torch.compile(getattr(pieces, name), dynamic=False, **how))
+
+    def uncompile(self, piece: str) -> None:
+        """Run a piece as it is written."""
+        for name in PIECES[piece]:
+            setattr(self.functions, name, getattr(pieces, name))
+
+    def _layout(self, h: int, w: int) -> Layout:
+        if (h, w) not in self._layouts:
+            self._layouts[h, w] = Layout(h, w, self.device)
+        return self._layouts[h, w]
+
+    def _quality_tables(self) -> dict[str, Tensor]:
+        """[100, channels] of all that depends on the quality."""
+        e = self.network.entropy
+        weights = torch.cat([table.weight for table in self._tables.values()], 1)
+        # A sum and no product of matrices: that would be rounded to TF32 on a GPU.
+        together = (e.gain.basis[:, :, None] * weights).sum(1)
+        widths = [table.weight.shape[1] for table in self._tables.values()]
+        found = dict(zip(self._tables, together.split(widths, 1), strict=True))
+        log2_gain = gains.log2_gain(found["gain"], e.log2_step)
+        gain = gains.gain(log2_gain)
+        return found | {
+            "gain": gain,
+            "reference": gains.reference(gain, e.spread),
+            "dequantiser": gains.dequantiser(found["inverse"], log2_gain),
+        }
+
+    def _biases(self) -> dict[nn.Module, Tensor]:
+        """Block -> [heads, 64, 64] learned bias of each relative position."""
+        if not self._blocks:
+            return {}
+        table = torch.cat([block.position for block in self._blocks], 1)
+        together = look_up(table, self._relative, self._relative_hot).permute(2, 0, 1).contiguous()
+        parts = together.split([block.heads for block in self._blocks])
+        return dict(zip(self._blocks, parts, strict=True))
+
+    def _stage(
+        self,
+        blocks: nn.ModuleList,
+        x: Tensor,
+        hidden: Sequence[Tensor],
+        near: Tensor,
+        biases: dict[nn.Module, Tensor],
+    ) -> Tensor:
+        for i, block in enumerate(blocks):
+            m: Any = block
+            layers = tuple(_layer(part) for part in (m.norm1, m.qkv, m.proj, m.norm2, m.up, m.down))
+            local = None if m.local is None else (m.local, near)
+            x = self.functions.block(x, hidden[i % 2], biases[m], local, layers, i % 2 == 1, self.dtype)
+        return x
+
+    def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, noise: bool) -> Estimate:
+        """
+        Args:
+            x: [B, h, w, 4, 192] in [-0.5, 0.5].
+            ids: [B, h, w] int64, group of each block, 0 to 254.
+            quality: [B, h, w] int64, 1 to 100, the same for all blocks of a group.
+            noise: estimate the rate of uniformly perturbed latents, as in training; of rounded ones otherwise.
+        """
+        f, dtype, a, s = self.functions, self.dtype, self.network.analysis, self.network.synthesis
+        sight = Sight.of(ids, self._layout(*ids.shape[1:]))
+        index, hot = quality - 1, one_hot(quality - 1, QUALITIES)
+        tables, biases = self._quality_tables(), self._biases()
+        of = {name: look_up(table, index, hot) for name, table in tables.items() if name != "inverse"}
+
+        t = f.enter_analysis(x, _layer(a.embed), of["analysis_fine"], dtype)
+        t = self._stage(a.blocks_fine, t, sight.fine, sight.near, biases)
+        t = f.merge(t, _layer(a.norm_fine), _layer(a.merge), of["analysis_coarse"], dtype)
+        t = self._stage(a.blocks_coarse, t, sight.coarse, sight.same, biases)
+        y = f.leave_analysis(
+            *(t, x, _layer(a.norm_coarse), _layer(a.head), a.bypass.weight),
+            *(self.network.entropy.spread, of["gain"], dtype),
+        )
+        y_hat, y_bits, z_bits = self._entropy(y, of, sight, noise)
+        normalised = y_hat / of["reference"]
+        t = f.enter_synthesis(normalised, _layer(s.embed), of["synthesis_coarse"], dtype)
+        t = self._stage(s.blocks_coarse, t, sight.coarse, sight.same, biases)
+        t = f.split(t, _layer(s.norm_coarse), _layer(s.split), of["synthesis_fine"], dtype)
+        t = self._stage(s.blocks_fine, t, sight.fine, sight.near, biases)
+        dequantised = y_hat * of["dequantiser"]
+        pixels = f.leave_synthesis(
+            t, dequantised, _layer(s.norm_fine), _layer(s.head), s.bypass.weight, dtype
+        )
+        return Estimate(pixels, y_bits, z_bits)
+
+    def _entropy(
+        self, y: Tensor, of: dict[str, Tensor], sight: Sight, noise: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """y [B, h, w, M] -> rounded y, bits of y and of z."""
+        e, f, dtype = self.network.entropy, self.functions, self.dtype
+        precision = gains.hyper_precision((sight.count + 1).float())[..., None]
+        z = f.hyper_analysis(
+            *(y / of["reference"], of["hyper_analysis"], sight.pairs, sight.number, precision),
+            *((_layer(e.analyse1), _layer(e.analyse2), _layer(e.analyse3)), dtype),
+        )
+        z_scale = of["z_scale"] + look_up(e.z_count, sight.count, sight.count_hot)
+        h, w = y.shape[1:3]
+        position = e.position.view(CELL, CELL, -1).repeat(-(-h // CELL), -(-w // CELL), 1)[:h, :w]
+        features = f.hyper_synthesis(
+            *(z, of["z_mean"], precision, of["features"], position),
+            *((_layer(e.features1), _layer(e.features2)), dtype),
+        )
+        # What the decoder will have seen depends on the means, which depend on it: one round of iteration.
+        with torch.no_grad():
+            mean, _ = self._predict(features, y.round(), of["reference"], sight)
+        mean, scale = self._predict(features, f.round_through(y, mean), of["reference"], sight)
+        y_noise, z_noise = (torch.rand_like(y), torch.rand_like(z)) if noise else (None, None)
+        y_bits = f.rate(y, mean, scale, y_noise)
+        z_bits = f.rate(z, of["z_mean"], z_scale, z_noise) * sight.first
+        return f.round_through(y, mean), y_bits, z_bits
+
+    def _predict(
+        self, features: Tensor, rounded: Tensor, reference: Tensor, sight: Sight
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log2 scale of all latents, [B, h, w, M] each, given all as decoded."""
+        f, dtype, slices = self.functions, self.dtype, self.config.slices
+        b, h, w, m = rounded.shape
+        layout = self._layout(h, w)
+        values = (rounded / reference).clamp(-RANGE, RANGE).view(b, h * w, m)
+        seen = sum(slices[:VALUE_NEIGHBOURS])
+        same, earlier = (mask.view(b, h * w, 8) for mask in (sight.same, sight.earlier))
+        near, own, sums = f.neighbourhood(
+            values, same, earlier, layout.index, layout.back, slices[0], seen, dtype
+        )
+        always = [features.view(b, h * w, -1).to(dtype)]
+        values, earlier, sums, near = values.to(dtype), earlier.to(dtype), sums.to(dtype), near.flatten(2)
+        means, scales = [], []
+        for module in self.network.entropy.slices:
+            net: Any = module
+            start, stop = net.start, net.stop
+            around = (
+                own[..., start:stop].flatten(2) if stop <= seen else sums[..., start - seen : stop - seen]
+            )
+            parts = [*always, values[..., :start], earlier, around, *([near] if net.k else [])]
+            layers = (_layer(net.layer1), _layer(net.layer2), _layer(net.layer3))
+            mean, scale = f.predict(torch.cat(parts, -1), layers, dtype).view(b, h, w, -1).chunk(2, -1)
+            means.append(mean)
+            scales.append(scale)
+        return torch.cat(means, -1) * reference, torch.cat(scales, -1) + torch.log2(reference)
