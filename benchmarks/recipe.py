@@ -25,9 +25,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.nets.entropy_model import EntropyModel
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import make_plan
+from ssic.train.dense import Dense
+from ssic.train.grids import Sight
 from ssic.train.options import TrainOptions
 from ssic.train.trainer import Trainer
 
@@ -42,7 +43,7 @@ def no_bypass(trainer: Trainer) -> None:
             torch.manual_seed(0)
             side.head.reset_parameters()
         network.entropy.spread.fill_(0.2)
-    for optimiser in trainer.optimisers:
+    for optimiser in trainer.updates.optimisers:
         for group in optimiser.param_groups:
             group["params"] = [p for p in group["params"] if not _is_bypass(trainer, p)]
 
@@ -53,37 +54,40 @@ def _is_bypass(trainer: Trainer, p: torch.Tensor) -> bool:
 
 def adamw(trainer: Trainer) -> None:
     """AdamW for the hidden matrices too."""
-    matrices = [p for group in trainer.optimisers[0].param_groups for p in group["params"]]
-    trainer.optimisers[0] = torch.optim.AdamW(matrices, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    trainer.base_rates[0] = [1e-3]
+    muon, rest = trainer.updates.optimisers
+    matrices = [p for group in muon.param_groups for p in group["params"]]
+    for group, rate in zip(rest.param_groups, (1.0, 0.1), strict=True):
+        group["lr"] = rate * trainer.options.other_rate
+    instead = torch.optim.AdamW(matrices, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    trainer.updates.adopt([instead, rest])
+
+
+class Blind(Dense):
+    """The context nets see no neighbours."""
+
+    def _predict(self, features: Any, rounded: Any, reference: Any, sight: Sight) -> Any:
+        none = torch.zeros_like(sight.same)
+        return super()._predict(
+            features, rounded, reference, dataclasses.replace(sight, same=none, earlier=none)
+        )
+
+
+class SumPooling(Dense):
+    """Hyper-latents from the sum of a pair's tokens rather than from their mean."""
+
+    def _entropy(self, y: Any, of: Any, sight: Sight, noise: bool) -> Any:
+        sixteen = torch.full_like(sight.number, 16)
+        return super()._entropy(y, of, dataclasses.replace(sight, number=sixteen), noise)
 
 
 def no_neighbours(trainer: Trainer) -> None:
-    """The context nets see no neighbours."""
-    prepare = trainer._prepare
-
-    def blind(step: int) -> Any:
-        x, plan = prepare(step)
-        none = torch.full_like(plan.index.neighbours, len(x))
-        index = dataclasses.replace(plan.index, neighbours=none, earlier=none)
-        return x, dataclasses.replace(plan, index=index)
-
-    trainer._prepare = blind  # type: ignore[method-assign]
-
-
-class SumPooling(EntropyModel):
-    """Hyper-latents from the sum of a pair's tokens rather than from their mean."""
-
-    def hyper_analysis(self, normalised: Any, quality: Any, index: Any) -> Any:
-        mean_of = super().hyper_analysis
-        counts = dataclasses.replace(index, pair_count=torch.full_like(index.pair_count, 16))
-        return mean_of(normalised, quality, counts) * self.hyper_precision(index.pair_count)
+    """See `Blind`."""
+    trainer.launch.step.model.__class__ = trainer.judge.__class__ = Blind
 
 
 def sum_pooling(trainer: Trainer) -> None:
     """See `SumPooling`."""
-    for network in (trainer.network, trainer.average):
-        network.entropy.__class__ = SumPooling
+    trainer.launch.step.model.__class__ = trainer.judge.__class__ = SumPooling
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,14 @@
 #           starts from the shipped weights of the preset, and where there are none, anew)
 #   DEVICE  cuda or cpu                                               (cuda)
 #   DECAY   share of the time in which the learning rate falls to 0   (0: to be resumed)
+#   COMPILE seconds for compiling; pieces that aren't done are left out (100)
+#   CACHE   folder of compiled kernels, kept between calls            (/tmp/ssic-compiled)
 #   MORE    further options of `ssic train`, e.g. "--batch 8 --crop 64"
 #
 # OUT receives checkpoint.pt.part-aa ... (at most 15 MiB each; optimiser states in bfloat16, so that it stays small),
 # log.jsonl and run.txt. `cat checkpoint.pt.part-* > checkpoint.pt` and `ssic export-weights` make weights of it.
+# It ends within SECONDS: training stops by its own clock, decoding included, and from outside if that fails; what is
+# left then is the last checkpoint (one before steps are captured, one every five minutes).
 # Needs Python 3.11 or newer with torch 2.9 or newer, NumPy, Pillow, safetensors, typer, rich; constriction is
 # taken from .gpu/wheels if it isn't installed. Put what must travel into .gpu/ (git ignores it).
 set -euo pipefail
@@ -22,10 +26,10 @@ pack=${PACK:-$root/.gpu/pack} parts=${PARTS:-$root/.gpu/parts} device=${DEVICE:-
 started=$(date +%s)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$out"
+mkdir -p "$out" "$work/run"
 
 python=$(command -v python3)
-export PYTHONPATH=$root/src PYTHONUNBUFFERED=1
+export PYTHONPATH=$root/src PYTHONUNBUFFERED=1 TORCHINDUCTOR_CACHE_DIR=${CACHE:-/tmp/ssic-compiled}
 if ! "$python" -c "import constriction" 2>/dev/null; then
     "$python" -m pip install -q --no-index --no-deps --target "$work/site" "$root"/.gpu/wheels/*.whl
     export PYTHONPATH=$PYTHONPATH:$work/site
@@ -34,24 +38,42 @@ fi
 if [ -f "$pack" ]; then
     mkdir "$work/pack" && tar -xf "$pack" -C "$work/pack" && pack=$work/pack
 fi
-mkdir "$work/run"
+from=()
 if compgen -G "$parts/checkpoint.pt.part-*" >/dev/null; then
     cat "$parts"/checkpoint.pt.part-* >"$work/run/checkpoint.pt"
     echo "resuming from $parts"
 elif [ -f "$root/src/ssic/weights/$preset.safetensors" ]; then
-    from="--weights $root/src/ssic/weights/$preset.safetensors"
+    from=(--weights "$root/src/ssic/weights/$preset.safetensors")
     echo "starting from the shipped weights"
 fi
 
-# The card's batch: enough tokens to fill it, and steps enough in half an hour.
-batch=$([ "$device" = cuda ] && echo "--batch 32" || echo "")
-# Leave a minute, or a tenth, for saving and splitting.
+# Left for saving, splitting and the last validation: a minute, or a tenth.
 spare=$((seconds / 10 < 60 ? seconds / 10 : 60))
-left=$((seconds - spare - ($(date +%s) - started)))
-# shellcheck disable=SC2086  # MORE, from and batch are lists of words
-"$python" -m ssic train --data "$pack" --run "$work/run" --preset "$preset" --device "$device" \
-    --minutes "$("$python" -c "print(max($left, 1) / 60)")" --decay "$decay" $batch ${from:-} ${MORE:-} 2>&1 | tee "$out/run.txt"
+remaining() { echo $((seconds - spare - ($(date +%s) - started))); }
 
+# train OPTIONS...: for what remains.
+train() {
+    local left
+    left=$(remaining)
+    [ "$left" -gt 0 ] || return 1
+    # SIGTERM, as Ctrl-C, would end training with a checkpoint; what doesn't listen any more is killed.
+    # shellcheck disable=SC2086  # MORE is a list of words
+    timeout --preserve-status -k 5 $((left + spare / 2)) "$python" -m ssic train --data "$pack" --run "$work/run" \
+        --preset "$preset" --device "$device" --minutes "$("$python" -c "print($left / 60)")" --decay "$decay" \
+        --compile-seconds "${COMPILE:-100}" "$@" ${MORE:-} 2>&1 | tee -a "$out/run.txt"
+}
+
+# The card's batch: enough tokens to fill it.
+batch=() status=0
+[ "$device" = cuda ] && batch=(--batch 80)
+train "${batch[@]}" "${from[@]}" || status=$?
+if [ "$status" != 0 ] && [ "$device" = cuda ] && [ -f "$work/run/checkpoint.pt" ]; then
+    echo "again without a graph, from the last checkpoint" | tee -a "$out/run.txt"
+    status=0
+    train "${batch[@]}" --launch compiled || status=$?
+fi
+
+[ -f "$work/run/checkpoint.pt" ] || { echo "no checkpoint was left" >&2; exit 1; }
 "$python" - "$work/run/checkpoint.pt" <<'END'
 import sys, torch
 state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
@@ -65,3 +87,4 @@ END
 split -b 15m "$work/run/checkpoint.pt" "$out/checkpoint.pt.part-"
 cp "$work/run/log.jsonl" "$out/"
 ls -l "$out"
+exit "$status"

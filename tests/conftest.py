@@ -18,6 +18,7 @@ from ssic.cli import main
 NEEDS = {
     "torch": [
         *(
+            "test_dense.py",
             "test_effort.py",
             "test_eval.py",
             "test_model.py",

@@ -309,10 +309,14 @@ def test_pieces_that_do_not_compile_are_left_out(backend, seconds, why):
     said: list[dict[str, Any]] = []
     plain = Launch(small_step(), "eager", 1.0)
     launch = Launch(small_step(), "compiled", seconds, said.append, backend=backend)
-    with pytest.warns(LeftOut, match=why):
+
+    def steps() -> None:
         for seed in range(8):
             launch(seed)
             plain(seed)
+
+    with pytest.warns(LeftOut, match=why):
+        steps()
     assert launch.ready
     assert [facts.get("not_compiled") for facts in said] == [
         "block",

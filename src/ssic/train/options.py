@@ -20,7 +20,8 @@ class TrainOptions:
         data: folders of pictures; every 50th file is held out.
         run: folder for checkpoint and log; a checkpoint in it is resumed.
         preset: model configuration, see `ssic.model.config.PRESETS`.
-        minutes: stop this start after so long, the decay of the learning rate included; None: only `steps` counts.
+        minutes: stop this start after so long, reading the pictures and the decay of the learning rate included;
+            None: only `steps` counts.
         steps: stop at this step, counted from the very first of the weights, also of those that were started from;
             with `decay`, the schedule that resumes exactly.
         decay: share of the budget at its end in which the learning rate falls to zero, 0 to 1; 0 keeps it constant,

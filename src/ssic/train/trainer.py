@@ -1,4 +1,4 @@
-"""The training loop: resumable to the step, in the background or in front of someone.
+"""The training loop: resumable to the step.
 
 Whatever is random in step n follows from (seed, n) alone, so a checkpoint needs no random states: model, averages,
 optimisers and the step number are everything.
@@ -80,6 +80,7 @@ class Trainer:
     """A run: network, averages, optimisers, and where they stand."""
 
     def __init__(self, options: TrainOptions, report: Callable[[Progress], None] | None = None) -> None:
+        self._started = time.monotonic()
         self.options = options
         self.report = report
         self.config: ModelConfig = PRESETS[options.preset]
@@ -227,11 +228,11 @@ class Trainer:
         self.step += 1
         self.samples += self.options.batch * self.ranks.size
 
-    def _used(self, begun: float) -> float:
+    def _used(self) -> float:
         """Share of the budget that is gone: of minutes since this start, or of steps since the very first."""
         options, used = self.options, 0.0
         if options.minutes is not None:
-            used = (time.monotonic() - begun) / max(1e-9, 60 * options.minutes)
+            used = (time.monotonic() - self._started) / max(1e-9, 60 * options.minutes)
         if options.steps is not None:
             length = options.steps - self.first
             used = max(used, 1.0 if self.step >= options.steps else (self.step - self.first) / length)
@@ -259,9 +260,9 @@ class Trainer:
             self.launch.report = lambda facts: self._log(log, {"step": self.step} | facts)
             begun = last_saved = last_logged = time.monotonic()
             before, last_step = self.seconds, self.step
-            used_before = self._used(begun)
+            used_before = self._used()
             while True:
-                used = self.ranks.agreed(1.0 if stop.is_set() else self._used(begun))
+                used = self.ranks.agreed(1.0 if stop.is_set() else self._used())
                 if used >= 1:
                     break
                 if options.decay and not self.decaying and used > 1 - options.decay:
@@ -275,7 +276,7 @@ class Trainer:
                 self.seconds = before + now - begun
                 if self.step % 20 == 0:
                     n = self.step - last_step
-                    reached = min(1.0, self._used(begun))
+                    reached = min(1.0, self._used())
                     spent = reached - used_before  # of the budget, by this start
                     left = (now - begun) / spent * (1 - reached) / 60 if spent > 0 else None
                     progress = Progress(
