@@ -326,17 +326,17 @@ def test_pieces_that_do_not_compile_are_left_out(backend, seconds, why):
         "context",
         "hyper",
     ]
-    one, other = (la.step.updates.network.parameters() for la in (launch, plain))
+    one, other = (la.step.model.network.parameters() for la in (launch, plain))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_a_gradient_that_is_no_number_moves_nothing_by_itself():
     step = small_step()
-    before = [p.detach().clone() for p in step.updates.network.parameters()]
+    before = [p.detach().clone() for p in step.model.network.parameters()]
     loss = step.gradients()
     step.model.network.analysis.embed.weight.grad[0, 0] = float("nan")
     step.updates.update(loss)
-    after = list(step.updates.network.parameters())
+    after = list(step.model.network.parameters())
     # Only the decay of weights, a part of 1e-5.
     assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(before, after, strict=True))
     step()
@@ -345,7 +345,7 @@ def test_a_gradient_that_is_no_number_moves_nothing_by_itself():
 
 def test_weights_stay_where_they_can_be_frozen():
     step = small_step()
-    network = step.updates.network
+    network = step.model.network
     with torch.no_grad():
         for p in network.entropy.parameters():
             p.mul_(1e4)

@@ -230,8 +230,8 @@ class Launch:
             whether they are alike; loss, way gone of both, and the distance between where they end. The state is
             as it was.
         """
-        tensors = self.step.updates.tensors()
-        parameters = list(self.step.updates.network.parameters())
+        updates = self.step.updates
+        tensors = updates.tensors()
         saved = [tensor.detach().clone() for tensor in tensors]
 
         def restore() -> None:
@@ -239,18 +239,18 @@ class Launch:
                 for tensor, value in zip(tensors, saved, strict=True):
                     tensor.copy_(value)
 
-        def once(run: Callable[[], None]) -> tuple[float, float, list[Tensor]]:
-            restore()
-            self.step.updates.take_means()
+        def once(run: Callable[[], None]) -> tuple[float, float, Tensor]:
+            before = updates.weights.clone()
+            updates.take_means()
             torch.manual_seed(seed)
             run()
-            loss = self.step.updates.take_means()["loss"]
-            ended = [p.detach().clone() for p in parameters]
-            return loss, _distance(ended, saved), ended
+            ended = updates.weights.clone()
+            loss = updates.take_means()["loss"]
+            restore()
+            return loss, float((ended - before).norm()), ended
 
         (loss, way, ended), (other, other_way, other_ended) = once(self.step), once(replay)
-        restore()
-        apart = _distance(ended, other_ended)
+        apart = float((ended - other_ended).norm())
         alike = abs(loss - other) <= ALIKE * abs(loss) and abs(way - other_way) <= ALIKE * way
         return {
             "alike": alike and apart <= way / 2,
@@ -258,9 +258,3 @@ class Launch:
             "way": (way, other_way),
             "apart": apart,
         }
-
-
-def _distance(some: list[Tensor], others: list[Tensor]) -> float:
-    """Between two lists of tensors as one vector each; of the shorter list's length."""
-    parts = [(a - b).square().sum() for a, b in zip(some, others, strict=False)]
-    return float(torch.stack(parts).sum().sqrt())

@@ -61,6 +61,7 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype, self.fill = dtype, fill
+        self._scales: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -79,13 +80,11 @@ class Muon(torch.optim.Optimizer):
         means = [self.state[p]["momentum_buffer"] for p in matrices]
         torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, means, group["momentum"])
-        updates = self._orthogonal(list(ahead))
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_mul_(updates, group["lr"])
-        torch._foreach_sub_(matrices, updates)
+        torch._foreach_sub_(matrices, self._updates(list(ahead), group["lr"]))
 
-    def _orthogonal(self, matrices: list[Tensor]) -> list[Tensor]:
-        """Each made orthogonal, and scaled to the root mean square that AdamW's updates have."""
+    def _updates(self, matrices: list[Tensor], rate: float | Tensor) -> list[Tensor]:
+        """Each made orthogonal, and scaled to the root mean square that AdamW's updates have, times the rate."""
         batches: dict[Any, list[int]] = {}
         for i, matrix in enumerate(matrices):
             sides = min(matrix.shape), max(matrix.shape)
@@ -94,11 +93,20 @@ class Muon(torch.optim.Optimizer):
         for numbers in batches.values():
             wide = [matrices[i].to(self.dtype) for i in numbers]
             wide = [x.mT if x.shape[0] > x.shape[1] else x for x in wide]
-            rows, columns = (max(x.shape[side] for x in wide) for side in (0, 1))
-            filled = [F.pad(x, (0, columns - x.shape[1], 0, rows - x.shape[0])) for x in wide]
-            for i, x in zip(numbers, orthogonalise(torch.stack(filled), self.dtype).unbind(), strict=True):
+            if self.fill:
+                rows, columns = (max(x.shape[side] for x in wide) for side in (0, 1))
+                wide = [F.pad(x, (0, columns - x.shape[1], 0, rows - x.shape[0])) for x in wide]
+            together = orthogonalise(torch.stack(wide), self.dtype).to(matrices[0].dtype)
+            together.mul_(self._scale([max(matrices[i].shape) for i in numbers], together.device) * rate)
+            for i, x in zip(numbers, together.unbind(), strict=True):
                 r, c = matrices[i].shape
-                part = x[:c, :r].mT if r > c else x[:r, :c]
-                done[i] = part.to(matrices[i].dtype).contiguous()
-        torch._foreach_mul_(done, [0.2 * max(matrix.shape) ** 0.5 for matrix in matrices])
+                done[i] = x[:c, :r].mT if r > c else x[:r, :c]
         return done
+
+    def _scale(self, sides: list[int], device: torch.device) -> Tensor:
+        """[matrices, 1, 1] of a batch; kept, as a graph can't hold what is copied from the host."""
+        key = tuple(sides)
+        if key not in self._scales:
+            values = [0.2 * side**0.5 for side in sides]
+            self._scales[key] = torch.tensor(values, device=device)[:, None, None]
+        return self._scales[key]

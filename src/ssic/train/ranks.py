@@ -6,11 +6,12 @@ rank trains on batches of its own, and gradients are averaged.
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ssic.errors import InvalidInput
 from ssic.imports import optional
@@ -47,6 +48,7 @@ class Ranks:
                 accelerator=device.type, devices=local, num_nodes=self.size // local, strategy="ddp"
             )
             self._fabric.launch()
+            atexit.register(distributed.destroy_process_group)  # else its threads may outlive what they use
             self.rank, self.device = self._fabric.global_rank, self._fabric.device
 
     def mean(self, value: Tensor) -> Tensor:

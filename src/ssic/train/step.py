@@ -46,12 +46,22 @@ def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Para
     return matrices, bypass, other
 
 
+def _in_one_piece(network: Network) -> Tensor:
+    """Let the parameters be views of one tensor; -> that, [all elements]."""
+    parameters = list(network.parameters())
+    together = torch.cat([p.detach().reshape(-1) for p in parameters])
+    for p, part in zip(parameters, together.split([p.numel() for p in parameters]), strict=True):
+        p.data = part.view_as(p)
+    return together
+
+
 class Updates:
     """From gradients to the next weights: optimisers, and the running average of the weights.
 
     Attributes:
         optimisers: Muon and AdamW, or what `adopt` was given.
         factor: of all learning rates; a tensor, to be filled before each step.
+        weights: all parameters of the network, in one piece.
         since: steps that the average has seen.
     """
 
@@ -68,9 +78,11 @@ class Updates:
         Args:
             dtype: precision of Muon's iteration.
         """
-        self.network, self.ranks = network, ranks
+        self.ranks = ranks
+        # Each in one piece, of which the parameters are views: the fewest launches, and no list is gone through.
+        self.weights, self._averages = _in_one_piece(network), _in_one_piece(average)
+        self._gradients = torch.zeros_like(self.weights)
         self._parameters: list[Tensor] = list(network.parameters())
-        self._averages: list[Tensor] = list(average.parameters())
         average.requires_grad_(False)
         self._device = network.entropy.spread.device
         cuda = self._device.type == "cuda"
@@ -104,12 +116,12 @@ class Updates:
         """From the gradients that the parameters have to the next weights; the gradients are gone afterwards."""
         for rate, full in self._rates:
             torch.mul(self.factor, full, out=rate)
-        flat = torch.cat([p.grad.reshape(-1) for p in self._parameters if p.grad is not None])
-        flat = self.ranks.mean(flat)
+        gradients = [p.grad.reshape(-1) for p in self._parameters if p.grad is not None]
+        flat = self.ranks.mean(torch.cat(gradients, out=self._gradients))
         norm = flat.norm()
-        limited = flat * (LONGEST / (norm + 1e-6)).clamp(max=1)
         # A gradient that is no number is none: what the optimisers remember of earlier ones carries on.
-        flat = torch.where(torch.isfinite(norm), limited, torch.zeros_like(flat))
+        limit = torch.where(torch.isfinite(norm), (LONGEST / (norm + 1e-6)).clamp(max=1), 0.0)
+        flat.mul_(limit).nan_to_num_(0.0, 0.0, 0.0)
         parts = flat.split([p.numel() for p in self._parameters])
         for p, part in zip(self._parameters, parts, strict=True):
             p.grad = part.view_as(p)
@@ -119,9 +131,7 @@ class Updates:
         torch._foreach_clamp_max_(self._limited, self._limits)
         torch._foreach_clamp_min_(self._limited, [-limit for limit in self._limits])
         kept = ((1 + self.since) / (10 + self.since)).clamp(max=FORGETTING)
-        way = list(torch._foreach_sub(self._parameters, self._averages))
-        torch._foreach_mul_(way, 1 - kept)
-        torch._foreach_add_(self._averages, way)
+        self._averages.lerp_(self.weights, 1 - kept)
         self.since += 1
         self._sums += torch.stack([*(value.detach() for value in loss), torch.ones_like(norm)])
 
@@ -154,7 +164,7 @@ class Updates:
         """All that a step changes, in place."""
         slots = [slot for o in self.optimisers for slot in o.state.values()]
         remembered = [value for slot in slots for value in slot.values() if isinstance(value, Tensor)]
-        return [*self._parameters, *self._averages, *remembered, self.since, self._sums]
+        return [self.weights, self._averages, *remembered, self.since, self._sums]
 
 
 class Step:
