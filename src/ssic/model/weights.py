@@ -7,6 +7,7 @@
                id          16 hex digits, see `model_id`: what files of pictures name
                floats      16 hex digits, see `floats_id`
                graphs      16 hex digits, see `graphs_id`; only in files with graphs
+               step-worth  decimal number, see `STEP_WORTH`; only where it is another one
                card        JSON object: how it was trained
     tensors    float.*     state of `ssic.nets.network.Network`; float16 where precision allows
                twin.*      integers of `ssic.entropy.twin.Twin`, tables of the scale classes
@@ -26,7 +27,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ from safetensors.numpy import save
 
 from ssic.arguments import type_name
 from ssic.errors import ModelError, UnknownModel
-from ssic.model.config import ModelConfig
+from ssic.model.config import STEP_WORTH, ModelConfig
 from ssic.model.tensors import check_values, float_shapes, twin_integers
 
 DEFAULT_MODEL = "base"
@@ -56,7 +57,10 @@ LARGEST_HEADER = 1 << 20
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "I16": "<i2", "I32": "<i4", "U8": "|u1"}
 _REQUIRED = ("ssic-model", "config", "id", "floats", "card")
-_OPTIONAL = ("graphs",)
+_OPTIONAL = ("graphs", "step-worth")
+
+LARGEST_STEP_WORTH = 1e6
+"""From some hundreds on, symbols are only rounded."""
 
 
 class Span(NamedTuple):
@@ -112,6 +116,7 @@ class Weights:
         data: the file's data section, to which the graphs refer.
         text: the configuration as the file states it: what the id is a hash of.
         path: the file they were read from.
+        step_worth: bits that an error of one step, squared, is worth to the encoder.
     """
 
     config: ModelConfig
@@ -125,11 +130,13 @@ class Weights:
     data: memoryview = field(default=memoryview(b""), repr=False)
     text: str = ""
     path: Path | None = None
+    step_worth: float = STEP_WORTH
 
     def __reduce__(self) -> Any:
         if self.path is not None:
             return _again, (self.path, self.id, self.floats_id)
-        return Weights, (self.config, self.id, self.card, self.floats, self.twin, self.floats_id)
+        bare = partial(Weights, step_worth=self.step_worth)
+        return bare, (self.config, self.id, self.card, self.floats, self.twin, self.floats_id)
 
 
 def _again(path: Path, identity: bytes, floats: bytes) -> Weights:
@@ -167,6 +174,7 @@ def pack_weights(
     graphs: Mapping[str, bytes] | None = None,
     *,
     text: str | None = None,
+    step_worth: float = STEP_WORTH,
 ) -> bytes:
     """The bytes of a weights file.
 
@@ -174,6 +182,7 @@ def pack_weights(
         floats: as `stored_floats` gives them.
         graphs: ONNX models whose offsets are those of the same file without graphs (`unpack_weights` tells them).
         text: the configuration as an existing file states it, to keep its model's id; `config.to_json()` by default.
+        step_worth: see `Weights`.
     """
     text = config.to_json() if text is None else text
     tensors: dict[str, NDArray[Any]] = {f"twin.{k}": np.ascontiguousarray(v) for k, v in twin.items()}
@@ -185,6 +194,8 @@ def pack_weights(
         "floats": floats_id(floats).hex(),
         "card": json.dumps(card, sort_keys=True),
     }
+    if step_worth != STEP_WORTH:
+        metadata["step-worth"] = repr(step_worth)
     if not graphs:
         return save(tensors, metadata)
     arrays = {name: np.frombuffer(graph, np.uint8) for name, graph in graphs.items()}
@@ -339,7 +350,22 @@ def unpack_weights(data: bytes, where: object = "the file", *, earlier: bool = F
         spans=layout.spans,
         data=memoryview(data)[layout.start :],
         text=metadata["config"],
+        step_worth=_step_worth(where, metadata.get("step-worth")),
     )
+
+
+def _step_worth(where: object, text: str | None) -> float:
+    if text is None:
+        return STEP_WORTH
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LARGEST_STEP_WORTH:
+        raise ModelError(
+            f"{where} has a step-worth of {text!r}, no number above 0 and up to {LARGEST_STEP_WORTH:g}"
+        )
+    return value
 
 
 def _check_claim(where: object, what: str, claimed: str, found: bytes) -> None:
