@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ssic
-from helpers.engines import ENGINES, needs_torch
+from helpers.engines import ENGINES, decoded_bytes, needs_torch
 from helpers.loopback import serving
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
@@ -300,10 +300,6 @@ def test_decoding_loads_no_torch(tmp_path):
     assert done.stdout.strip() == ""
 
 
-def _decode(data: bytes, engine: str) -> bytes:
-    return ssic.decode(data, engine=engine).tobytes()
-
-
 FORKED = """
 import os, sys, multiprocessing, ssic
 engine, url, path = sys.argv[1:]
@@ -369,7 +365,7 @@ def test_the_runtime_reports_to_nobody(tmp_path):
 def test_codecs_go_to_other_processes():
     data = ssic.encode(natural_picture(2, 40, 50))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_decode, (data, "onnx")) == _decode(data, "onnx")
+        assert pool.apply(decoded_bytes, (data, "onnx")) == decoded_bytes(data, "onnx")
 
 
 def test_threads_are_those_that_the_process_may_use(monkeypatch):
