@@ -22,7 +22,8 @@ import ssic
 import ssic.format as fmt
 from _report import emit, table
 from ssic.crypto import Keyring, sealed
-from ssic.crypto.wrap import SUITES, Wrapper
+from ssic.crypto.stanza import SUITES
+from ssic.crypto.wrap import Wrapper
 
 
 @dataclass(frozen=True)

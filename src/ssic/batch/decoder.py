@@ -15,6 +15,7 @@ from ssic.batch.records import Status
 from ssic.batch.work import Made, Work
 from ssic.crypto import Identity, VerifyKey
 from ssic.decoded import SealedGroups
+from ssic.engine.base import check_engine
 from ssic.file import SsicFile
 from ssic.format import allowing
 from ssic.model.weights import find_weights, load_weights
@@ -50,6 +51,11 @@ class DecodeRecipe:
     trust: Sequence[str] = ()
     engine: str = "auto"
     max_pixels: int | None = None
+
+    def check(self, *, here: bool = True) -> None:
+        """Refuses, before the work, what every file would fail with; arguments and errors as of `Recipe.check`."""
+        weights = None if self.model is None else load_weights(find_weights(self.model))
+        check_engine(self.engine, weights, here=here)
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a picture, but for the file.

@@ -16,6 +16,9 @@ from ssic.batch.work import Made, Work
 from ssic.codec import Codec
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
+from ssic.crypto.wrap import Wrapper
+from ssic.engine.base import check_engine
+from ssic.engine.effort import check_effort, check_refinable
 from ssic.errors import MaskError
 from ssic.file import SsicFile
 from ssic.format import allowing
@@ -68,6 +71,23 @@ class Recipe:
     model: str = DEFAULT_MODEL
     engine: str = "auto"
     effort: int | None = None
+
+    def check(self, *, here: bool = True) -> None:
+        """Refuses, before the work, what every picture would fail with.
+
+        Args:
+            here: it is done on this machine, whose packages and devices can be looked for.
+
+        Raises:
+            InvalidInput: an effort that there isn't, or too many recipients.
+            EngineError: there is no such engine, or its package or device is not there; or an effort needs torch.
+            ModelError: there is no such model, or the engine can't run it.
+        """
+        check_engine(self.engine, load_weights(find_weights(self.model)), here=here)
+        if check_effort(1 if self.effort is None else self.effort) > 1 and here:
+            check_refinable()
+        if self.encrypt is not None:
+            Wrapper(map(Recipient.parse, self.recipients))
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.
