@@ -155,7 +155,9 @@ def main() -> int:
         "The ciphers alone, on pieces of 1 MiB: "
         + ", ".join(f"{k} {v:,.0f} MB/s" for k, v in ciphers.items()),
     ]
-    emit("Encryption", {"overhead": grown, "throughput": speed, "ciphers": ciphers}, tables, options.json, None)
+    emit(
+        "Encryption", {"overhead": grown, "throughput": speed, "ciphers": ciphers}, tables, options.json, None
+    )
     return 0
 
 

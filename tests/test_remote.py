@@ -24,7 +24,7 @@ from loopback import Loopback, serving
 from ssic.cli import main
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, NotAnSsicFile, TruncatedFile
 from ssic.format import Segment, write_file
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.storage.remote import NoRangeRequests, open_url
 from ssic.storage.source import FIRST_BYTES, GAP, ByteSource, cut, joined
 from ssic.storage.urls import without_secrets

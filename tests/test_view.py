@@ -17,7 +17,7 @@ import ssic
 from conftest import blob_mask, natural_picture
 from loopback import serving
 from ssic.model.weights import find_by_id, find_weights
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.view import ViewServer, name_of
 
 DATA = ssic.encode(natural_picture(3, 60, 90), blob_mask(4, 4, 6, 3), quality=40)

@@ -27,7 +27,7 @@ from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
 from ssic.model.weights import DEFAULT_MODEL, find_weights, load_weights
 from ssic.pictures.depth import To8Bit
-from ssic.pictures.opening import MAX_PIXELS
+from ssic.pictures.formats import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
 from ssic.protect import check_there, encrypt
 
