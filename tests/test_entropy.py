@@ -14,7 +14,7 @@ import ssic
 from conftest import blob_mask, natural_picture
 from ssic.blocks import to_blocks
 from ssic.entropy import fixedpoint, tables
-from ssic.entropy.coder import STEP_WORTH, UNIT, LatentCoder
+from ssic.entropy.coder import UNIT, LatentCoder
 from ssic.entropy.fixedpoint import Layer, shift_right, to_fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
@@ -134,7 +134,7 @@ def cost(coder: LatentCoder, quality: int) -> float:
         qualities = dict.fromkeys(range(3), quality)
         y, z = codec.engine.analyse(blocks, plan, qualities)
         coded = coder.encode(plan, qualities, y, z)
-        total += coded.ideal_bits + STEP_WORTH * float(np.square(y - coded.latents / UNIT).sum())
+        total += coded.ideal_bits + coder.step_worth * float(np.square(y - coded.latents / UNIT).sum())
     return total
 
 

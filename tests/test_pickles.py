@@ -17,7 +17,7 @@ from conftest import natural_picture, needs_torch
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.onnx import LARGEST, OnnxEngine
 from ssic.errors import ModelError
-from ssic.model.weights import Weights, find_weights, load_weights, unpack_weights
+from ssic.model.weights import Weights, find_weights, load_weights, pack_weights, unpack_weights
 from ssic.plan import make_plan
 
 PICTURE = natural_picture(3, 40, 50)
@@ -62,6 +62,20 @@ def test_weights_of_an_earlier_version_are_read_again(tmp_path: Path) -> None:
         load_weights(path)
     weights = load_weights(path, earlier=True)
     assert (again(weights).id, again(weights).floats_id) == (weights.id, weights.floats_id)
+
+
+def test_what_an_error_is_worth_is_kept(loose: Weights, tmp_path: Path) -> None:
+    def packed(step_worth: float) -> bytes:
+        return pack_weights(loose.config, loose.floats, loose.twin, {}, step_worth=step_worth)
+
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(packed(7.5))
+    for weights in (unpack_weights(packed(7.5)), load_weights(path)):
+        assert again(weights).step_worth == 7.5
+    pickled = pickle.dumps(load_weights(path))
+    path.write_bytes(packed(8.5))
+    with pytest.raises(ModelError, match=r"step-worth 7\.5"):
+        pickle.loads(pickled)
 
 
 def test_a_codec_of_weights_of_no_file_encodes_as_before(loose: Weights) -> None:

@@ -120,6 +120,7 @@ class Codec:
         self.coder = LatentCoder(
             Twin(weights.config, weights.twin),
             Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"]),
+            weights.step_worth,
         )
         self._weights = weights
 
