@@ -29,7 +29,7 @@ from ssic.errors import (
     UnknownModel,
 )
 from ssic.format import Segment, read_head, read_segment, write_file
-from ssic.model.weights import find_weights, load_weights, save_weights
+from ssic.model.weights import find_weights, load_weights, pack_weights
 from ssic.pictures.read import Picture
 
 
@@ -275,7 +275,7 @@ def test_weights_that_are_trained_anew_are_loaded_anew(tmp_path, picture):
     ids = []
     for change in (0, 1):
         twin["z_mean"] = weights.twin["z_mean"] + np.int16(change)
-        save_weights(path, weights.config, dict(weights.floats), twin, {"n": "x" * change})
+        path.write_bytes(pack_weights(weights.config, weights.floats, twin, {"n": "x" * change}))
         ids.append(ssic.SsicFile(ssic.encode(picture, model=path)).head.model_id)
     assert ids[0] != ids[1]
 

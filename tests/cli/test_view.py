@@ -18,7 +18,7 @@ from helpers.loopback import serving
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
 from ssic.model.weights import find_by_id, find_weights
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.view import ViewServer, name_of
 
 DATA = ssic.encode(natural_picture(3, 60, 90), blob_mask(4, 4, 6, 3), quality=40)

@@ -17,7 +17,7 @@ import ssic
 
 SOURCE = Path(ssic.__file__).parent
 
-GROUND = {"errors", "arguments", "arrays", "names", "blocks", "imports", "version"}
+GROUND = {"errors", "arguments", "foreign_arrays", "names", "blocks", "imports", "version"}
 
 # Room -> the rooms that it may import from, beside the ground floor and itself. A room is a folder, or a file where
 # that says more; the most exact entry counts.
@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "imports": {"errors"},
     "arguments": {"errors"},
-    "arrays": {"errors"},
+    "foreign_arrays": {"errors"},
     "names": set(),
     "blocks": {"arguments", "errors"},
     "plan": {"blocks"},

@@ -21,7 +21,7 @@ from ssic.errors import ImageError, InvalidInput
 from ssic.groups.colours import parse_colour
 from ssic.pictures.container import clean_box, heif_facts, jpeg2000_bits, tiff_facts
 from ssic.pictures.depth import reduced
-from ssic.pictures.opening import OtherPictures
+from ssic.pictures.formats import OtherPictures
 from ssic.pictures.read import load_picture
 
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")

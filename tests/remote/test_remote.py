@@ -24,7 +24,7 @@ from helpers.loopback import Loopback, serving
 from helpers.remote_files import LENGTHS, laid_out
 from ssic.cli import main
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, NotAnSsicFile, TruncatedFile
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.storage.remote import NoRangeRequests, open_url
 from ssic.storage.source import FIRST_BYTES, GAP, ByteSource, cut, joined
 from ssic.storage.urls import without_secrets

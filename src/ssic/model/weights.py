@@ -26,8 +26,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,17 +134,23 @@ class Weights:
 
     def __reduce__(self) -> Any:
         if self.path is not None:
-            return _again, (self.path, self.id, self.floats_id)
-        bare = partial(Weights, step_worth=self.step_worth)
-        return bare, (self.config, self.id, self.card, self.floats, self.twin, self.floats_id)
+            return _again, (self.path, self.id, self.floats_id, self.step_worth)
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _of_fields, (kept | {"data": bytes(self.data)},)  # views of memory can't be pickled
 
 
-def _again(path: Path, identity: bytes, floats: bytes) -> Weights:
+def _of_fields(kept: dict[str, Any]) -> Weights:
+    """Weights that were pickled and lie in no file."""
+    return Weights(**kept | {"data": memoryview(kept["data"])})
+
+
+def _again(path: Path, identity: bytes, floats: bytes, step_worth: float) -> Weights:
     """Weights that were pickled: read anew from where they lay."""
-    weights = load_weights(path)
-    if (weights.id, weights.floats_id) != (identity, floats):
+    weights = load_weights(path, earlier=True)  # as they may have been read; the hash is compared here
+    if (weights.id, weights.floats_id, weights.step_worth) != (identity, floats, step_worth):
         raise ModelError(
-            f"{path} held other weights when they were pickled: model {identity.hex()}, floats {floats.hex()}"
+            f"{path} held other weights when they were pickled: model {identity.hex()}, floats {floats.hex()}, "
+            f"step-worth {step_worth:g}"
         )
     return weights
 
@@ -204,18 +210,6 @@ def pack_weights(
     spans = _layout(save(tensors, metadata), "the new file").spans
     metadata["graphs"] = graphs_id(text, floats_id(floats), spans, arrays).hex()
     return save(tensors, metadata)
-
-
-def save_weights(
-    path: Path,
-    config: ModelConfig,
-    floats: Mapping[str, NDArray[Any]],
-    twin: Mapping[str, NDArray[Any]],
-    card: Mapping[str, Any],
-) -> bytes:
-    """Write a weights file without graphs; -> the model's id. (`ssic.train.export` writes them with graphs.)"""
-    path.write_bytes(pack_weights(config, stored_floats(floats), twin, card))
-    return model_id(config.to_json(), twin)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Opening files by path or URL, as open binary files, or as their bytes."""
+"""What lies at a place, whatever that is: a path, a URL, an open binary file, or the bytes themselves."""
 
 from __future__ import annotations
 

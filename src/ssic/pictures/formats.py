@@ -1,4 +1,5 @@
-"""Opening pictures, whatever they are: within a limit of our own, with the way out where they can't be read."""
+"""The formats of pictures: which one a file is in, opening it within a limit of our own, and the way out where none
+fits."""
 
 from __future__ import annotations
 
