@@ -71,12 +71,12 @@ $(VENV)/viewer.installed: $(BUILT) $(VENV)/test.installed
 web-test: $(VENV)/viewer.installed $(CHROMIUM)
 	cd web && npm run --silent check
 	@cases=$$(mktemp -d) && trap 'rm -rf "$$cases"' EXIT && \
-	python web/test/make_cases.py "$$cases" $(WEIGHTS) && \
+	PYTHONPATH=tests:examples python web/test/make_cases.py "$$cases" $(WEIGHTS) && \
 	cd web && SSIC_CASES="$$cases" CHROMIUM="$(CHROMIUM)" PYTHON=python timeout 900 npm run --silent test:all
 
 web-figures: $(VENV)/viewer.installed $(CHROMIUM)
 	@cases=$$(mktemp -d) && trap 'rm -rf "$$cases"' EXIT && \
-	python web/test/make_cases.py "$$cases" $(WEIGHTS) && \
+	PYTHONPATH=tests:examples python web/test/make_cases.py "$$cases" $(WEIGHTS) && \
 	cd web && SSIC_CASES="$$cases" CHROMIUM="$(CHROMIUM)" PYTHON=python node scripts/figures.js
 
 /usr/bin/chromium:

@@ -11,10 +11,20 @@ from ssic.model.weights import DEFAULT_MODEL
 
 
 def emit(
-    title: str, results: dict[str, Any], tables: Sequence[str], as_json: bool, model: str | None = None
+    title: str,
+    results: dict[str, Any],
+    tables: Sequence[str],
+    as_json: bool,
+    model: str | None = DEFAULT_MODEL,
 ) -> None:
-    """Print the results: as JSON, or the environment and the tables."""
+    """Print the results: as JSON, or the environment and the tables.
+
+    Args:
+        model: that was measured; None where none was run.
+    """
     found = environment(model or DEFAULT_MODEL, "auto")
+    if model is None:
+        del found["model"], found["engine"]
     if as_json:
         print(json.dumps({"benchmark": title, "environment": found, "results": results}, indent=2))
         return
@@ -22,7 +32,8 @@ def emit(
     print(f"# {title}\n")
     print(f"machine   {found['machine']}; {found['system']}")
     print(f"versions  {versions}")
-    print(f"model     {found['model']}; commit {found['commit']}\n")
+    ran = "" if model is None else f"model     {found['model']}\n"
+    print(f"{ran}commit    {found['commit']}\n")
     print("\n\n".join(tables))
 
 

@@ -28,6 +28,7 @@ from ssic.blocks import from_blocks
 from ssic.codec import Codec
 from ssic.eval.metrics import bd_rate
 from ssic.file import SsicFile
+from ssic.model.weights import DEFAULT_MODEL
 
 AVIF_QUALITIES = (20, 35, 50, 65, 80)
 
@@ -37,7 +38,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pictures", type=Path, nargs="+")
-    parser.add_argument("--model")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--crop", type=int, default=256, help="side of the centre crops; a multiple of 16")
     parser.add_argument("--qualities", type=int, nargs="+", default=[20, 50, 80])
     parser.add_argument("--efforts", type=int, nargs="+", default=list(range(1, 10)))

@@ -1,25 +1,23 @@
 """Write the golden files of the installed models into tests/golden; see the README there.
 
-python scripts/make_golden.py
+PYTHONPATH=tests python scripts/make_golden.py
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 import ssic
+from helpers.masks import blob_mask
+from helpers.pictures import natural_picture
 from ssic.model.weights import installed
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from conftest import blob_mask, natural_picture  # noqa: E402
 
 
 def latent_hash(codec: ssic.Codec, data: bytes) -> str:

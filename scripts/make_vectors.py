@@ -1,6 +1,6 @@
 """Write the files in vectors/, with a sheet each that says what must come of them; see the README there.
 
-python scripts/make_vectors.py [--check]
+PYTHONPATH=tests python scripts/make_vectors.py [--check]
 
 `--check` writes nothing: it compares, and ends with 1 if something differs. Bytes come out the same on every machine:
 latents are those of a golden file, so that nothing but integers is coded; keys and nonces are fixed. (Pixels come from

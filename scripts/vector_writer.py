@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-import sys
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ssic
+from helpers import reference_sealing as sealing
 from ssic.engine.threads import one_blas_thread
 from ssic.format.mask_coder import encode_mask, mask_step
 from ssic.format.mask_reader import read_cells
@@ -30,9 +30,6 @@ from ssic.plan import make_plan
 from ssic.rangecoder import RangeEncoder, encoder_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-import reference_sealing as sealing  # noqa: E402
 
 MODEL = bytes.fromhex("6df45f9d7cfb4419")
 """Preset `small`."""

@@ -120,6 +120,7 @@ class Codec:
         self.coder = LatentCoder(
             Twin(weights.config, weights.twin),
             Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"]),
+            weights.step_worth,
         )
         self._weights = weights
 
@@ -274,11 +275,19 @@ def _again(weights: Weights, engine: Engine) -> Codec:
 
 
 def load_current(path: Path, engine: str | Engine) -> Codec:
-    state = path.stat()  # weights that are trained anew at the same place are other weights
-    version = (state.st_mtime_ns, state.st_size)
     if isinstance(engine, str):
-        return _load(path.resolve(), engine, version)
-    return Codec(_weights(path.resolve(), version), engine=engine)
+        return _load(path.resolve(), engine, _version(path))
+    return Codec(current_weights(path), engine=engine)
+
+
+def current_weights(path: Path) -> Weights:
+    """The weights in a file as it is now; the last few are kept in memory."""
+    return _weights(path.resolve(), _version(path))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    state = path.stat()  # weights that are trained anew at the same place are other weights
+    return state.st_mtime_ns, state.st_size
 
 
 @lru_cache(maxsize=4)

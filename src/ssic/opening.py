@@ -20,7 +20,7 @@ from ssic.file import GroupNames, SsicFile
 from ssic.format import DecodeLimits
 from ssic.format import merge as merge_files
 from ssic.pictures.fill import Fill
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.storage.source import ByteSource
 
 FileSource = (

@@ -1,6 +1,6 @@
 """The range coder with integer tables: a thin layer over constriction.
 
-`docs/format.md` ("Range coder") is the norm, `tests/reference_range_decoder.py` an independent reading of it.
+`docs/format.md` ("Range coder") is the norm, `tests/helpers/reference_range_decoder.py` an independent reading of it.
 Three things are settled here, for every entropy-coded stream of a file:
 
 * tables are integers that sum to ``2**24`` and reach the coder unchanged (`integer_model`);

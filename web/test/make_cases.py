@@ -1,6 +1,6 @@
 """Write the files that the tests of the JavaScript decoder read, with what must come of them.
 
-python web/test/make_cases.py FOLDER [WEIGHTS]
+PYTHONPATH=tests:examples python web/test/make_cases.py FOLDER [WEIGHTS]
 
 WEIGHTS, by default those of the package, are copied for the decoder: they must have graphs. In FOLDER: files `*.ssic`,
 keys, the weights, and `cases.json`. What it expects comes from the Python package alone.
@@ -24,8 +24,11 @@ from unittest import mock
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from lay_out import lay_out, photograph
 
 import ssic
+from helpers.masks import blob_mask
+from helpers.pictures import natural_picture
 from ssic.crypto import Stanza, Suite
 from ssic.crypto.access import Access
 from ssic.crypto.files import open_parts
@@ -42,11 +45,6 @@ from ssic.names import class_of, default_name, text_fault
 from ssic.plan import make_plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples")]
-
-from lay_out import lay_out, photograph  # noqa: E402
-
-from conftest import blob_mask, natural_picture  # noqa: E402
 
 MUTATIONS = 1500
 SEALED_MUTATIONS = 300

@@ -13,11 +13,13 @@ from ssic.batch.encoder import hash_of
 from ssic.batch.jobs import Job
 from ssic.batch.records import Status
 from ssic.batch.work import Made, Work
+from ssic.codec import current_weights
 from ssic.crypto import Identity, VerifyKey
 from ssic.decoded import SealedGroups
+from ssic.engine.base import check_engine
 from ssic.file import SsicFile
 from ssic.format import allowing
-from ssic.model.weights import find_weights, load_weights
+from ssic.model.weights import find_weights
 from ssic.pictures.fill import compose
 from ssic.pictures.write import picture_bytes
 
@@ -51,6 +53,11 @@ class DecodeRecipe:
     engine: str = "auto"
     max_pixels: int | None = None
 
+    def check(self, *, here: bool = True) -> None:
+        """Refuses, before the work, what every file would fail with; arguments and errors as of `Recipe.check`."""
+        weights = None if self.model is None else current_weights(find_weights(self.model))
+        check_engine(self.engine, weights, here=here)
+
     def identity(self) -> str:
         """Hash of all that decides the bytes of a picture, but for the file.
 
@@ -62,7 +69,7 @@ class DecodeRecipe:
         facts["identities"] = sorted(str(key.recipient) for key in keys)
         facts["trust"] = sorted(self.trust)
         if self.model is not None:
-            facts["model"] = load_weights(find_weights(self.model)).id.hex()
+            facts["model"] = current_weights(find_weights(self.model)).id.hex()
         return hash_of(facts)
 
 

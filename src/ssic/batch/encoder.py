@@ -13,18 +13,21 @@ from typing import Any
 from ssic.batch.coding import encode_picture
 from ssic.batch.jobs import Job, mask_file
 from ssic.batch.work import Made, Work
-from ssic.codec import Codec
+from ssic.codec import Codec, current_weights
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
+from ssic.crypto.wrap import Wrapper
+from ssic.engine.base import check_engine
+from ssic.engine.effort import check_effort, check_refinable
 from ssic.errors import MaskError
 from ssic.file import SsicFile
 from ssic.format import allowing
 from ssic.groups.label_maps import UnusedNames
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
-from ssic.model.weights import DEFAULT_MODEL, find_weights, load_weights
+from ssic.model.weights import DEFAULT_MODEL, find_weights
 from ssic.pictures.depth import To8Bit
-from ssic.pictures.opening import MAX_PIXELS
+from ssic.pictures.formats import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
 from ssic.protect import check_there, encrypt
 
@@ -69,13 +72,30 @@ class Recipe:
     engine: str = "auto"
     effort: int | None = None
 
+    def check(self, *, here: bool = True) -> None:
+        """Refuses, before the work, what every picture would fail with.
+
+        Args:
+            here: it is done on this machine, whose packages and devices can be looked for.
+
+        Raises:
+            InvalidInput: an effort that there isn't, or too many recipients.
+            EngineError: there is no such engine, or its package or device is not there; or an effort needs torch.
+            ModelError: there is no such model, or the engine can't run it.
+        """
+        check_engine(self.engine, current_weights(find_weights(self.model)), here=here)
+        if check_effort(1 if self.effort is None else self.effort) > 1 and here:
+            check_refinable()
+        if self.encrypt is not None:
+            Wrapper(map(Recipient.parse, self.recipients))
+
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.
 
         Raises:
             ModelError: there is no such model.
         """
-        facts = asdict(self) | {"model": load_weights(find_weights(self.model)).id.hex()}
+        facts = asdict(self) | {"model": current_weights(find_weights(self.model)).id.hex()}
         del facts["engine"], facts["max_pixels"]
         facts |= {key: facts[key] or None for key in ("renumber", "pad")}
         facts["recipients"] = sorted(self.recipients)

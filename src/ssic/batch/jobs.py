@@ -228,7 +228,7 @@ def find_jobs(
     boxes: Path | None = None,
     coco: Path | None = None,
 ) -> Iterator[Job]:
-    """The jobs of `find_pictures`.
+    """The jobs of `find_pictures`. Annotations are read at once: what is wrong with them is told before the work.
 
     Args:
         records: by output, of earlier runs.
@@ -240,8 +240,8 @@ def find_jobs(
         MaskError: the COCO file is none.
     """
     annotated = _by_picture(coco) if coco is not None else None
-    for picture, output in pictures:
-        yield Job(
+    return (
+        Job(
             picture,
             output,
             mask=None if masks is None else masks / output.with_suffix(""),
@@ -249,6 +249,8 @@ def find_jobs(
             annotations=None if annotated is None else annotated(os.path.abspath(picture)),
             before=records.get(output.as_posix()),
         )
+        for picture, output in pictures
+    )
 
 
 def mask_file(place: Path) -> Path:

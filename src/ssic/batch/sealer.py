@@ -12,6 +12,8 @@ from ssic.batch.records import Status
 from ssic.batch.work import Made, Work
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
+from ssic.crypto.stanza import suite_named
+from ssic.crypto.wrap import Wrapper
 from ssic.file import SsicFile
 from ssic.format import allowing, check
 from ssic.protect import check_there, encrypt
@@ -34,6 +36,16 @@ class SealRecipe:
     renumber: bool = False
     pad: bool = False
     max_pixels: int | None = None
+
+    def check(self) -> None:
+        """Refuses, before the work, what every file would fail with.
+
+        Raises:
+            InvalidInput: no recipients or too many, or no such cipher.
+        """
+        Wrapper(map(Recipient.parse, self.recipients))
+        if self.cipher is not None:
+            suite_named(self.cipher)
 
     def identity(self) -> str:
         """Hash of all that decides who can open which groups. (The bytes differ from run to run.)"""

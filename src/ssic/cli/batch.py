@@ -65,6 +65,7 @@ def encode(
         engine=engine,
         effort=None if effort == 1 else effort,
     )
+    recipe.check(here=running.here)
     found, known = find(pictures, output, running)
     mask.prepare()
     work = Encoder(recipe.identity(), output, manner().no_clobber, recipe)
@@ -131,6 +132,7 @@ def decode(
         engine=engine,
         max_pixels=limits.max_pixels,
     )
+    recipe.check(here=running.here)
     found, known = find(files, output, running, coded=True, to=suffix)
     work = Decoder(recipe.identity(), output, manner().no_clobber, recipe)
     run(
@@ -170,6 +172,7 @@ def encrypt(
         max_pixels=limits.max_pixels,
         **hiding.how(),
     )
+    recipe.check()
     found, known = find(files, output, running, coded=True)
     if same := [path for path, place in found.files if (output / place).resolve() == path.resolve()]:
         raise InvalidInput(

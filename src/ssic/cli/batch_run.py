@@ -32,6 +32,7 @@ from ssic.cli.interrupts import noting
 from ssic.cli.options import AsJson, one_of
 from ssic.cli.tables import table, terminal_width
 from ssic.cli.terminal import FAILED_SOME, notice, progress_bar, say, say_json, warn
+from ssic.imports import optional
 
 _RUN = "How it runs"
 _FINISHING = "Ctrl-C: the pictures at hand are finished and recorded"
@@ -84,10 +85,17 @@ class RunOptions:
     ] = "local"
     as_json: AsJson = False
 
+    @property
+    def here(self) -> bool:
+        """Whether the work is done on this machine."""
+        return self.runner == "local"
+
     def check(self) -> None:
-        """Refuses, before the work, a value that can't be (`InvalidInput`)."""
+        """Refuses, before the work, a value that can't be, or a runner that is not installed (`InvalidInput`)."""
         one_of("--runner", self.runner, ("local", "ray"))
         one_of("--naming", self.naming, ("stem", "full"))
+        if not self.here:
+            optional("ray", "ray", purpose="--runner ray")
 
 
 def find(
@@ -150,11 +158,11 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     done: list[Record] = []
     try:
-        with noting(_FINISHING, if_so=options.runner == "local") as stopped:
-            if options.runner == "ray":
-                records = run_on_ray(jobs, work, options.workers, gpu=gpu)
-            else:
+        with noting(_FINISHING, if_so=options.here) as stopped:
+            if options.here:
                 records = run_here(jobs, work, options.workers or default_workers(), stopped)
+            else:
+                records = run_on_ray(jobs, work, options.workers, gpu=gpu)
             _record(records, done, known, len(found.files), output)
         if stopped() and len(done) < len(found.files):
             raise KeyboardInterrupt

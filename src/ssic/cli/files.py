@@ -18,7 +18,7 @@ from ssic.errors import FormatError, InvalidInput, NotAnSsicFile, TruncatedFile,
 from ssic.file import SsicFile
 from ssic.format import SIGNATURE, read_head
 from ssic.storage.atomic import errors_about, replacing
-from ssic.storage.opening import open_source
+from ssic.storage.places import open_source
 from ssic.storage.source import Bytes, is_url, size_of
 from ssic.storage.urls import without_secrets
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ssic.blocks import MAX_GROUPS
 from ssic.cli.files import is_stdin, read, shown, split
 from ssic.cli.options import one_of
 from ssic.errors import InvalidInput, MaskError
@@ -208,12 +209,16 @@ def make_recipe(options: Any, kind: Kind, names: Path | None, drop_empty: bool |
 
 
 def cells_of(grid: str | None) -> tuple[int, int] | None:
-    """Rows and columns of `--grid` (`InvalidInput` if it is none)."""
+    """Rows and columns of `--grid` (`InvalidInput` if it is none, or none that any picture could have)."""
     if grid is None:
         return None
-    if match := re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", grid):
-        return int(match[1]), int(match[2])
-    raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
+    match = re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", grid)
+    rows, columns = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not rows or not columns:
+        raise InvalidInput(f"--grid {grid}: rows and columns were expected, as in 4x6")
+    if rows * columns > MAX_GROUPS:
+        raise InvalidInput(f"--grid {grid} has {rows * columns:,} cells; at most {MAX_GROUPS} fit")
+    return rows, columns
 
 
 def _names(path: Path) -> Any:

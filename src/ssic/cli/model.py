@@ -41,6 +41,7 @@ def show_weights(file: str, *, as_json: bool) -> None:
     )
     for title, entries in (("configuration", facts["config"]), ("card", facts["card"])):
         say(f"{title}: " + ", ".join(f"{key} {json.dumps(value)}" for key, value in entries.items()))
+    say(f"To its encoder, an error of one step, squared, is worth {facts['step_worth']:.1f} bits.")
     say("All tensors are whole, and are what the configuration asks for.")
 
 
@@ -58,5 +59,6 @@ def described(weights: Weights) -> dict[str, Any]:
             "floats": sum(array.nbytes for array in weights.floats.values()),
             "twin": sum(array.nbytes for array in weights.twin.values()),
         },
+        "step_worth": weights.step_worth,
         "parameters": sum(array.size for array in weights.floats.values()),
     }

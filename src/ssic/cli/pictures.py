@@ -13,7 +13,7 @@ from ssic.cli.limits import LimitOptions
 from ssic.cli.options import one_of
 from ssic.errors import InvalidInput
 from ssic.groups.colours import parse_colour
-from ssic.pictures.opening import MAX_PIXELS
+from ssic.pictures.formats import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
 
 _PANEL = "Pictures that can't be coded as they are"

@@ -10,6 +10,7 @@ import typer
 from ssic.cli.files import check_local, check_output, is_stdout
 from ssic.cli.terminal import progress, say, warn
 from ssic.errors import InvalidInput
+from ssic.model.weights import LARGEST_STEP_WORTH
 from ssic.storage.atomic import replacing
 from ssic.train.data import find_pictures
 from ssic.train.export import export
@@ -147,6 +148,16 @@ def export_weights(
     pictures: Annotated[
         int, typer.Option(metavar="N", help="How many of these pictures to use.", min=1)
     ] = 48,
+    step_worth: Annotated[
+        float | None,
+        typer.Option(
+            metavar="BITS",
+            help="What an error of one step, squared, is worth to the encoder of this model; by default what the "
+            "weights file has, or 34.6.",
+            min=0.1,
+            max=LARGEST_STEP_WORTH,
+        ),
+    ] = None,
 ) -> None:
     """Write the weights file of a checkpoint, graphs included, which encode and decode take as --model."""
     if is_stdout(output):
@@ -159,5 +170,5 @@ def export_weights(
         if len(files) > pictures:
             files = [files[i * len(files) // pictures] for i in range(pictures)]
         with replacing(output) as temporary:
-            weights = export(source, temporary, pictures=files)
+            weights = export(source, temporary, pictures=files, step_worth=step_worth)
     say(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")

@@ -82,16 +82,48 @@ def find_engine(name: str | Engine, weights: Weights) -> Engine:
                 f"{weights.id.hex()} (floats {weights.floats_id.hex()})"
             )
         return name
-    kind, _, rest = (_chosen(weights) if name == "auto" else name).partition(":")
-    if kind == "onnx" and not rest:
+    kind, rest = _spelled(_chosen(weights) if name == "auto" else name)
+    engine: Engine
+    if kind == "onnx":
         check_installed("onnxruntime", "pip install onnxruntime")
-        engine: Engine = import_module("ssic.engine.onnx").OnnxEngine(weights)
-        return engine
-    if kind == "torch":
+        engine = import_module("ssic.engine.onnx").OnnxEngine(weights)
+    else:
         check_installed("torch", 'pip install "ssic[torch]"')
-        device, precision = _parsed(rest)
-        engine = import_module("ssic.engine.torch").TorchEngine(weights, device, precision)
-        return engine
+        engine = import_module("ssic.engine.torch").TorchEngine(weights, *_parsed(rest))
+    return engine
+
+
+def check_engine(name: str, weights: Weights | None = None, *, here: bool = True) -> None:
+    """Refuses the name of an engine that `find_engine` would refuse, before work of which each piece would fail.
+
+    Args:
+        name: as for `find_engine`.
+        weights: that the engine shall run; None where each file names its own.
+        here: it shall run in this machine. Of other machines only the spelling can be told.
+
+    Raises:
+        EngineError: unknown, or its package or device is not there.
+        ModelError: these weights have no graphs, and the engine needs them.
+    """
+    if name == "auto" and weights is None:
+        return
+    kind, rest = _spelled(_chosen(weights) if name == "auto" and weights is not None else name)
+    if not here:
+        return
+    if kind == "onnx":
+        check_installed("onnxruntime", "pip install onnxruntime")
+        if weights is not None:
+            import_module("ssic.engine.onnx").OnnxEngine(weights)  # makes its sessions when they are used
+    else:
+        check_installed("torch", 'pip install "ssic[torch]"')
+        import_module("ssic.engine.torch").usable_device(_parsed(rest)[0])
+
+
+def _spelled(name: str) -> tuple[str, str]:
+    """Kind of engine, and what follows its colon."""
+    kind, _, rest = name.partition(":")
+    if name == "onnx" or kind == "torch":
+        return kind, rest
     raise EngineError(
         f"no engine {name!r}: there are auto, onnx, torch, torch:cuda, torch:cpu:float32 and the like"
     )

@@ -41,9 +41,17 @@ def find_refiner(weights: Weights, coder: LatentCoder, engine: Engine) -> Refine
     Raises:
         EngineError: torch, which gradients need, is not installed.
     """
-    check_installed("torch", 'an effort above 1 needs gradients: pip install "ssic[torch]"')
+    check_refinable()
     refiner: Refiner = import_module("ssic.engine.refine").AnnealingRefiner(weights, coder, engine)
     return refiner
+
+
+def check_refinable() -> None:
+    """
+    Raises:
+        EngineError: torch, which gradients need, is not installed.
+    """
+    check_installed("torch", 'an effort above 1 needs gradients: pip install "ssic[torch]"')
 
 
 Stopped = Callable[[], bool]

@@ -57,11 +57,13 @@ class OnnxEngine:
 
     name = "onnx"
 
-    def __init__(self, weights: Weights, threads: int | None = None) -> None:
+    def __init__(self, weights: Weights, threads: int | None = None, largest: int = LARGEST) -> None:
         """
         Args:
             weights: with graphs.
-            threads: to share the work of one call; as many as the process has cores by default.
+            threads: to share the work of one call; as many as the process has cores by default, also where an engine
+                that was pickled is made anew.
+            largest: blocks that are computed at a time.
 
         Raises:
             ModelError: the weights have no graphs.
@@ -72,8 +74,9 @@ class OnnxEngine:
                 "`ssic export-weights`, or use the engine torch"
             )
         self.weights = weights
-        self.largest = LARGEST
+        self.largest = largest
         self.floats_id = weights.floats_id
+        self._asked = threads
         self._threads = available_threads() if threads is None else threads
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -87,11 +90,11 @@ class OnnxEngine:
     @threads.setter
     def threads(self, threads: int) -> None:
         with self._lock:
-            self._threads = threads
+            self._asked = self._threads = threads
             self._sessions = {}
 
     def __reduce__(self) -> Any:
-        return OnnxEngine, (self.weights, self._threads)
+        return OnnxEngine, (self.weights, self._asked, self.largest)
 
     def analyse(
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]

@@ -29,7 +29,7 @@ from ssic.engine.base import Engine
 from ssic.engine.task import Refined, Schedule, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.engine.torch import TorchEngine, fast_precision
-from ssic.entropy.coder import STEP_WORTH, LatentCoder
+from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.model.weights import Weights
 from ssic.nets.entropy_model import bits
@@ -42,7 +42,7 @@ START, FALL = 0.5, 2.0
 HYPER_RATE = 0.5
 """Rate of the hyper-latents over that of the latents."""
 
-WORTHS = (STEP_WORTH, 2.5 * STEP_WORTH, 8 * STEP_WORTH)
+WORTHS = (1.0, 2.5, 8.0)
 """How much an error is worth when refined latents are rounded; the best is taken. They have been moved to where their
 bits are worth it, so most often hardly any choice is left to the coder."""
 
@@ -85,7 +85,7 @@ class AnnealingRefiner:
     ) -> Refined:
         """See `ssic.engine.task.Refiner`."""
         y, z = task.y.copy(), task.z.copy()
-        best = self._judged(task, y, z, STEP_WORTH)
+        best = self._judged(task, y, z, self.coder.step_worth)
         before, after = best[0], best[0]
         candidates = []
         for part in _parts(task.plan):
@@ -98,7 +98,7 @@ class AnnealingRefiner:
         candidates.append((y, z))
         for latents, hyper in candidates:
             for worth in WORTHS:
-                judged = self._judged(task, latents, hyper, worth)
+                judged = self._judged(task, latents, hyper, worth * self.coder.step_worth)
                 if judged[0] < after:
                     best, after = judged, judged[0]
         return Refined(_floats(best[1]), _floats(best[2]), before, after)

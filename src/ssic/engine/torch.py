@@ -243,7 +243,8 @@ class TorchEngine:
             weights: of the networks.
             device: as torch names it.
             precision: of the matrix products; moves some pixels by one level, and changes no byte's meaning.
-            threads: on a processor, to share the work of one call; as many as the process has cores by default.
+            threads: on a processor, to share the work of one call; as many as the process has cores by default, also
+                where an engine that was pickled is made anew.
 
         Raises:
             EngineError: the device is not there.
@@ -254,6 +255,7 @@ class TorchEngine:
         self._process = os.getpid()
         self.dtype = find_precision(precision, self.device)
         self.name = f"torch:{self.device}:{str(self.dtype).removeprefix('torch.')}"
+        self._asked = threads
         on_processor = self.device.type == "cpu"
         self._workers = Workers((threads or available_threads()) if on_processor else None, self._context)
         tokens = TOKENS if on_processor else TOKENS_CUDA
@@ -279,12 +281,14 @@ class TorchEngine:
 
     @threads.setter
     def threads(self, threads: int) -> None:
+        self._asked = threads
         if self._workers.threads is not None:
             self._workers.resize(threads)
 
     def __reduce__(self) -> Any:
+        # The precision that was found, not "auto": an engine made anew elsewhere shall give the same pixels.
         _, precision = self.name.rsplit(":", 1)
-        return TorchEngine, (self.weights, str(self.device), precision, self._workers.threads)
+        return TorchEngine, (self.weights, str(self.device), precision, self._asked)
 
     def _check_process(self) -> None:
         """CUDA does not outlive a fork, and says so in words that depend on what is called first."""

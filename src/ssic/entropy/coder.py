@@ -7,7 +7,6 @@ the norm for the order of symbols.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import DamagedSegment
-from ssic.model.config import CLASSES
+from ssic.model.config import CLASSES, STEP_WORTH
 from ssic.plan import PHASES, Plan
 from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes, integer_model
 
@@ -27,11 +26,6 @@ UNIT = 1 << LATENT_BITS
 
 LARGEST = 1 << 20
 """Latents are limited to half of this; no picture comes near."""
-
-STEP_WORTH = 4 * 6 / math.log(2)
-"""Bits that an error of one step, squared, is worth to the encoder. 6 / ln 2 is what the trade-off of a fine uniform
-quantiser gives (see `EntropyModel`), were no symbol context for others; four times that did best on held-out
-pictures."""
 
 _ESCAPE_BITS = 2 * LARGEST.bit_length()
 
@@ -86,9 +80,15 @@ class _Step:
 class LatentCoder:
     """Codes latents with the integer twin. Immutable after construction."""
 
-    def __init__(self, twin: Twin, tables: Tables) -> None:
+    def __init__(self, twin: Twin, tables: Tables, step_worth: float = STEP_WORTH) -> None:
+        """
+        Args:
+            step_worth: bits that an error of one step, squared, is worth when symbols are chosen. It matters to
+                encoding only.
+        """
         self.twin = twin
         self.tables = tables
+        self.step_worth = step_worth
         self._support = tables.support.astype(np.int64)
         self._models = tables.models()
         # Code length of every entry, and where each class's entries start.
@@ -115,7 +115,7 @@ class LatentCoder:
         y: NDArray[np.floating[Any]],
         z: NDArray[np.floating[Any]],
         *,
-        step_worth: float = STEP_WORTH,
+        step_worth: float | None = None,
     ) -> Substreams:
         """Code the latents of all groups of the plan.
 
@@ -124,8 +124,9 @@ class LatentCoder:
             quality: 1..100 of each group.
             y: [N, M] latents, gain applied, before rounding.
             z: [P, Z] hyper-latents before rounding.
-            step_worth: bits that an error of one step, squared, is worth when symbols are chosen.
+            step_worth: in the place of the coder's own.
         """
+        worth = self.step_worth if step_worth is None else step_worth
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
         encoders = [RangeEncoder() for _ in groups]
@@ -133,7 +134,7 @@ class LatentCoder:
 
         def code(ranks: NDArray[np.int64], target: Fixed, mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
             nonlocal ideal
-            symbols = self._choose((target - mean) / UNIT, classes, step_worth)
+            symbols = self._choose((target - mean) / UNIT, classes, worth)
             step = _Step.of(ranks, classes, len(groups))
             ideal += self._write(encoders, step, symbols.reshape(-1), classes.reshape(-1))
             return symbols * UNIT + mean

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ssic.arguments import listing, type_name
-from ssic.arrays import to_numpy
 from ssic.blocks import BLOCK, block_grid
 from ssic.errors import MaskError
+from ssic.foreign_arrays import to_numpy
 from ssic.groups.objects import read_file, read_json
 
 Names = Mapping[Any, str] | Sequence[str] | str | os.PathLike[str]

@@ -7,7 +7,6 @@ pixels; arrays are [rows, columns].
 
 from __future__ import annotations
 
-import difflib
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,31 +21,21 @@ from PIL import Image
 
 from ssic.arguments import as_mapping, counted, is_whole, listing
 from ssic.blocks import ABSENT, BLOCK, MAX_GROUPS, Size, block_grid
-from ssic.errors import InvalidInput, MaskError, UnknownGroup
+from ssic.errors import MaskError, UnknownGroup
 from ssic.groups.arrays import read_named, read_stack
 from ssic.groups.boxes import read_boxes
 from ssic.groups.coco import read_objects
 from ssic.groups.cvat import read_cvat
-from ssic.groups.label_maps import (
-    Names,
-    Rule,
-    blocks_from_pixels,
-    blocks_without,
-    check_labels,
-    looks_soft,
-    read_colours,
-    read_labels,
-    read_names,
-    tell_unused,
-)
+from ssic.groups.label_maps import Names, Rule, read_names
 from ssic.groups.labelme import read_labelme
-from ssic.groups.legend import labels_of_colours, read_legend
+from ssic.groups.lookup import assign, resolve
 from ssic.groups.objects import GroupBy, Objects, check_group_by
+from ssic.groups.ownership import Owned, of_label_map, of_objects
 from ssic.groups.recognise import read_recognised, recognise
 from ssic.groups.sam import read_sam
 from ssic.groups.voc import read_voc
 from ssic.groups.yolo_text import read_yolo
-from ssic.names import BACKGROUND, text_fault
+from ssic.names import text_fault
 
 T = TypeVar("T")
 
@@ -151,16 +140,7 @@ class GroupMask:
         Raises:
             UnknownGroup: nothing fits, and the message lists what there is; or it is no string and no integer.
         """
-        found: dict[int, None] = {}
-        for item in _items(wanted):
-            if not isinstance(item, str) and not is_whole(item):
-                raise UnknownGroup(f"a group is asked for by its name, class or id, not by {item!r:.80}")
-            fitting = [n for n in self.names if isinstance(item, str) and self._is_called(n, item)]
-            fitting = fitting or [n for n in self.names if str(item).strip() == str(n)]
-            if not fitting:
-                raise self._unknown(str(item))
-            found |= dict.fromkeys(fitting)
-        return list(found)
+        return resolve(self.names, self.classes, wanted)
 
     def __contains__(self, item: object) -> bool:
         """Whether a group is called so: by name, class or id."""
@@ -180,38 +160,7 @@ class GroupMask:
             UnknownGroup: as `resolve`.
             InvalidInput: two keys that name a group equally exactly give it different values.
         """
-        given: dict[int, list[tuple[bool, str | int, T]]] = {}
-        for item, value in wanted.items():
-            for group in self.resolve(item):
-                given.setdefault(group, []).append((self._is_meant(group, item), item, value))
-        found: dict[int, T] = {}
-        for group, entries in given.items():
-            exact = max(entry[0] for entry in entries)
-            (_, first, found[group]), *others = (entry for entry in entries if entry[0] == exact)
-            for _, item, value in others:
-                if value != found[group]:
-                    raise InvalidInput(
-                        f'{what} gives group {group} "{self.names[group]}" both {found[group]} (as {first!r}) and '
-                        f"{value} (as {item!r}): leave one of them out"
-                    )
-        return found
-
-    def _is_meant(self, group: int, item: str | int) -> bool:
-        """Whether it is this group, rather than its class, that `item` names."""
-        if not isinstance(item, str):
-            return True
-        spellings = (item, item.strip())
-        return self.names[group] in spellings or self.classes.get(group) not in spellings
-
-    def _is_called(self, group: int, text: str) -> bool:
-        spellings = (text, text.strip())
-        return self.names[group] in spellings or self.classes.get(group) in spellings
-
-    def _unknown(self, item: str) -> UnknownGroup:
-        close = difflib.get_close_matches(item, [*self.names.values(), *self.classes.values()], n=1)
-        hint = f'; did you mean "{close[0]}"?' if close else "."
-        listed = [f'{n} "{name}"' for n, name in self.names.items()]
-        return UnknownGroup(f'there is no group "{item}"{hint} There are: {listing(listed)}')
+        return assign(self.names, self.classes, wanted, what)
 
     def to_pixels(self, width: int, height: int) -> NDArray[np.uint8]:
         """The id of each pixel, [height, width] uint8; `MaskError` if the mask is not for such a picture."""
@@ -340,42 +289,7 @@ class GroupMask:
         Raises:
             MaskError: unreadable, in colour, of another size, more than 255 labels, or labels without blocks.
         """
-        grid = block_grid(size)
-        width, height = size
-        legend = None if names is None else read_legend(names)
-        if legend is not None:
-            labels, given = labels_of_colours(read_colours(source), legend)
-        else:
-            labels, given = read_labels(source), read_names(names)
-            if labels.ndim == 3 and not isinstance(source, np.ndarray):
-                return from_objects(read_stack(labels, size, given), rule, drop_empty)
-        labels = check_labels(labels)
-        if ignore_label is not None and not is_whole(ignore_label):
-            raise MaskError(f"the label to ignore is a whole number, not {ignore_label!r:.80}")
-        if labels.shape not in ((height, width), grid):
-            sideways = labels.shape == (width, height)
-            hint = "; it seems to lie sideways: rotate it as the picture is shown" if sideways else ""
-            raise MaskError(
-                f"the label map has {labels.shape[1]}x{labels.shape[0]} entries; this picture needs "
-                f"{width}x{height} (one per pixel) or {grid[1]}x{grid[0]} (one per block){hint}"
-            )
-        per_block = labels.shape != (height, width)
-        if ignore_label is not None:
-            owners = blocks_without(labels, rule, int(ignore_label), per_block)
-        else:
-            owners = labels.astype(np.int64) if per_block else blocks_from_pixels(labels, rule)
-        there = [n for n in _distinct(labels) if n != ignore_label]
-        if isinstance(names, Mapping) or legend is None:
-            tell_unused(given, there, listed=isinstance(names, Sequence) and not isinstance(names, str))
-        named = {n: given.get(n, BACKGROUND if n == 0 else "") for n in there}
-        try:
-            return _from_owners(owners, named, drop_empty)
-        except MaskError as error:
-            if looks_soft(labels):
-                error.args = (
-                    f"{error} (It looks like a soft mask, with smoothed edges: choose a threshold first.)",
-                )
-            raise
+        return _made(of_label_map(source, size, names, rule, drop_empty, ignore_label))
 
     @classmethod
     def from_coco(
@@ -528,62 +442,14 @@ MaskSource = (
 
 def from_objects(found: Objects, rule: Rule, drop_empty: bool) -> GroupMask:
     """A mask from painted objects; 0 is the background. Arguments and errors as of `GroupMask.from_boxes`."""
-    owners = blocks_from_pixels(found.labels, rule)
-    return _from_owners(owners, {0: BACKGROUND} | found.names, drop_empty, found.classes, found.scores)
+    return _made(of_objects(found, rule, drop_empty))
 
 
-def _from_owners(
-    owners: NDArray[np.int64],
-    names: Mapping[int, str],
-    drop_empty: bool,
-    classes: Mapping[int, str] = MappingProxyType({}),
-    scores: Mapping[int, float] = MappingProxyType({}),
-) -> GroupMask:
-    """The mask of owning labels; of `names` (all labels) label 0 alone may own nothing without a word."""
-    left = _distinct(owners)
-    owning = {0, *left}
-    empty = [f'{n} "{names[n]}"' if names[n] else f"label {n}" for n in names if n not in owning]
-    if empty and not drop_empty:
-        raise _empty_groups(empty)
-    if empty:
-        text = f"left out, because they own no block: {listing(empty)}"
+def _made(owned: Owned) -> GroupMask:
+    if owned.left_out:
+        text = f"left out, because they own no block: {listing(owned.left_out)}"
         warnings.warn(text, DroppedGroups, stacklevel=3)
-    if len(left) > MAX_GROUPS:
-        raise MaskError(
-            f"{len(left)} groups; a file holds at most {MAX_GROUPS}: merge some, or group by class"
-        )
-    first = 0 if left[0] == 0 or len(left) == MAX_GROUPS else 1
-    id_of = {n: n for n in left} if left[-1] < ABSENT else {n: k for k, n in enumerate(left, first)}
-    ids = np.array(list(id_of.values()), np.uint8)[np.searchsorted(np.array(left), owners)]
-    # A group without a name is called after its id, which costs the file nothing.
-    names = {n: names[n] or f"group {id_of[n]}" for n in left}
-    if names.get(0) == BACKGROUND and (others := [n for n in left if n and names[n] == BACKGROUND]):
-        raise MaskError(
-            f'group {id_of[others[0]]} is called "{BACKGROUND}", which is the name of group 0, all that no other group '
-            "owns: give it another name"
-        )
-    about: Any = ({id_of[n]: table[n] for n in left if n in table} for table in (names, classes, scores))
-    return GroupMask(ids, *about)
-
-
-def _empty_groups(empty: list[str]) -> MaskError:
-    return MaskError(
-        f"groups that own no block: {listing(empty)}. Leave them out (drop_empty=True, --drop-empty), let "
-        'small objects own every block that they touch (rule="any", --block-rule any), or merge them with a neighbour'
-    )
-
-
-def _items(wanted: Any) -> Iterable[Any]:
-    try:
-        return [wanted] if isinstance(wanted, (str, bytes)) else iter(wanted)
-    except TypeError:  # a bare number, also NumPy's
-        return [wanted]
-
-
-def _distinct(labels: NDArray[Any]) -> list[int]:
-    if labels.size and int(labels.max()) < 2**16:  # much faster than sorting megapixels
-        return [int(n) for n in np.flatnonzero(np.bincount(labels.ravel(), minlength=1))]
-    return [int(n) for n in np.unique(labels)]
+    return GroupMask(owned.ids, owned.names, owned.classes, owned.scores)
 
 
 def _check_text(text: object, what: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ssic.arguments import type_name
-from ssic.arrays import is_foreign, to_numpy
 from ssic.errors import MaskError
+from ssic.foreign_arrays import is_foreign, to_numpy
 from ssic.groups.arrays import parse_npy, read_named, read_stack
 from ssic.groups.boxes import read_boxes
 from ssic.groups.coco import read_objects

@@ -7,6 +7,7 @@
                id          16 hex digits, see `model_id`: what files of pictures name
                floats      16 hex digits, see `floats_id`
                graphs      16 hex digits, see `graphs_id`; only in files with graphs
+               step-worth  decimal number, see `STEP_WORTH`; only where it is another one
                card        JSON object: how it was trained
     tensors    float.*     state of `ssic.nets.network.Network`; float16 where precision allows
                twin.*      integers of `ssic.entropy.twin.Twin`, tables of the scale classes
@@ -25,7 +26,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -37,7 +38,7 @@ from safetensors.numpy import save
 
 from ssic.arguments import type_name
 from ssic.errors import ModelError, UnknownModel
-from ssic.model.config import ModelConfig
+from ssic.model.config import STEP_WORTH, ModelConfig
 from ssic.model.tensors import check_values, float_shapes, twin_integers
 
 DEFAULT_MODEL = "base"
@@ -56,7 +57,10 @@ LARGEST_HEADER = 1 << 20
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "I16": "<i2", "I32": "<i4", "U8": "|u1"}
 _REQUIRED = ("ssic-model", "config", "id", "floats", "card")
-_OPTIONAL = ("graphs",)
+_OPTIONAL = ("graphs", "step-worth")
+
+LARGEST_STEP_WORTH = 1e6
+"""From some hundreds on, symbols are only rounded."""
 
 
 class Span(NamedTuple):
@@ -112,6 +116,7 @@ class Weights:
         data: the file's data section, to which the graphs refer.
         text: the configuration as the file states it: what the id is a hash of.
         path: the file they were read from.
+        step_worth: bits that an error of one step, squared, is worth to the encoder.
     """
 
     config: ModelConfig
@@ -125,19 +130,27 @@ class Weights:
     data: memoryview = field(default=memoryview(b""), repr=False)
     text: str = ""
     path: Path | None = None
+    step_worth: float = STEP_WORTH
 
     def __reduce__(self) -> Any:
         if self.path is not None:
-            return _again, (self.path, self.id, self.floats_id)
-        return Weights, (self.config, self.id, self.card, self.floats, self.twin, self.floats_id)
+            return _again, (self.path, self.id, self.floats_id, self.step_worth)
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _of_fields, (kept | {"data": bytes(self.data)},)  # views of memory can't be pickled
 
 
-def _again(path: Path, identity: bytes, floats: bytes) -> Weights:
+def _of_fields(kept: dict[str, Any]) -> Weights:
+    """Weights that were pickled and lie in no file."""
+    return Weights(**kept | {"data": memoryview(kept["data"])})
+
+
+def _again(path: Path, identity: bytes, floats: bytes, step_worth: float) -> Weights:
     """Weights that were pickled: read anew from where they lay."""
-    weights = load_weights(path)
-    if (weights.id, weights.floats_id) != (identity, floats):
+    weights = load_weights(path, earlier=True)  # as they may have been read; the hash is compared here
+    if (weights.id, weights.floats_id, weights.step_worth) != (identity, floats, step_worth):
         raise ModelError(
-            f"{path} held other weights when they were pickled: model {identity.hex()}, floats {floats.hex()}"
+            f"{path} held other weights when they were pickled: model {identity.hex()}, floats {floats.hex()}, "
+            f"step-worth {step_worth:g}"
         )
     return weights
 
@@ -167,6 +180,7 @@ def pack_weights(
     graphs: Mapping[str, bytes] | None = None,
     *,
     text: str | None = None,
+    step_worth: float = STEP_WORTH,
 ) -> bytes:
     """The bytes of a weights file.
 
@@ -174,6 +188,7 @@ def pack_weights(
         floats: as `stored_floats` gives them.
         graphs: ONNX models whose offsets are those of the same file without graphs (`unpack_weights` tells them).
         text: the configuration as an existing file states it, to keep its model's id; `config.to_json()` by default.
+        step_worth: see `Weights`.
     """
     text = config.to_json() if text is None else text
     tensors: dict[str, NDArray[Any]] = {f"twin.{k}": np.ascontiguousarray(v) for k, v in twin.items()}
@@ -185,6 +200,8 @@ def pack_weights(
         "floats": floats_id(floats).hex(),
         "card": json.dumps(card, sort_keys=True),
     }
+    if step_worth != STEP_WORTH:
+        metadata["step-worth"] = repr(step_worth)
     if not graphs:
         return save(tensors, metadata)
     arrays = {name: np.frombuffer(graph, np.uint8) for name, graph in graphs.items()}
@@ -193,18 +210,6 @@ def pack_weights(
     spans = _layout(save(tensors, metadata), "the new file").spans
     metadata["graphs"] = graphs_id(text, floats_id(floats), spans, arrays).hex()
     return save(tensors, metadata)
-
-
-def save_weights(
-    path: Path,
-    config: ModelConfig,
-    floats: Mapping[str, NDArray[Any]],
-    twin: Mapping[str, NDArray[Any]],
-    card: Mapping[str, Any],
-) -> bytes:
-    """Write a weights file without graphs; -> the model's id. (`ssic.train.export` writes them with graphs.)"""
-    path.write_bytes(pack_weights(config, stored_floats(floats), twin, card))
-    return model_id(config.to_json(), twin)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -339,7 +344,22 @@ def unpack_weights(data: bytes, where: object = "the file", *, earlier: bool = F
         spans=layout.spans,
         data=memoryview(data)[layout.start :],
         text=metadata["config"],
+        step_worth=_step_worth(where, metadata.get("step-worth")),
     )
+
+
+def _step_worth(where: object, text: str | None) -> float:
+    if text is None:
+        return STEP_WORTH
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LARGEST_STEP_WORTH:
+        raise ModelError(
+            f"{where} has a step-worth of {text!r}, no number above 0 and up to {LARGEST_STEP_WORTH:g}"
+        )
+    return value
 
 
 def _check_claim(where: object, what: str, claimed: str, found: bytes) -> None:

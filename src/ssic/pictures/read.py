@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ssic.arguments import is_whole, type_name
-from ssic.arrays import to_numpy
 from ssic.blocks import check_pixels
 from ssic.errors import ImageError
+from ssic.foreign_arrays import to_numpy
 from ssic.groups.colours import Colour, parse_colour
 from ssic.imports import later
 from ssic.pictures.container import clean_box, extra_samples, heif_facts, jpeg2000_bits, tiff_bits, tiff_facts
 from ssic.pictures.depth import To8Bit, bring_to_8_bit, check_to_8_bit, reduced
-from ssic.pictures.opening import (
+from ssic.pictures.formats import (
     MAX_PIXELS,
     OtherPictures,
     check_size,

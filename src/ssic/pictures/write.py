@@ -16,7 +16,7 @@ from PIL import Image
 
 from ssic.blocks import check_pixels
 from ssic.errors import ImageError
-from ssic.pictures.opening import reason
+from ssic.pictures.formats import reason
 
 
 @dataclass(frozen=True)

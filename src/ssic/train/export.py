@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssic.engine.base import find_engine
 from ssic.errors import ModelError
-from ssic.model.config import ModelConfig
+from ssic.model.config import STEP_WORTH, ModelConfig
 from ssic.model.weights import (
     Weights,
     floats_id,
@@ -52,7 +52,15 @@ def with_graphs(data: bytes) -> bytes:
         ModelError: the graphs do not compute what the networks do.
     """
     bare = unpack_weights(data)
-    packed = pack_weights(bare.config, bare.floats, bare.twin, bare.card, export_graphs(bare), text=bare.text)
+    packed = pack_weights(
+        bare.config,
+        bare.floats,
+        bare.twin,
+        bare.card,
+        export_graphs(bare),
+        text=bare.text,
+        step_worth=bare.step_worth,
+    )
     _try_out(unpack_weights(packed))
     return packed
 
@@ -77,7 +85,11 @@ def _try_out(weights: Weights) -> None:
 
 
 def export(
-    source: Path, target: Path, card: Mapping[str, Any] | None = None, pictures: Sequence[Path] = ()
+    source: Path,
+    target: Path,
+    card: Mapping[str, Any] | None = None,
+    pictures: Sequence[Path] = (),
+    step_worth: float | None = None,
 ) -> Weights:
     """Write a weights file with graphs.
 
@@ -87,6 +99,8 @@ def export(
         card: facts for the model card; of a checkpoint, steps, samples and hours are added.
         pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian.
             Only of a checkpoint: other tables make another model.
+        step_worth: bits that an error of one step, squared, is worth to the encoder; by default what the source
+            has, or `STEP_WORTH`.
 
     Returns:
         what was written.
@@ -97,7 +111,8 @@ def export(
         EngineError: the package onnx is missing.
     """
     if is_checkpoint(source):
-        data = _from_checkpoint(source, card or {}, pictures)
+        worth = STEP_WORTH if step_worth is None else step_worth
+        data = _from_checkpoint(source, card or {}, pictures, worth)
     else:
         if pictures:
             raise ModelError(
@@ -105,21 +120,25 @@ def export(
             )
         old = load_weights(source, earlier=True)
         facts = {**old.card, **(card or {})}
-        data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text)
+        worth = old.step_worth if step_worth is None else step_worth
+        data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text, step_worth=worth)
     data = with_graphs(data)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     return unpack_weights(data, target)
 
 
-def _from_checkpoint(checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path]) -> bytes:
+def _from_checkpoint(
+    checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path], step_worth: float
+) -> bytes:
     network, state = load_checkpoint(checkpoint)
     config = network.config
     facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
     floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
     twin = freeze(config, floats)
     if pictures:
-        weights = Weights(config, model_id(config.to_json(), twin), {}, floats, twin, floats_id(floats))
+        identity = model_id(config.to_json(), twin)
+        weights = Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)
         twin = freeze(config, floats, fit_tables(weights, pictures))
         facts["tables"] = f"fitted to {len(pictures)} pictures"
-    return pack_weights(config, stored_floats(floats), twin, facts | dict(card))
+    return pack_weights(config, stored_floats(floats), twin, facts | dict(card), step_worth=step_worth)

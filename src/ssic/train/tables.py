@@ -34,7 +34,7 @@ class Counting(LatentCoder):
     """Counts the symbols that it encodes."""
 
     def __init__(self, coder: LatentCoder) -> None:
-        super().__init__(coder.twin, coder.tables)
+        super().__init__(coder.twin, coder.tables, coder.step_worth)
         self.counts = [np.zeros(2 * int(s) + 2) for s in coder.tables.support]
 
     def _write(

@@ -1,0 +1,58 @@
+"""Ends between stages: what `progress` raises ends the work, and memory is asked about before it begins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import ssic
+from helpers.pictures import natural_picture
+from ssic.errors import LimitExceeded
+
+PICTURE = np.zeros((64, 64, 3), np.uint8)
+
+
+class GivenUp(Exception):
+    pass
+
+
+def test_what_progress_raises_ends_encoding_and_decoding_at_each_stage() -> None:
+    data = ssic.encode(PICTURE)
+    for work in (
+        lambda progress: ssic.encode(PICTURE, progress=progress),
+        lambda progress: ssic.decode(data, progress=progress),
+    ):
+        stages: list[str] = []
+        work(stages.append)
+        assert stages
+        for end in range(len(stages)):
+            seen: list[str] = []
+
+            def progress(stage: str, seen: list[str] = seen, end: int = end) -> None:
+                seen.append(stage)
+                if len(seen) > end:
+                    raise GivenUp(stage)
+
+            with pytest.raises(GivenUp):
+                work(progress)
+            assert seen == stages[: end + 1]
+        work(None)  # and the next goes well
+
+
+def test_memory_is_bounded_before_the_work() -> None:
+    """A group that is scattered takes as much as the windows that it lies in."""
+    mask = np.zeros((8, 16), np.uint8)
+    mask[1, :2], mask[::7, ::7] = 1, 2
+    data = ssic.encode(natural_picture(1, 128, 256), mask)
+    limits = ssic.DecodeLimits(max_memory=64 * 64 * 200)
+    with pytest.raises(LimitExceeded, match="decode some groups only"):
+        ssic.decode(data, limits=limits)
+    with pytest.raises(LimitExceeded, match=r"decoding 1,536 pixels takes about 0\.0 GB"):
+        ssic.decode(data, 2, limits=limits)
+    assert ssic.decode(data, 1, limits=limits).shape == (128, 256, 3)
+    before = ssic.set_default_limits(limits)
+    try:
+        with pytest.raises(LimitExceeded):
+            ssic.SsicFile(data).decode()
+    finally:
+        ssic.set_default_limits(before)

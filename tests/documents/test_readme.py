@@ -1,0 +1,77 @@
+"""The README's commands and code are run as they stand, in a folder like `demo-out`; its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ssic.cli
+from helpers import ROOT
+from helpers.loopback import Loopback, serving
+from helpers.pictures import natural_picture
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NOT_HERE = (
+    "make ",
+    "pip ",
+    "ssic train ",
+    "ssic export-weights ",
+)  # minutes, network, or a trained checkpoint
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make demo` lays out, but for the photograph, for which matplotlib would be needed."""
+    folder = tmp_path_factory.mktemp("demo-out")
+    for file in (ROOT / "examples").glob("grace_hopper_*"):
+        shutil.copyfile(file, folder / file.name.removeprefix("grace_hopper_"))
+    Image.fromarray(natural_picture(1, 600, 512)).save(folder / "photo.jpg")
+    return folder
+
+
+def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with serving({}) as server:
+        run_all(server)
+    assert "name tag" not in [group.name for group in ssic.open("nameless.ssic").groups]
+    assert np.asarray(Image.open("cutout.png")).shape[2] == 4
+    assert [group.encrypted for group in ssic.open("sealed.ssic").groups].count(True) == 1
+    assert Path("fits.ssic").stat().st_size <= 20_000
+
+
+def run_all(server: Loopback) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines() if not line.startswith(NOT_HERE)]
+    assert lines
+    for line in lines:
+        # A server of our own stands for the one at example.org.
+        server.files.update({file.name: file.read_bytes() for file in Path().glob("*.ssic")})
+        program, *words = shlex.split(line.replace("https://example.org", server.address))
+        assert program == "ssic", f"not a command of ssic, so not tested here: {line}"
+        with pytest.raises(SystemExit) as end:
+            ssic.cli.main(words)
+        assert not end.value.code, line
+
+
+def test_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    codes = blocks("python")
+    assert codes
+    for number, code in enumerate(codes, start=1):
+        exec(compile(code, f"README.md, python block {number}", "exec"), {})
+
+
+def test_links() -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    assert targets
+    missing = [target for target in targets if not (ROOT / target.partition("#")[0]).exists()]
+    assert not missing

@@ -1,0 +1,246 @@
+"""Refining latents: the laws hold for it, it never loses, and it can be stopped."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ssic
+from helpers.commands import Run
+from helpers.masks import blob_mask
+from helpers.pictures import natural_picture
+from ssic.batch.encoder import Recipe
+from ssic.cli.effort import best_so_far
+from ssic.codec import Codec
+from ssic.engine import effort as effort_module
+from ssic.engine import refine as refine_module
+from ssic.engine.effort import SCHEDULES, Clock
+from ssic.engine.task import Schedule
+from ssic.errors import EngineError, InvalidInput
+from ssic.file import SsicFile
+
+PIXELS = natural_picture(3, 60, 76)  # padded to 4x5 blocks
+IDS = blob_mask(3, 4, 5, 2)
+QUALITY = 40
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load("small")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Effort 2 in a few iterations; 3 in enough of them to gain something."""
+    monkeypatch.setitem(SCHEDULES, 2, Schedule(4, 0.02))  # type: ignore[arg-type]
+    monkeypatch.setitem(SCHEDULES, 3, Schedule(40, 0.015))  # type: ignore[arg-type]
+
+
+def segments(coded: object) -> dict[int, bytes]:
+    data = bytes(coded)  # type: ignore[call-overload]
+    file = SsicFile(data)
+    return {g.id: data[g.offset : g.offset + g.length] for g in file}
+
+
+def cost(codec: Codec, data: bytes, group: int, pixels: np.ndarray = PIXELS) -> float:
+    """Bits + lambda * squared error of a group, from nothing but the file."""
+    file = SsicFile(data)
+    low, high = codec.config.lambda_range
+    trade_off = low * (high / low) ** ((file[group].quality - 1) / 99)
+    owner = file.mask.to_pixels(*file.size)
+    wrong = (file.decode().astype(int) - pixels)[owner == group]
+    return 8 * len(segments(data)[group]) + trade_off * float((wrong**2).sum()) / 3
+
+
+def test_a_group_depends_on_itself_alone(codec: Codec) -> None:
+    both = segments(codec.encode(PIXELS, IDS, quality=QUALITY, effort=2).data)
+    owner = IDS.repeat(16, axis=0).repeat(16, axis=1)[:60, :76]
+    changed = np.where((owner == 0)[..., None], PIXELS, 255 - PIXELS)
+    others = codec.encode(changed, IDS, quality=QUALITY, group_quality={1: 77}, effort=2)
+    assert segments(others.data)[0] == both[0]
+    assert segments(others.data)[1] != both[1]
+
+
+def test_a_group_alone_is_the_same_as_among_others(codec: Codec) -> None:
+    from ssic.blocks import inside_blocks, pad_to_blocks, to_blocks
+
+    blocks, inside = to_blocks(pad_to_blocks(PIXELS)), inside_blocks((76, 60))
+    plain = segments(codec.encode(PIXELS, IDS, quality=QUALITY).data)
+    both = segments(codec.encode(PIXELS, IDS, quality=QUALITY, effort=3).data)
+    assert both != plain, "nothing was refined: the test would show nothing"
+    for group in (0, 1):
+        _, alone = codec.encode_groups(blocks, IDS, {group: QUALITY}, inside=inside, effort=3)
+        assert alone.by_group == {group: both[group]}
+
+
+def test_the_same_bytes_every_time(codec: Codec) -> None:
+    first, second = (codec.encode(PIXELS, IDS, quality=QUALITY, effort=2).data for _ in range(2))
+    assert first == second
+
+
+def test_it_pays(codec: Codec) -> None:
+    plain = codec.encode(PIXELS, quality=QUALITY).data
+    refined = codec.encode(PIXELS, quality=QUALITY, effort=3).data
+    assert cost(codec, refined, 0) < 0.995 * cost(codec, plain, 0)
+
+
+@pytest.mark.parametrize("rate", [0.02, 3.0])
+def test_it_never_loses(codec: Codec, monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
+    monkeypatch.setitem(SCHEDULES, 2, Schedule(3, rate))  # type: ignore[arg-type]
+    plain = codec.encode(PIXELS, IDS, quality=QUALITY).data
+    refined = codec.encode(PIXELS, IDS, quality=QUALITY, effort=2).data
+    for group in (0, 1):
+        assert cost(codec, refined, group) <= cost(codec, plain, group)
+    if rate == 3.0:  # such steps destroy the latents: what was there stays
+        assert refined == plain
+
+
+def test_large_groups_are_refined_in_squares(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssic.plan import make_plan
+
+    ids = blob_mask(4, 11, 9, 2)
+    plan = make_plan(ids, ids == 1)
+    monkeypatch.setattr(refine_module, "WHOLE", 8)
+    monkeypatch.setattr(refine_module, "TILE", 4)
+    parts = list(refine_module._parts(plan))
+    assert len(parts) > 2
+    assert sorted(np.concatenate([p.blocks[p.own] for p in parts])) == list(range(len(plan)))
+    assert sorted(np.concatenate([p.pairs[p.own_pairs] for p in parts])) == list(range(len(plan.pair_count)))
+    for part in parts:  # a part's indices say of its blocks what the group's own say
+        assert (part.plan.block == plan.block[part.blocks]).all()
+        assert (part.plan.pair_count == plan.pair_count[part.pairs]).all()
+        assert (plan.pair[part.blocks] == part.pairs[part.plan.pair]).all()
+    plain = codec.encode(PIXELS, quality=QUALITY).data
+    refined = codec.encode(PIXELS, quality=QUALITY, effort=3).data
+    assert cost(codec, refined, 0) < cost(codec, plain, 0)
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_stopping_gives_the_best_so_far(codec: Codec, after: int) -> None:
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > after
+
+    plain = codec.encode(PIXELS, IDS, quality=QUALITY).data
+    cut = codec.encode(PIXELS, IDS, quality=QUALITY, effort=3, stopped=stopped).data
+    assert (
+        asked == after + 2 if after else asked == 1
+    )  # of the first group's iterations, and before each group
+    for group in (0, 1):
+        assert cost(codec, cut, group) <= cost(codec, plain, group)
+    assert segments(cut)[1] == segments(plain)[1]
+    assert (cut == plain) == (after == 0) or after  # nothing was begun, nothing changed
+
+
+def test_targets_are_met_with_refined_groups(codec: Codec) -> None:
+    met = codec.encode(PIXELS, IDS, target="bytes:900", effort=2)
+    assert len(met.data) <= 900
+    assert met.reached == len(met.data)
+    again = codec.encode(PIXELS, IDS, group_quality=dict(met.qualities), effort=2)
+    assert again.data == met.data
+    lowest = min(met.qualities.values())
+    assert len(codec.encode(PIXELS, IDS, quality=lowest + 1, effort=2).data) > 900
+    clear = codec.encode(PIXELS, IDS, quality=30, group_targets={1: "psnr:31"}, effort=2)
+    assert clear.groups_reached[1] >= 31
+
+
+def test_groups_coded_anew(codec: Codec) -> None:
+    data = codec.encode(PIXELS, IDS, quality=QUALITY).data
+    whole = segments(codec.encode(PIXELS, IDS, quality=QUALITY, group_quality={1: 55}, effort=2).data)
+    for changed in (
+        SsicFile(data).set_quality({1: 55}, PIXELS, effort=2),
+        SsicFile(data).replace(1, PIXELS, quality=55, effort=2),
+    ):
+        assert segments(changed) == {0: segments(data)[0], 1: whole[1]}
+
+
+@pytest.mark.parametrize("effort", [0, 10, True, "3", 2.5, None, math.nan])
+def test_efforts_that_there_are_not(effort: object) -> None:
+    with pytest.raises(InvalidInput, match="from 1 to 9"):
+        ssic.encode(PIXELS, effort=effort)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="stopped"):
+        ssic.encode(PIXELS, stopped=3)  # type: ignore[arg-type]
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ssic.model.weights import find_weights, load_weights
+
+    codec = Codec(load_weights(find_weights("small")), engine="onnx")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert codec.encode(PIXELS).data
+    with pytest.raises(EngineError, match=r'pip install "ssic\[torch\]"'):
+        codec.encode(PIXELS, effort=2)
+
+
+def test_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(effort_module.time, "monotonic", lambda: now)
+    said: list[str] = []
+    clock = Clock(1000, said.append)
+    for _ in range(10):
+        clock.advance(10)
+        now += 0.5
+    assert said == [
+        "refining, 2 %, about 49 s left",
+        "refining, 4 %, about 48 s left",
+        "refining, 6 %, about 47 s left",
+        "refining, 8 %, about 46 s left",
+        "refining, 10 %, about 45 s left",
+    ]
+
+
+def test_ctrl_c_on_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    target = tmp_path / "a.ssic"
+    begun = 0
+
+    def advance(self: Clock, blocks: int) -> None:
+        nonlocal begun
+        begun += 1
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Clock, "advance", advance)
+    result = run("encode", tmp_path / "a.png", "-o", target, "--effort", "3")
+    assert (result.code, begun) == (130, 1)
+    assert "best so far" in result.err
+    assert SsicFile(target.read_bytes()).decode().shape == PIXELS.shape
+
+
+def test_a_second_ctrl_c_ends_all() -> None:
+    with best_so_far(2) as ending:
+        signal.raise_signal(signal.SIGINT)
+        assert ending()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), best_so_far(1):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_commands_take_an_effort(run: Run, tmp_path: Path, codec: Codec) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    file, changed = tmp_path / "a.ssic", tmp_path / "b.ssic"
+    rate = ("--effort", 2, "--quality", QUALITY, "--model", "small")
+    assert run("encode", tmp_path / "a.png", "-o", file, *rate).code == 0
+    refined = codec.encode(PIXELS, quality=QUALITY, effort=2).data
+    assert file.read_bytes() == refined
+    exception = f"{SsicFile(refined).names[0]}=30"
+    options = ("--group-quality", exception, "--with", tmp_path / "a.png", "--effort", 2)
+    assert run("set-quality", file, *options, "-o", changed).code == 0
+    assert segments(changed.read_bytes()) == segments(codec.encode(PIXELS, quality=30, effort=2).data)
+    out = tmp_path / "out"
+    assert run("batch", "encode", tmp_path / "*.png", "-o", out, *rate, "--workers", 1).code == 0
+    assert (out / "a.ssic").read_bytes() == refined
+    assert run("encode", tmp_path / "a.png", "-o", file, "--effort", 10).code == 2
+
+
+def test_the_effort_is_part_of_a_recipe() -> None:
+    assert Recipe(effort=5).identity() != Recipe().identity() == Recipe(effort=None).identity()
