@@ -14,7 +14,7 @@ from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
 from ssic.file import SsicFile
 from ssic.format import allowing, check
-from ssic.protect import check_there, encrypt
+from ssic.protect import encrypt, those_there
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Sealer(Work):
     def _make(self, data: bytes) -> Made:
         recipe = self.recipe
         opened = SsicFile(data)
-        check_there(opened.mask, recipe.groups, "--groups")
+        those_there(opened.mask, recipe.groups, "--groups")
         recipients = [Recipient.parse(word) for word in recipe.recipients]
         how: dict[str, Any] = {"cipher": recipe.cipher, "renumber": recipe.renumber, "pad": recipe.pad}
         sealed = bytes(encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, **how))
