@@ -263,5 +263,5 @@ def _not_there(
     group: str, asked_by: str, error: UnknownGroup, classes: Collection[str] | None
 ) -> UnknownGroup:
     close = difflib.get_close_matches(group, classes or (), n=1)
-    hint = f' (what the segmenter finds is called "{close[0]}")' if close else ""
+    hint = f' (the segmenter finds "{close[0]}")' if close and "did you mean" not in str(error) else ""
     return UnknownGroup(f"{asked_by}: {error}{hint}. Nothing is written, as it would be in clear")

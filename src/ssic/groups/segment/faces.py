@@ -48,7 +48,8 @@ Box = tuple[float, float, float, float]
 
 
 class FaceSegmenter:
-    """`faces`: an ellipse around the head of every face that is found."""
+    """`faces`: an ellipse around the head of every face that is found, the surest first. One that lies wholly within
+    those of surer ones is left out."""
 
     classes = ("face",)
 
@@ -68,8 +69,12 @@ class FaceSegmenter:
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
+        covered = np.zeros(rgb.shape[:2], bool)
         for box, score in self.boxes(rgb):
-            yield Instance("face", score, head(box, rgb.shape[:2]))
+            mask = head(box, rgb.shape)
+            if (mask & ~covered).any():
+                covered |= mask
+                yield Instance("face", score, mask)
 
     def boxes(self, rgb: NDArray[np.uint8]) -> list[tuple[Box, float]]:
         """(x0, y0, x1, y1) of each face, from brow to chin, in pixels of the picture [H, W, 3], and its score; the
