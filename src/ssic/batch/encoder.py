@@ -29,7 +29,7 @@ from ssic.model.weights import DEFAULT_MODEL, find_weights
 from ssic.pictures.depth import To8Bit
 from ssic.pictures.formats import MAX_PIXELS
 from ssic.pictures.read import Picture, load_picture
-from ssic.protect import check_there, encrypt
+from ssic.protect import encrypt, those_there
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Recipe:
         group_targets: of groups; a picture without such a group ignores them.
         order: groups that lie first, where there are such.
         mask: how a picture gets its groups.
-        encrypt: groups that are sealed; a picture without one of them fails, lest it be written in clear.
+        encrypt: groups that are sealed; a picture without one of them fails, lest it be written in clear. Where it is a
+            class that the segmenter knows, and did not find, a note says so instead.
         recipients: public keys, as text, of those for whom.
         hide: what else is sealed.
         renumber, pad: as in `ssic.encrypt`.
@@ -146,8 +147,7 @@ class Encoder(Work):
             name: target for name, target in recipe.group_targets.items() if name in mask
         }
         first = [name for name in recipe.order or () if name in mask]
-        if recipe.encrypt is not None:
-            check_there(mask, recipe.encrypt, "--encrypt")
+        secret = those_there(mask, recipe.encrypt or (), "--encrypt", recipe.mask.classes)
         coded = encode_picture(
             Codec.load(recipe.model, engine=recipe.engine),
             picture,
@@ -159,12 +159,13 @@ class Encoder(Work):
             order=first,
             effort=1 if recipe.effort is None else recipe.effort,
         ).data
-        if recipe.encrypt is not None:
+        if secret:
             recipients = [Recipient.parse(word) for word in recipe.recipients]
             how: dict[str, Any] = {"hide": recipe.hide, "renumber": recipe.renumber, "pad": recipe.pad}
-            coded = bytes(encrypt(coded, recipe.encrypt, recipients, **how))
+            coded = bytes(encrypt(coded, secret, recipients, **how))
         SsicFile(coded)  # what can't be read again shall not replace what is there
-        return Made(coded, picture.size, len(mask.groups), (*map(str, qualities), *map(str, targets), *first))
+        matched = (*map(str, qualities), *map(str, targets), *first, *secret)
+        return Made(coded, picture.size, len(mask.groups), matched)
 
     def _mask(self, job: Job, picture: Picture) -> GroupMask:
         if job.annotations is None:

@@ -16,7 +16,7 @@ from ssic.crypto.stanza import suite_named
 from ssic.crypto.wrap import Wrapper
 from ssic.file import SsicFile
 from ssic.format import allowing, check
-from ssic.protect import check_there, encrypt
+from ssic.protect import encrypt, those_there
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Sealer(Work):
     def _make(self, data: bytes) -> Made:
         recipe = self.recipe
         opened = SsicFile(data)
-        check_there(opened.mask, recipe.groups, "--groups")
+        those_there(opened.mask, recipe.groups, "--groups")
         recipients = [Recipient.parse(word) for word in recipe.recipients]
         how: dict[str, Any] = {"cipher": recipe.cipher, "renumber": recipe.renumber, "pad": recipe.pad}
         sealed = bytes(encrypt(data, list(recipe.groups), recipients, hide=recipe.hide, **how))

@@ -75,7 +75,12 @@ def encode(
         "--group-target": recipe.group_targets,
         "--order": recipe.order or (),
     }
-    run(jobs, work, found, known, running, wanted, begun, gpu=engine.startswith("torch:cuda"))
+    # Only of what a segmenter looks for there may be none in a picture; else it fails.
+    sealed = recipe.encrypt if mask.segmenter is not None else None
+    if sealed is not None:
+        wanted["--encrypt"] = sealed
+    gpu = engine.startswith("torch:cuda")
+    run(jobs, work, found, known, running, wanted, begun, gpu=gpu, sealed=sealed)
 
 
 def _check_sealing(secret: list[str] | None, rate: Rate, told: bool, recipient: list[str] | None) -> None:

@@ -142,6 +142,7 @@ def run(
     begun: float,
     *,
     gpu: bool = False,
+    sealed: Collection[str] | None = None,
 ) -> None:
     """Do the work, record it, and sum it up.
 
@@ -149,6 +150,7 @@ def run(
         named: names of groups, by the option that gave them; which no file has is worth a warning.
         begun: when the command began, of `time.perf_counter`.
         gpu: on a Ray cluster, each task needs one.
+        sealed: what is sealed where it is found; files in which nothing is are counted.
 
     Raises:
         typer.Exit: some failed.
@@ -172,7 +174,7 @@ def run(
         )
         raise
     names = {name for names in named.values() for name in names}
-    summary = _summary(done, work.DONE, names, found, time.perf_counter() - begun)
+    summary = _summary(done, work.DONE, names, found, sealed, time.perf_counter() - begun)
     if options.as_json:
         say_json(summary)
     else:
@@ -206,7 +208,12 @@ def _end(summary: Mapping[str, Any], output: Path, as_json: bool) -> None:
 
 
 def _summary(
-    records: Sequence[Record], status: str, named: Collection[str], found: Found, seconds: float
+    records: Sequence[Record],
+    status: str,
+    named: Collection[str],
+    found: Found,
+    sealed: Collection[str] | None,
+    seconds: float,
 ) -> dict[str, Any]:
     count = Counter(r.status for r in records)
     good = [r for r in records if r.status != "failed"]
@@ -223,6 +230,9 @@ def _summary(
         "seconds": round(seconds, 3),
         "pictures_per_second": round(count[status] / seconds, 3),  # type: ignore[index]
         "passed_over": dict(found.passed_over),
+        **(
+            {} if sealed is None else {"nothing_sealed": sum(set(sealed).isdisjoint(r.matched) for r in good)}
+        ),
         "unmatched": sorted(set(named) - matched) if good else [],
         "damaged": [{"picture": r.picture, "groups": list(r.damaged)} for r in good if r.damaged],
         "warnings": [{"picture": r.picture, "warning": note} for r in good for note in r.notes],
@@ -237,6 +247,8 @@ def _summary(
 def _show(output: Path, summary: Mapping[str, Any], status: str) -> None:
     rows = [["", ""]]
     rows += [[key, f"{summary[key]:,}"] for key in ("pictures", status, "kept", "failed", "groups", "bytes")]
+    if "nothing_sealed" in summary:
+        rows.append(["nothing to seal", f"{summary['nothing_sealed']:,}"])
     rows.append(["bits per pixel", "-" if summary["bpp"] is None else f"{summary['bpp']:.3f}"])
     rows.append(["seconds", f"{summary['seconds']:,.1f}"])
     rows.append(["pictures per second", f"{summary['pictures_per_second']:,.2f}"])

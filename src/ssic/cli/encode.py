@@ -28,8 +28,8 @@ from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
 from ssic.model.weights import DEFAULT_MODEL
 from ssic.pictures.read import Picture
-from ssic.protect import check_there
 from ssic.protect import encrypt as seal
+from ssic.protect import those_there
 
 _Name = TypeVar("_Name", str, str | int)
 
@@ -81,9 +81,11 @@ def encode(
         loaded = reading.load(picture, limits)
         stage("reading the mask" if recipe.segmenter is None else "finding the groups")
         groups = masks.make(recipe, loaded, picture)
+        if secret is not None:
+            secret = those_there(groups, secret, "--encrypt", recipe.classes)
         coded = _code(loaded, groups, rate, secret, recipe, load_codec, effort, ending, stage)
         data = coded.data
-        if secret is not None and keys is not None:
+        if secret and keys is not None:
             stage("encryption")
             data = bytes(seal(data, secret, keys, **hiding.how()))
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
@@ -133,8 +135,7 @@ def _code(
 ) -> CodedPicture:
     if recipe.segmenter is not None:
         rate = _of_those_found(groups, rate)
-    if secret is not None:
-        check_there(groups, secret, "--encrypt")
+    if secret:
         _check_sealed_targets(groups, secret, rate.group_targets)
     stage("loading the model")
     return encode_picture(

@@ -95,7 +95,8 @@ Encrypted = Annotated[
     _option(
         "--encrypt",
         metavar="NAME,...",
-        help="Seal these groups, so that they are never stored in clear; one that is missing is an error. Repeatable.",
+        help="Seal these groups, so that they are never stored in clear; one that is missing is an error, but a "
+        "warning where a segmenter knows the class and finds none. Repeatable.",
     ),
 ]
 

@@ -9,7 +9,7 @@ array([[1, 0, 0],
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -116,6 +116,16 @@ class MaskRecipe:
         """
         if self.segmenter is not None:
             check_classes(_segmenter(self.segmenter), self.keep)
+
+    @property
+    def classes(self) -> Collection[str] | None:
+        """Those that the segmenter can find and that become groups; None where there is none, or it does not say.
+
+        Raises:
+            SegmenterError: as `prepare`.
+        """
+        known = None if self.segmenter is None else getattr(_segmenter(self.segmenter), "classes", None)
+        return known if known is None or self.keep is None else [name for name in known if name in self.keep]
 
     def mask(
         self,
