@@ -162,8 +162,10 @@ def substreams(data: bytes) -> None:
     if not data:
         return
     grid = np.zeros(block_grid((32, 32)), np.uint8)
-    latents = _codec.decode_latents(grid, {0: 1 + data[0] % 100}, {0: data[1:]})
-    assert np.isfinite(latents[0] if isinstance(latents, tuple) else latents).all()
+    plan, latents, damaged = _codec.decode_latents(grid, {0: 1 + data[0] % 100}, {0: data[1:]})
+    assert damaged in ([], [0])
+    assert len(latents) == len(plan)
+    assert np.isfinite(latents).all()
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -16,6 +16,12 @@ and `engine`; `names` of the labels, where `mask` is a label map; and `icc_profi
 these is refused. Other options, such as `optimize` or `exif`, are Pillow's or of other formats, and mean nothing
 here, as with all plugins.
 
+`ssic.pillow.limits` is what `Image.open` may spend on a file, a `ssic.DecodeLimits`; None, as at the start, stands for
+those of the process (`ssic.set_default_limits`). What goes beyond them is no image for Pillow when it is opened, and
+an `OSError` when its pixels are decoded::
+
+    ssic.pillow.limits = dataclasses.replace(ssic.DecodeLimits(), max_pixels=20_000_000, max_memory=2**32)
+
 Pillow opens the file that it writes to, and so empties one that was there, before this plugin is asked: if encoding
 then fails (transparent pixels, a mask of another size), what was there is lost. Encode first where that matters:
 ``Path("photo.ssic").write_bytes(ssic.encode(photo, mask))``.
@@ -34,12 +40,17 @@ from ssic.codec import encode
 from ssic.decoded import DamagedGroups, SealedGroups
 from ssic.errors import DamagedSegment, FormatError, InvalidInput, ModelError
 from ssic.file import GroupNames, SsicFile
+from ssic.format import DecodeLimits
 from ssic.format.layout import MAGIC
 from ssic.groups.mask import GroupMask
 from ssic.opening import open as open_ssic
 from ssic.pictures.fill import Fill, check_fill, compose
 
 FORMAT = "SSIC"
+
+limits: DecodeLimits | None = None
+"""What opening and decoding through Pillow may cost; None for what holds in this process. An image keeps those that it
+was opened with."""
 
 _OPTIONS = ("mask", "quality", "group_quality", "target", "group_targets", "order", "model", "engine")
 """Options of `save` that are those of `ssic.encode`."""
@@ -74,9 +85,9 @@ class SsicImageFile(ImageFile.ImageFile):
         try:
             # A name may also be a label that a caller put on a stream of his own; Pillow's are paths that it opened.
             if self.filename and os.path.isfile(self.filename) and self._is_that_file():
-                self.ssic = open_ssic(os.path.abspath(os.fsdecode(self.filename)))
+                self.ssic = open_ssic(os.path.abspath(os.fsdecode(self.filename)), limits=limits)
             else:
-                self.ssic = SsicFile(self.fp.read())
+                self.ssic = SsicFile(self.fp.read(), limits=limits)
         except FormatError as error:
             raise SyntaxError(str(error)) from error  # how a plugin tells Pillow that the file is not for it
         self._size = self.ssic.size

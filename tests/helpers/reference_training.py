@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network, PlanTensors
-from ssic.plan import make_plan
+from ssic.plan import PHASES, make_plan
+from ssic.train.dense import CONTEXT_ROUNDS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def estimate(network: Network, x: Tensor, plan: PlanTensors, noise: bool = True)
     z_mean, z_scale = e.hyper_prior(index)
     features = e.hyper_synthesis(straight_through(z - z_mean) + z_mean, q, index)
     with torch.no_grad():
-        mean, _ = e.predict(features, y.round(), reference, index)
+        seen = y.round()
+        for _ in range(CONTEXT_ROUNDS if noise else len(network.config.slices) * PHASES):
+            mean, _ = e.predict(features, seen, reference, index)
+            seen = (y - mean).round() + mean
     mean, scale = e.predict(features, straight_through(y - mean) + mean, reference, index)
 
     def rate(value: Tensor, centre: Tensor, log2_scale: Tensor) -> Tensor:

@@ -21,7 +21,9 @@ from helpers.pictures import natural_picture
 from helpers.reference_training import estimate, objective, plan_tensors
 from ssic.blocks import to_blocks
 from ssic.model.config import ModelConfig
+from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network
+from ssic.plan import PHASES, make_plan
 from ssic.train import crops, masks
 from ssic.train import objective as trained
 from ssic.train.crops import Pictures, cut_crops
@@ -358,3 +360,43 @@ def test_weights_stay_where_they_can_be_frozen():
         if name.endswith(".bias"):
             floats[name] = floats[name] * 0
     assert freeze(network.config, floats)
+
+
+def test_validation_codes_with_the_context_that_decoders_have():
+    """The bits are those of a walk in coding order, which knows nothing but what was coded before."""
+    network = random_network(PLAIN)
+    ids, quality, x = batch(8, 8)
+    plan, e = plan_tensors(ids, quality, PLAIN.local), network.entropy
+    with torch.no_grad():
+        for net in e.slices:
+            net.layer3.weight.mul_(6)  # so that much depends on the context
+    order = make_plan(ids.astype(np.uint8))
+    with torch.no_grad():
+        reference = e.reference()[plan.quality - 1]
+        y, z = network.analyse(
+            x.view(-1, 4, 192),
+            plan.quality,
+            plan.index.members,
+            plan.index.pair_count,
+            plan.fine,
+            plan.coarse,
+        )
+        z_mean, _ = e.hyper_prior(plan.index)
+        features = e.hyper_synthesis((z - z_mean).round() + z_mean, plan.quality, plan.index)
+        decoded, expected = (
+            torch.full_like(y, 1e3),
+            torch.zeros(len(y)),
+        )  # what is not coded yet must not be looked at
+        for net in e.slices:
+            for phase in range(PHASES):
+                now = torch.from_numpy(order.phase == phase)
+                mean, scale = (
+                    v[:, net.start : net.stop] for v in e.predict(features, decoded, reference, plan.index)
+                )
+                symbols = (y[:, net.start : net.stop] - mean).round()
+                decoded[now, net.start : net.stop] = (symbols + mean)[now]
+                expected[now] += bits(symbols, scale).sum(1)[now]
+        qualities = torch.from_numpy(quality)
+        found = Dense(network, torch.float32)(x, torch.from_numpy(ids), qualities, noise=False)
+    wrong = (found.y_bits.reshape(-1) - expected).abs() > 1e-2 * expected
+    assert wrong.float().mean() <= 0.02  # now and then a latent lies too near to a half

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ssic.storage.atomic import errors_about
+
 RECORDS = "ssic-batch.jsonl"
 """Name of the file of records."""
 
@@ -76,16 +78,25 @@ def read_records(folder: Path) -> dict[str, Record]:
 
 @contextmanager
 def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
-    """What to call with each record: it is in the file when the call returns."""
+    """What to call with each record: it is in the file when the call returns.
+
+    Raises:
+        OSError: it can't be written, as on a full disk; the error names the file.
+    """
     path = folder / RECORDS
     cut = path.exists() and not path.read_bytes().endswith(b"\n")
-    with path.open("a", encoding="utf-8") as file:
-        if cut:  # a line cut short by whatever ended the last run must not swallow the next one
-            file.write("\n")
+    # Without a buffer: what a full disk did not take must not be tried again when the file is closed.
+    with path.open("ab", buffering=0) as file:
 
         def append(record: Record) -> None:
-            file.write(as_line(record))
-            file.flush()
+            nonlocal cut
+            # A line cut short by whatever ended the last run must not swallow the next one.
+            line = memoryview(b"\n" * cut + as_line(record).encode())
+            cut = True
+            with errors_about(str(path)):
+                while line:
+                    line = line[file.write(line) :]
+            cut = False
 
         yield append
 

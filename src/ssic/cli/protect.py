@@ -76,8 +76,13 @@ def keygen(
     """Make a pair of keys: the private one goes to a file that only you can read, the public one is printed."""
     if is_stdout(output):
         raise InvalidInput("a private key is not printed: give it a file")
+    if output.is_file() and output.stat().st_size == 0:
+        raise InvalidInput(f"{output} exists, and is empty: delete it, or take another name")
     if output.exists() or output.is_symlink():
-        raise InvalidInput(f"{output} exists, and keys are not overwritten: what they opened would be lost")
+        raise InvalidInput(
+            f"{output} exists, and keys are not overwritten: what they opened would be lost (of a private key, the "
+            "public one is in the same file)"
+        )
     if public is not None and public.is_file():
         raise InvalidInput(f"{public} exists, and keys are not overwritten: it may be somebody's only copy")
     if public is not None and os.path.realpath(public) == os.path.realpath(output):
@@ -96,7 +101,13 @@ def keygen(
     ]
     create_private(output, ("\n".join(lines) + "\n").encode())
     if public is not None:
-        write(public, f"{key.public}\n".encode())
+        try:
+            write(public, f"{key.public}\n".encode())
+        except (
+            OSError
+        ):  # nobody has seen the public key, and the private one would be in the way of the next try
+            output.unlink()
+            raise
     if public is None or not is_stdout(public):
         say(str(key.public))
 

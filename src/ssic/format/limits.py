@@ -12,8 +12,9 @@ from ssic.blocks import BLOCK
 from ssic.errors import InvalidInput, LimitExceeded
 
 BYTES_PER_PIXEL = 200
-"""Memory that decoding takes at its peak per pixel, for the budget below: measured with the default engine and model
-at 4000x3000 (docs/access.md)."""
+"""Memory that decoding takes at its peak per pixel, for the budget below: measured with `benchmarks/memory.py`. `small`
+takes less, and large pictures too, as they are computed in strips; a larger model takes more up to some 8 megapixels,
+at 2 almost twice as much (docs/access.md)."""
 
 PIXELS_PER_WINDOW = 64 * 64
 """Of a window of 8x8 tokens at 1/8 of the picture. One at 1/16 shows four times as many, and takes the same memory."""

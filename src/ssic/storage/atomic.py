@@ -92,11 +92,21 @@ def create_private(target: Path, data: bytes) -> None:
                 os.link(temporary, target)
             except FileExistsError:
                 raise
-            except OSError:  # a file system without links: not at once, but still never half
-                _write_private(target, data)
+            except OSError:  # a file system without links, as on many memory sticks
+                _move_to_new(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
         _to_disk(target.parent)
+
+
+def _move_to_new(source: Path, target: Path) -> None:
+    """Move a file to a name that no other has. A process that is killed in between leaves an empty file there."""
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        os.replace(source, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _write_private(path: Path, data: bytes) -> None:

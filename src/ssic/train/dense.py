@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ssic.model import gains
 from ssic.model.config import QUALITIES, RANGE, VALUE_NEIGHBOURS
 from ssic.nets.network import Network
-from ssic.plan import CELL, WINDOW
+from ssic.plan import CELL, PHASES, WINDOW
 from ssic.train import pieces
 from ssic.train.gathers import look_up, one_hot
 from ssic.train.grids import Layout, Sight
@@ -30,6 +30,13 @@ PIECES = {
     "hyper": ("hyper_analysis", "hyper_synthesis"),
 }
 """What is compiled together, in the order of gain: names of functions in `ssic.train.pieces`."""
+
+CONTEXT_ROUNDS = 5
+"""Rounds in which training finds the context that a decoder would have; slices times phases of them are exact.
+
+With one, what latents look like before they are coded leaks into the means: free of charge, and of no use to files.
+Training finds that out. docs/training-log.md has what is left after five.
+"""
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,8 @@ class Dense:
             x: [B, h, w, 4, 192] in [-0.5, 0.5].
             ids: [B, h, w] int64, group of each block, 0 to 254.
             quality: [B, h, w] int64, 1 to 100, the same for all blocks of a group.
-            noise: estimate the rate of uniformly perturbed latents, as in training; of rounded ones otherwise.
+            noise: estimate the rate of uniformly perturbed latents, as in training; otherwise of rounded ones, with
+                exactly the context that decoders have.
         """
         f, dtype, a, s = self.functions, self.dtype, self.network.analysis, self.network.synthesis
         sight = Sight.of(ids, self._layout(*ids.shape[1:]))
@@ -198,9 +206,12 @@ class Dense:
             *(z, of["z_mean"], precision, of["features"], position),
             *((_layer(e.features1), _layer(e.features2)), dtype),
         )
-        # What the decoder will have seen depends on the means, which depend on it: one round of iteration.
+        # What the decoder will have seen depends on the means, which depend on it: rounds of iteration.
         with torch.no_grad():
-            mean, _ = self._predict(features, y.round(), of["reference"], sight)
+            seen = y.round()
+            for _ in range(CONTEXT_ROUNDS if noise else len(self.config.slices) * PHASES):
+                mean, _ = self._predict(features, seen, of["reference"], sight)
+                seen = f.round_through(y, mean)
         mean, scale = self._predict(features, f.round_through(y, mean), of["reference"], sight)
         y_noise, z_noise = (torch.rand_like(y), torch.rand_like(z)) if noise else (None, None)
         y_bits = f.rate(y, mean, scale, y_noise)

@@ -23,6 +23,7 @@ from ssic.model.weights import (
 )
 from ssic.nets.network import Network
 from ssic.plan import make_plan
+from ssic.storage.atomic import write_whole
 from ssic.train.checkpoint import is_checkpoint, read_checkpoint
 from ssic.train.freeze import freeze
 from ssic.train.graphs import export_graphs
@@ -124,7 +125,7 @@ def export(
         data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text, step_worth=worth)
     data = with_graphs(data)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
+    write_whole(target, data)
     return unpack_weights(data, target)
 
 
