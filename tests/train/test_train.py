@@ -197,6 +197,12 @@ def test_training_goes_on_from_shipped_weights(folder, tmp_path):
     assert 0 < (reached[name] - average[name]).norm() < 0.2 * moved
 
 
+def test_weights_of_another_preset_say_which_they_are_for(folder, tmp_path):
+    with pytest.raises(ModelError, match=r"does not fit preset 'small'.*It is for --preset base") as refused:
+        Trainer(options(folder, tmp_path, weights=Path("base")))
+    assert len(str(refused.value)) < 400
+
+
 def test_steps_that_the_weights_have_had_are_no_budget(folder, tmp_path):
     had = load_weights(find_weights("small")).card["step"]
     trainer = Trainer(options(folder, tmp_path, weights=Path("small"), steps=had))

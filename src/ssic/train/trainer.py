@@ -24,6 +24,7 @@ from torch import Tensor
 from ssic.engine.torch import find_precision, usable_device
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS, ModelConfig
+from ssic.model.tensors import float_shapes
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.network import Network
 from ssic.storage.atomic import replacing
@@ -183,10 +184,18 @@ class Trainer:
     def _take(self, path: Path, average: dict[str, Tensor]) -> None:
         """Weights of the same configuration, or of one that lacks parts which begin as zeros and so change nothing."""
         before = self.network.state_dict()
-        try:
-            missing, unexpected = self.network.load_state_dict(average, strict=False)
-        except RuntimeError as e:
-            raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {e}") from e
+        other = [
+            name for name, value in average.items() if name in before and before[name].shape != value.shape
+        ]
+        if other:
+            shapes = {name: tuple(value.shape) for name, value in average.items()}
+            fits = [f"--preset {name}" for name, config in PRESETS.items() if float_shapes(config) == shapes]
+            raise ModelError(
+                f"{path} does not fit preset {self.options.preset!r}: {other[0]} has the shape "
+                f"{list(average[other[0]].shape)}, not {list(before[other[0]].shape)} (and {len(other) - 1} more "
+                f"differ). {'It is for ' + fits[0] if fits else 'No preset has these shapes'}."
+            )
+        missing, unexpected = self.network.load_state_dict(average, strict=False)
         unfit = [*unexpected, *(name for name in missing if before[name].any())]
         if unfit:
             raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {', '.join(unfit[:5])}")
