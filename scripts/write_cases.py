@@ -86,6 +86,13 @@ def _keys(name: str, line: str, *outputs: tuple[str, Callable[[Path], object]]) 
 
 
 _PICTURES = ("a", "b")
+
+
+def _batch(name: str, line: str, output: str, kind: Callable[[Path], None]) -> Case:
+    outputs = {output.format(picture): kind for picture in _PICTURES}
+    return Case(f"batch {name}", f"batch {name} {line}", outputs, codes=(3, 6), batch=True)
+
+
 CASES = [
     _case("encode", f"encode IN/photo.png --mask IN/labels.png --model {MODEL}"),
     _case("decode", "decode IN/photo.ssic", whole_picture, "o.png"),
@@ -125,26 +132,10 @@ CASES = [
         if find_spec("torch") and find_spec("onnx")
         else []
     ),
-    Case(
-        "batch encode",
-        f"batch encode IN/pictures -o OUT/coded --model {MODEL}",
-        {f"coded/{name}.ssic": whole_file for name in _PICTURES},
-        codes=(3, 6),
-        batch=True,
-    ),
-    Case(
-        "batch decode",
-        "batch decode IN/coded -o OUT/shown",
-        {f"shown/{name}.png": whole_picture for name in _PICTURES},
-        codes=(3, 6),
-        batch=True,
-    ),
-    Case(
-        "batch encrypt",
-        "batch encrypt IN/coded -o OUT/sealed --groups 0 --recipient IN/me.pub",
-        {f"sealed/{name}.ssic": whole_file for name in _PICTURES},
-        codes=(3, 6),
-        batch=True,
+    _batch("encode", f"IN/pictures -o OUT/coded --model {MODEL}", "coded/{}.ssic", whole_file),
+    _batch("decode", "IN/coded -o OUT/shown", "shown/{}.png", whole_picture),
+    _batch(
+        "encrypt", "IN/coded -o OUT/sealed --groups 0 --recipient IN/me.pub", "sealed/{}.ssic", whole_file
     ),
 ]
 

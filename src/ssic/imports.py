@@ -51,3 +51,18 @@ def onnx_runtime() -> Any:
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module("onnxruntime")
+
+
+def session_options(threads: int | None = None) -> Any:
+    """Options of an ONNX Runtime session on the processor, as all of ours have them.
+
+    Args:
+        threads: to share the work of one call; as many as the process has cores by default.
+    """
+    options = onnx_runtime().SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Threads that wait sleep: spinning ones gain a sixth alone, and cost a multiple beside other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors: it warns of each weight that is listed among the inputs
+    return options

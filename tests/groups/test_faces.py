@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import Image
 import ssic
 from helpers import ROOT
 from helpers.commands import Run
+from helpers.pages import FACES
 from helpers.pictures import natural_picture
 from ssic.errors import SegmenterError, UnknownGroup
 from ssic.groups.mask import GroupMask
@@ -26,12 +26,7 @@ from ssic.groups.segment import find_segmenter, instances
 from ssic.groups.segment.faces import PACKAGE, VERSION, FaceSegmenter, head, sides, weights
 from ssic.protect import NotFound, those_there
 
-try:
-    distribution(PACKAGE)
-    INSTALLED = True
-except PackageNotFoundError:
-    INSTALLED = False
-needs_weights = pytest.mark.skipif(not INSTALLED, reason=f"{PACKAGE} is not installed")
+needs_weights = pytest.mark.skipif(not FACES, reason=f"{PACKAGE} is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -103,9 +103,8 @@ def keygen(
     if public is not None:
         try:
             write(public, f"{key.public}\n".encode())
-        except (
-            OSError
-        ):  # nobody has seen the public key, and the private one would be in the way of the next try
+        except OSError:
+            # Nobody has seen the public key, and the private one would be in the way of the next try.
             output.unlink()
             raise
     if public is None or not is_stdout(public):

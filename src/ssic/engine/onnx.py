@@ -16,7 +16,7 @@ from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
 from ssic.engine.strips import strips
 from ssic.engine.threads import available_threads
 from ssic.errors import EngineError, ModelError
-from ssic.imports import onnx_runtime
+from ssic.imports import onnx_runtime, session_options
 from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import Plan
@@ -162,14 +162,10 @@ class OnnxEngine:
 
     def _make(self, graph: str) -> Any:
         ort = onnx_runtime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options = session_options(self._threads)
         options.inter_op_num_threads = 1
-        # Threads that wait sleep: spinning ones gain a sixth alone, and cost a multiple beside other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A pattern of memory is of use to lists of one length only; with it a second run takes half as much again.
         options.enable_mem_pattern = False
-        options.log_severity_level = 3
         data = self.weights.data
         options.add_external_initializers_from_files_in_memory([GRAPH_LOCATION], [data], [len(data)])
         try:

