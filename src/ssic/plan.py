@@ -106,36 +106,20 @@ class Plan:
     @cached_property
     def fine_neighbours(self) -> NDArray[np.int64]:
         """[4 N, 8] index of each fine token's neighbour if it is of the same group, else 4 N; as `neighbours`."""
-        # One row of 3x3 coarse tokens for each block: what the neighbours' halves are parts of.
         n = len(self)
-        block = np.insert(self.neighbours, 4, np.arange(n), axis=1)
-        fine = np.empty((n, 2, 2, len(NEIGHBOURS)), np.int64)
-        for row in range(2):
-            for column in range(2):
-                for i, (dy, dx) in enumerate(NEIGHBOURS):
-                    (by, y), (bx, x) = divmod(row + dy, 2), divmod(column + dx, 2)
-                    owner = block[:, 3 * (by + 1) + bx + 1]
-                    fine[:, row, column, i] = np.where(owner == n, 4 * n, 4 * owner + 2 * y + x)
-        return fine.reshape(4 * n, -1)
+        first = np.where(self.neighbours == n, -1, 4 * self.neighbours)
+        fine = fine_neighbours(4 * np.arange(n), first)
+        return np.where(fine < 0, 4 * n, fine)
 
     @cached_property
     def coarse(self) -> tuple[Windows, Windows]:
         """Plain and shifted windows over the coarse tokens."""
-        token, group = self._grid()
-        return _windows(token, group, 0), _windows(token, group, WINDOW // 2)
+        return _both(*self._grid())
 
     @cached_property
     def fine(self) -> tuple[Windows, Windows]:
         """Plain and shifted windows over the fine tokens."""
-        token, group = self._grid()
-        b, h, w = self.shape
-        fine = np.empty((b, h, 2, w, 2), np.int64)
-        for row in range(2):
-            for column in range(2):
-                fine[:, :, row, :, column] = np.where(token < 0, -1, 4 * token + 2 * row + column)
-        flat = fine.reshape(b, 2 * h, 2 * w)
-        group = group.repeat(2, axis=1).repeat(2, axis=2)
-        return _windows(flat, group, 0), _windows(flat, group, WINDOW // 2)
+        return _both(*fine_grids(*self._grid()))
 
 
 def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -> Plan:
@@ -217,21 +201,61 @@ def _phase(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int6
     return np.where((row + column) % 2 == 1, 2, row % 2)
 
 
-def _windows(token: NDArray[np.int64], group: NDArray[np.int64], shift: int) -> Windows:
-    """Cut [B, h, w] grids of token indices and group ids (-1: nothing there) into windows."""
+def fine_grids(
+    token: NDArray[np.int64], group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Grids [B, h, w] of block indices and group ids (-1: nothing there) -> those of fine tokens, [B, 2 h, 2 w]."""
+    b, h, w = token.shape
+    fine = np.empty((b, h, 2, w, 2), np.int64)
+    for row in range(2):
+        for column in range(2):
+            fine[:, :, row, :, column] = np.where(token < 0, -1, 4 * token + 2 * row + column)
+    return fine.reshape(b, 2 * h, 2 * w), group.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def fine_neighbours(own: NDArray[np.int64], neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Neighbours of fine tokens, from those of blocks.
+
+    Args:
+        own: [n] index of the first fine token of each block.
+        neighbours: [n, 8] the same of its neighbours; negative for none.
+
+    Returns:
+        [4 n, 8] index of each fine token's neighbours, in the order of `NEIGHBOURS`; -1 for none.
+    """
+    # One row of 3x3 blocks for each: what the neighbours' halves are parts of.
+    block = np.insert(neighbours, len(NEIGHBOURS) // 2, own, axis=1)
+    fine = np.empty((len(own), 2, 2, len(NEIGHBOURS)), np.int64)
+    for row in range(2):
+        for column in range(2):
+            for i, (dy, dx) in enumerate(NEIGHBOURS):
+                (by, y), (bx, x) = divmod(row + dy, 2), divmod(column + dx, 2)
+                owner = block[:, 3 * (by + 1) + bx + 1]
+                fine[:, row, column, i] = np.where(owner < 0, -1, owner + 2 * y + x)
+    return fine.reshape(-1, len(NEIGHBOURS))
+
+
+def _both(token: NDArray[np.int64], group: NDArray[np.int64]) -> tuple[Windows, Windows]:
+    half = WINDOW // 2
+    return cut_windows(token, group, 0, 0), cut_windows(token, group, half, half)
+
+
+def cut_windows(token: NDArray[np.int64], group: NDArray[np.int64], down: int, right: int) -> Windows:
+    """Cut [B, h, w] grids of token indices and group ids (-1: nothing there) into windows, after the grids were rolled
+    by so many tokens upwards and to the left."""
     b, h, w = token.shape
     rows, columns = -(-h // WINDOW), -(-w // WINDOW)
     # Padded, never stretched: a block keeps its own group whatever the size of the picture.
     pad = ((0, 0), (0, rows * WINDOW - h), (0, columns * WINDOW - w))
     token = np.pad(token, pad, constant_values=-1)
     group = np.pad(group, pad, constant_values=-1)
-    seam = np.zeros(token.shape[1:], np.int64)
-    if shift:
-        token = np.roll(token, (-shift, -shift), (1, 2))
-        group = np.roll(group, (-shift, -shift), (1, 2))
+    seam = np.zeros((rows * WINDOW, columns * WINDOW), np.int64)
+    if down or right:
+        token = np.roll(token, (-down, -right), (1, 2))
+        group = np.roll(group, (-down, -right), (1, 2))
         # The roll brings the picture's opposite sides together in the last windows: they must not meet.
-        seam[-shift:, :] += 1
-        seam[:, -shift:] += 2
+        seam[rows * WINDOW - down :, :] += 1
+        seam[:, columns * WINDOW - right :] += 2
     # Region and group make one number without collisions: 256 group ids for each of the four regions.
     key = seam[None] * 256 + group
 

@@ -7,7 +7,9 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,11 +21,12 @@ from helpers.engines import ENGINES, decoded_bytes, needs_torch
 from helpers.loopback import serving
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
+from ssic.blocks import ABSENT
 from ssic.engine import base, threads
+from ssic.engine.bands import Band, layers, through
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.onnx import OnnxEngine
 from ssic.errors import EngineError, InvalidInput, ModelError
-from ssic.model.config import ModelConfig
 from ssic.model.weights import Weights, find_weights, load_weights, unpack_weights
 from ssic.plan import make_plan
 from ssic.storage.source import FIRST_BYTES
@@ -92,63 +95,72 @@ def test_so_do_networks_that_mix_neighbours(engine, tiny, rows, columns, groups)
     check_alone_and_in_company(find_engine(engine, tiny), *scene(rows, rows, columns, groups))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["small", "tiny"])
-def test_large_pictures_in_strips_are_what_they_are_as_a_whole(name, request, monkeypatch):
-    engine = OnnxEngine(request.getfixturevalue(name))
-    ids, blocks = scene(6, 75, 6, 4)
-    ids[20:33] = 3
-    plan = make_plan(ids, ids != 1)
+@settings(max_examples=8)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 75),
+    columns=st.integers(1, 9),
+    groups=st.integers(1, 5),
+    band=st.integers(1, 300),
+    threads=st.integers(1, 2),
+)
+def test_pictures_in_bands_are_what_they_are_at_once(
+    request, name, engine, seed, rows, columns, groups, band, threads
+):
+    """Whatever the bands: of eight rows, of many, with rows in which nothing is wanted, at all offsets."""
+    found = find_engine(engine, request.getfixturevalue(name))
+    ids, blocks = scene(seed, rows, columns, groups)
+    wanted = ids != (seed % 7 if groups > 1 else ABSENT)
+    wanted[rows // 3 : rows // 3 + seed % 20] &= seed % 3 == 0
+    plan = make_plan(ids, wanted)
     blocks = blocks[plan.block]
-    y, z = engine.analyse(blocks, plan, QUALITY)
-    pixels = engine.synthesise(np.rint(y), plan, QUALITY)
-    for largest in (1, 150, 250):
-        engine.largest, sizes = largest, []
-        run = OnnxEngine._run
-
-        def counting(self, graph, inputs, part, quality, run=run, sizes=sizes):
-            sizes.append(len(part))
-            return run(self, graph, inputs, part, quality)
-
-        monkeypatch.setattr(OnnxEngine, "_run", counting)
-        y1, z1 = engine.analyse(blocks, plan, QUALITY)
-        np.testing.assert_array_equal(y1, y)
-        np.testing.assert_array_equal(z1, z)
-        np.testing.assert_array_equal(engine.synthesise(np.rint(y), plan, QUALITY), pixels)
-        monkeypatch.setattr(OnnxEngine, "_run", run)
-        assert len(sizes) > 2
-        assert max(sizes) < len(plan)
+    y, z = found.analyse(blocks, plan, QUALITY)
+    pixels = found.synthesise(np.rint(y), plan, QUALITY)
+    found.band, found.threads = band, threads
+    y1, z1 = found.analyse(blocks, plan, QUALITY)
+    np.testing.assert_array_equal(y1, y)
+    np.testing.assert_array_equal(z1, z)
+    np.testing.assert_array_equal(found.synthesise(np.rint(y), plan, QUALITY), pixels)
 
 
-def test_strips_take_all_that_their_rows_depend_on():
-    """A row more or less would be found out: here by gradients of the network itself."""
-    torch = pytest.importorskip("torch")
-    from ssic.engine.strips import needed_rows
-    from ssic.nets.network import Network, PlanTensors
+class Counted:
+    """A runner that computes nothing, and notes what it is asked for."""
 
-    for config in (
-        ModelConfig(name="a", widths=(32, 32), depths=(2, 2), slices=(8,), head_width=32),
-        ModelConfig(name="b", widths=(32, 32), depths=(3, 1), slices=(8,), head_width=32, local=True),
-    ):
-        torch.manual_seed(0)
-        network = Network(config)
-        with torch.no_grad():
-            for p in network.parameters():
-                p.copy_(torch.randn_like(p) * 0.3)
-        plan = make_plan(np.zeros((80, 1), np.uint8))
-        quality = torch.full((80,), 50)
-        tensors = PlanTensors.of(plan, quality, torch.full((20,), 50), local=config.local)
-        y = torch.randn(80, 8, requires_grad=True)
-        pixels = network.synthesise(y, quality, tensors.fine, tensors.coarse)
-        x = torch.rand(80, 4, 192, requires_grad=True)
-        latents = network.analysis(x, network.entropy.spread, quality, tensors.fine, tensors.coarse)
-        for output, source, analysis in ((pixels, y, False), (latents, x, True)):
-            (gradient,) = torch.autograd.grad(output[40:48].sum(), source)
-            seen = torch.nonzero(gradient.flatten(1).abs().amax(1))[:, 0]
-            low, high = needed_rows(config, 40, 48, analysis=analysis)
-            assert low <= int(seen.min())
-            assert int(seen.max()) < high
-            assert int(seen.min()) - low <= 2, "far more than it depends on"
-            assert high - 1 - int(seen.max()) <= 2
+    def __init__(self) -> None:
+        self.done: dict[str, list[int]] = {}
+        self.most = 0
+
+    def begin(self, band: Band) -> np.ndarray:
+        return self.layer(np.zeros((0, 1)), band)
+
+    def layer(self, tokens: np.ndarray, band: Band) -> np.ndarray:
+        self.done.setdefault(band.layer.name, []).extend(range(band.blocks.start, band.blocks.stop))
+        self.most = max(self.most, len(tokens))
+        return np.zeros((band.layer.gives * (band.blocks.stop - band.blocks.start), 1))
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.zeros((1, 1)), *parts])
+
+    def cut(self, tokens: np.ndarray, part: slice) -> np.ndarray:
+        return tokens[part].copy()
+
+
+@pytest.mark.parametrize("side", ["analysis", "synthesis"])
+def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
+    config = replace(small.config, depths=(3, 3), local=True)
+    plan = make_plan(np.zeros((1000, 20), np.uint8))
+    counted = Counted()
+    parts = list(through(plan, layers(config, side), counted, 400))
+    assert len(parts) > 40
+    assert len(counted.done) == 9
+    for done in counted.done.values():
+        assert done == list(range(len(plan)))
+    assert sum(len(tokens) for _, tokens in parts) == len(plan) * layers(config, side)[-1].gives
+    assert (
+        counted.most <= 4 * 20 * (24 + 10) + 1
+    )  # 400 blocks are 20 rows: 16 of a band, and some from the one before
 
 
 @pytest.mark.parametrize("name", ["small", "tiny"])

@@ -15,8 +15,9 @@ import pytest
 import ssic
 from helpers.engines import needs_torch
 from helpers.pictures import natural_picture
+from ssic.engine.bands import BAND
 from ssic.engine.base import Engine, find_engine
-from ssic.engine.onnx import LARGEST, OnnxEngine
+from ssic.engine.onnx import OnnxEngine
 from ssic.errors import ModelError
 from ssic.model.weights import Weights, find_weights, load_weights, pack_weights, unpack_weights
 from ssic.plan import make_plan
@@ -88,10 +89,10 @@ def test_a_codec_of_weights_of_no_file_encodes_as_before(loose: Weights) -> None
 
 def test_the_onnx_engine_keeps_what_it_was_made_with(loose: Weights) -> None:
     found = again(OnnxEngine(loose, 3, 150))
-    assert (found.threads, found.largest) == (3, 150)
+    assert (found.threads, found.band) == (3, 150)
     engine = OnnxEngine(loose)
-    engine.largest, engine.threads = 40, 2
-    assert (again(engine).threads, again(engine).largest) == (2, 40)
+    engine.band, engine.threads = 40, 2
+    assert (again(engine).threads, again(engine).band) == (2, 40)
 
 
 @needs_torch
@@ -119,7 +120,7 @@ def test_no_number_of_threads_stays_none(name: str, loose: Weights) -> None:
     assert 5 in again(engine).__reduce__()[1]
 
 
-def test_a_small_largest_survives_and_changes_no_pixel(loose: Weights) -> None:
+def test_a_small_band_survives_and_changes_no_pixel(loose: Weights) -> None:
     ids = np.zeros((6, 7), np.uint8)
     plan = make_plan(ids)
     blocks = np.random.default_rng(0).integers(0, 256, (ids.size, 4, 192), dtype=np.uint8)
@@ -127,4 +128,4 @@ def test_a_small_largest_survives_and_changes_no_pixel(loose: Weights) -> None:
     (y, z), (y2, z2) = (engine.analyse(blocks, plan, {0: 50}) for engine in engines)
     assert np.array_equal(y, y2)
     assert np.array_equal(z, z2)
-    assert LARGEST > len(plan) > 12
+    assert BAND > len(plan) > 12

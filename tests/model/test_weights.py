@@ -20,7 +20,7 @@ import ssic
 from ssic.errors import ModelError
 from ssic.model import gains
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.model.tensors import float_shapes, twin_integers
+from ssic.model.tensors import float_shapes, graph_names, twin_integers
 from ssic.model.weights import (
     Weights,
     find_weights,
@@ -55,7 +55,7 @@ def test_the_shipped_model_is_what_it_was(data):
     weights = unpack_weights(data)
     assert weights.id.hex() == SMALL
     assert weights.floats_id.hex() == "2b2e68d9b1dd726a"
-    assert set(weights.graphs) == {"analysis", "synthesis"}
+    assert set(weights.graphs) == set(graph_names(weights.config))
 
 
 def test_other_readers_find_the_same_tensors(data):
@@ -126,11 +126,29 @@ def test_writing_anew_keeps_the_model(tmp_path):
     assert not load_weights(bare).graphs
     after = export(bare, tmp_path / "whole.safetensors")
     assert (after.id, after.floats_id, after.card) == (before.id, before.floats_id, before.card)
-    assert set(after.graphs) == {"analysis", "synthesis"}
+    assert set(after.graphs) == set(graph_names(after.config))
     for name, value in before.floats.items():
         np.testing.assert_array_equal(after.floats[name], value)
     with pytest.raises(ModelError, match="another model"):
         export(bare, tmp_path / "other.safetensors", pictures=[tmp_path])
+
+
+def test_weights_without_graphs_of_layers_are_told_to_be_written_anew(tmp_path):
+    """Earlier versions wrote graphs of whole networks only."""
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from ssic.train.export import export
+
+    before = load_weights(find_weights("small"))
+    whole = {name: before.graphs[name].tobytes() for name in ("analysis", "synthesis")}
+    old = tmp_path / "old.safetensors"
+    facts = (before.config, before.floats, before.twin, before.card)
+    old.write_bytes(pack_weights(*facts, whole, text=before.text))
+    with pytest.raises(ModelError, match="earlier version of ssic: write it anew with `ssic export-weights"):
+        load_weights(old)
+    after = export(old, tmp_path / "new.safetensors")
+    assert (after.id, after.floats_id) == (before.id, before.floats_id)
+    assert load_weights(tmp_path / "new.safetensors").graphs.keys() == before.graphs.keys()
 
 
 def test_graphs_hold_no_weights(data):
@@ -460,7 +478,7 @@ def test_graphs_that_the_runtime_refuses_are_a_model_error(change, data, tmp_pat
     path = tmp_path / "bad.safetensors"
     path.write_bytes(graphs(change)(data))
     codec = ssic.Codec.load(path, engine="onnx")
-    with pytest.raises(ModelError, match=r"graph analysis of model .* can't be used"):
+    with pytest.raises(ModelError, match=r"graph analysis\.\S+ of model .* can't be used"):
         codec.encode(np.zeros((16, 16, 3), np.uint8))
 
 

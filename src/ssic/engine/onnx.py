@@ -1,4 +1,8 @@
-"""The networks in ONNX Runtime, from the graphs that travel with the weights."""
+"""The networks in ONNX Runtime, layer by layer, from the graphs that travel with the weights.
+
+A layer is computed in pieces of a few windows, which stay in the processor's cache, by threads that take one piece
+after another. The runtime's own threads are not used.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,43 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
-from ssic.engine.strips import strips
+from ssic.engine.bands import BAND, Band, Piece, layers, through
 from ssic.engine.threads import available_threads
+from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError
 from ssic.imports import onnx_runtime, session_options
 from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import GRAPH_LOCATION, Weights
-from ssic.plan import Plan
+from ssic.plan import CELL, Plan
 
 MULTIPLE = 16
-"""Lists of blocks and of pairs are filled up to a multiple of this. Matrix products and vector loops may treat the rest
-of a list in ways of their own, which round differently: so there is no rest, and a block gives the same bits in any
-list."""
+"""Lists of tokens, blocks and pairs are filled up to a multiple of this. Matrix products and vector loops may treat the
+rest of a list in ways of their own, which round differently: so there is no rest, and a block gives the same bits in
+any list."""
 
-LARGEST = 16_000
-"""Blocks that are computed at a time (4 megapixels): a gigabyte with the model `small`."""
+WINDOWS = 6
+"""Windows of a piece."""
 
-SHRINK = 8_000
-"""Blocks from which on the runtime gives its memory back after a call; below, it keeps it for the next."""
+BLOCKS = 96
+"""Blocks of a piece of a layer of single blocks: as many tokens as in its windows."""
+
+PAIRS = 256
+"""(cell, group) pairs of a piece of hyper-analysis."""
+
+Floats = NDArray[np.float32]
 
 _engines: weakref.WeakSet[OnnxEngine] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child the threads of the parent's sessions are not there. So these can be neither used nor closed:
-    closing waits for the threads for ever. They are kept beyond the end of the interpreter, and new ones made."""
+    """A forked child has locks of the runtime that threads of the parent may have held, so it makes sessions of its
+    own. Those of the parent can't be closed there: they are kept beyond the end of the interpreter."""
     for engine in _engines:
         for session in engine._sessions.values():
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
@@ -52,18 +61,18 @@ class OnnxEngine:
     """Runs the graphs on the processor, in float32. Serves any number of threads; sessions are made when first used.
 
     Attributes:
-        largest: blocks that are computed at a time; larger pictures are cut into strips.
+        band: blocks that go into the first layer at a time, about.
     """
 
     name = "onnx"
 
-    def __init__(self, weights: Weights, threads: int | None = None, largest: int = LARGEST) -> None:
+    def __init__(self, weights: Weights, threads: int | None = None, band: int = BAND) -> None:
         """
         Args:
             weights: with graphs.
             threads: to share the work of one call; as many as the process has cores by default, also where an engine
                 that was pickled is made anew.
-            largest: blocks that are computed at a time.
+            band: blocks that go into the first layer at a time, or the fewest that eight rows have.
 
         Raises:
             ModelError: the weights have no graphs.
@@ -74,10 +83,10 @@ class OnnxEngine:
                 "`ssic export-weights`, or use the engine torch"
             )
         self.weights = weights
-        self.largest = largest
+        self.band = band
         self.floats_id = weights.floats_id
         self._asked = threads
-        self._threads = available_threads() if threads is None else threads
+        self._workers = Workers(available_threads() if threads is None else threads)
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
         _engines.add(self)
@@ -85,74 +94,81 @@ class OnnxEngine:
     @property
     def threads(self) -> int:
         """Threads that share the work of one call."""
-        return self._threads
+        return self._workers.threads
 
     @threads.setter
     def threads(self, threads: int) -> None:
-        with self._lock:
-            self._asked = self._threads = threads
-            self._sessions = {}
+        self._asked = threads
+        self._workers.resize(threads)
 
     def __reduce__(self) -> Any:
-        return OnnxEngine, (self.weights, self._asked, self.largest)
+        return OnnxEngine, (self.weights, self._asked, self.band)
 
     def analyse(
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[Floats, Floats]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
-        if len(plan) > self.largest:
-            config = self.weights.config
-            y = np.empty((len(plan), config.latent_channels), np.float32)
-            z = np.empty((len(plan.pair_count), config.hyper_channels), np.float32)
-            for part in strips(plan, config, self.largest, analysis=True):
-                some_y, some_z = self._analyse(blocks[part.blocks], part.plan, quality)
-                y[part.own], z[part.pairs] = some_y[part.own_here], some_z[part.pairs_here]
-            return y, z
-        return self._analyse(blocks, plan, quality)
-
-    def _analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        pixels = np.zeros((len(plan) + -len(plan) % MULTIPLE, *blocks.shape[1:]), np.float32)
-        pixels[: len(plan)] = blocks
-        inputs = {"pixels": pixels} | pair_inputs(plan, multiple=MULTIPLE)
-        y, z = self._run("analysis", inputs, plan, quality)
-        return y[: len(plan)], z[: len(plan.pair_count)]
+        y = np.empty((len(plan), self.weights.config.latent_channels), np.float32)
+        for part, found in self._through("analysis", "pixels", blocks, plan, quality):
+            y[part] = found
+        return y, self._hyper(y, plan, quality)
 
     def synthesise(
         self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
-        if len(plan) > self.largest:
-            pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
-            for part in strips(plan, self.weights.config, self.largest, analysis=False):
-                some = self._synthesise(latents[part.blocks], part.plan, quality)
-                pixels[part.own] = some[part.own_here]
-            return pixels
-        return self._synthesise(latents, plan, quality)
+        pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
+        for part, found in self._through("synthesis", "latents", latents, plan, quality):
+            pixels[part] = found.reshape(-1, *pixels.shape[1:])
+        return pixels
 
-    def _synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
-    ) -> NDArray[np.uint8]:
-        filled = np.zeros((len(plan) + -len(plan) % MULTIPLE, latents.shape[1]), np.float32)
-        filled[: len(plan)] = latents
-        (found,) = self._run("synthesis", {"latents": filled}, plan, quality)
-        return found[: len(plan)].astype(np.uint8)
+    def _through(
+        self, side: str, name: str, values: NDArray[Any], plan: Plan, quality: Mapping[int, int]
+    ) -> Any:
+        runner = _Runner(self, name, values, plan.of_blocks(quality).astype(np.int32))
+        return through(plan, layers(self.weights.config, side), runner, self.band)
 
-    def _run(
-        self, graph: str, inputs: dict[str, NDArray[Any]], plan: Plan, quality: Mapping[int, int]
-    ) -> list[NDArray[np.float32]]:
-        session = self._session(graph)
-        inputs |= index_inputs(plan, local=self.weights.config.local, multiple=MULTIPLE)
-        inputs["quality"] = quality_input(plan, quality, multiple=MULTIPLE)
-        asked = {entry.name for entry in session.get_inputs()}
+    def _hyper(self, y: Floats, plan: Plan, quality: Mapping[int, int]) -> Floats:
+        z = np.empty((len(plan.pair_count), self.weights.config.hyper_channels), np.float32)
+        of_blocks = plan.of_blocks(quality).astype(np.int32)
+        by_pair = np.argsort(plan.pair, kind="stable")
+        start = np.concatenate([[0], np.cumsum(plan.pair_count)])
+
+        def piece(part: slice) -> None:
+            own = by_pair[start[part.start] : start[part.stop]]
+            count = filled(plan.pair_count[part].astype(np.int32), 1)
+            n = len(own) + -len(own) % MULTIPLE
+            members = np.full((len(count), CELL**2), n, np.int32)
+            members[plan.pair[own] - part.start, plan.cell_position[own]] = np.arange(len(own))
+            inputs = {
+                "latents": filled(y[own]),
+                "quality": filled(of_blocks[own], 1),
+                "members": members,
+                "count": count,
+            }
+            z[part] = self.run("analysis.hyper", inputs)[: part.stop - part.start]
+
+        self.each(piece, slices(0, len(z), PAIRS))
+        return z
+
+    def each(self, function: Callable[[Any], None], parts: Sequence[Any]) -> None:
+        """Call with each of the parts, some at a time."""
+        self._workers.each(function, parts)
+
+    def run(self, graph: str, inputs: dict[str, NDArray[Any]]) -> Floats:
+        """What a graph makes of its inputs.
+
+        Raises:
+            EngineError: it fails.
+        """
         try:
-            options = onnx_runtime().RunOptions()
-            if len(plan) > SHRINK:
-                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            return session.run(None, {name: inputs[name] for name in asked}, options)
+            (found,) = self._session(graph).run(None, inputs)
+        except ModelError:
+            raise
         except Exception as error:  # ONNX Runtime has a class of errors of its own for each reason
             raise EngineError(f"ONNX Runtime failed in {graph}: {_first_line(error)}") from error
+        result: Floats = found
+        return result
 
     def _session(self, graph: str) -> Any:
         with self._lock:
@@ -162,7 +178,7 @@ class OnnxEngine:
 
     def _make(self, graph: str) -> Any:
         ort = onnx_runtime()
-        options = session_options(self._threads)
+        options = session_options(1)
         options.inter_op_num_threads = 1
         # A pattern of memory is of use to lists of one length only; with it a second run takes half as much again.
         options.enable_mem_pattern = False
@@ -176,6 +192,90 @@ class OnnxEngine:
             raise ModelError(
                 f"the graph {graph} of model {self.weights.id.hex()} can't be used: {_first_line(error)}"
             ) from error
+
+
+class _Runner:
+    """One call, as `ssic.engine.bands.Runner`."""
+
+    def __init__(
+        self, engine: OnnxEngine, name: str, values: NDArray[Any], quality: NDArray[np.int32]
+    ) -> None:
+        """
+        Args:
+            name: of the input that is the picture: "pixels" or "latents".
+            values: [N, ...] of all blocks.
+            quality: [N] of all blocks.
+        """
+        self._engine, self._name, self._values, self._quality = engine, name, values, quality
+
+    def begin(self, band: Band) -> Floats:
+        return self._single(band, None)
+
+    def layer(self, tokens: Floats, band: Band) -> Floats:
+        return self._single(band, tokens) if band.layer.shift is None else self._windows(tokens, band)
+
+    def join(self, parts: Sequence[Floats]) -> Floats:
+        return np.concatenate([np.zeros((1, parts[0].shape[1]), np.float32), *parts])
+
+    def cut(self, tokens: Floats, part: slice) -> Floats:
+        return tokens[part].copy()
+
+    def _single(self, band: Band, tokens: Floats | None) -> Floats:
+        """A layer of single blocks."""
+        layer, start = band.layer, band.blocks.start
+        takes, gives = layer.tokens**2, layer.gives
+        out = np.empty((gives * (band.blocks.stop - start), layer.width), np.float32)
+
+        def piece(part: slice) -> None:
+            low, high = part.start - start, part.stop - start
+            inputs: dict[str, NDArray[Any]] = {"quality": filled(self._quality[part], 1)}
+            if tokens is not None:
+                own = tokens[band.first + takes * low : band.first + takes * high]
+                inputs["tokens"] = filled(own, multiple=takes * MULTIPLE)
+            if layer.sees_input:
+                inputs[self._name] = filled(self._values[part].astype(np.float32))
+            found = self._engine.run(layer.name, inputs).reshape(-1, layer.width)
+            out[gives * low : gives * high] = found[: gives * (high - low)]
+
+        self._engine.each(piece, slices(start, band.blocks.stop, BLOCKS))
+        return out
+
+    def _windows(self, tokens: Floats, band: Band) -> Floats:
+        """A layer of windows."""
+        name = band.layer.name
+        out = np.empty((len(band), band.layer.width), np.float32)
+
+        def piece(part: Piece) -> None:
+            inputs: dict[str, NDArray[Any]] = {
+                "tokens": tokens,
+                "own": part.own,
+                "gather": part.gather,
+                "key": part.key,
+                "scatter": part.scatter,
+            }
+            if part.neighbours is not None:
+                inputs["neighbours"] = part.neighbours
+            out[part.tokens] = self._engine.run(name, inputs)[: part.length]
+
+        self._engine.each(piece, band.pieces(WINDOWS, MULTIPLE))
+        return out
+
+
+def slices(start: int, stop: int, size: int) -> list[slice]:
+    """Parts of start..stop, of so many each at most and as alike as can be."""
+    count = -(-(stop - start) // size)
+    ends = [start + (stop - start) * i // count for i in range(count + 1)] if count else [start]
+    return [slice(*ends[i : i + 2]) for i in range(count)]
+
+
+def filled(values: NDArray[Any], value: int = 0, multiple: int = MULTIPLE) -> NDArray[Any]:
+    """Filled up to a multiple of so many."""
+    added = -len(values) % multiple
+    return (
+        np.pad(values, ((0, added), *((0, 0),) * (values.ndim - 1)), constant_values=value)
+        if added
+        else values
+    )
 
 
 def _first_line(error: Exception) -> str:

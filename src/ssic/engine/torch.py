@@ -8,10 +8,7 @@ PyTorch's own threads spin while they wait for each other, which beside other pr
 from __future__ import annotations
 
 import os
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -22,11 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssic.engine.bands import BAND, Band, layers, through
 from ssic.engine.threads import ProcessWide, available_threads
+from ssic.engine.workers import Workers
 from ssic.errors import EngineError
+from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import Weights
-from ssic.nets.layers import GISwinBlock, Layers, WindowIndex, padded_with_zeros
-from ssic.nets.network import Network, PlanTensors
+from ssic.nets.layers import GISwinBlock, Layers, WindowIndex
+from ssic.nets.network import Network
 from ssic.plan import WINDOW, Plan
 
 TOKENS = 512
@@ -90,30 +90,24 @@ def _begin_worker() -> None:
     torch.set_num_threads(1)
 
 
-class Workers:
-    """Threads that share pieces. `threads` None runs them one after another in the calling thread: for a GPU."""
+class Calls:
+    """Whole calls, each in a thread whose settings of PyTorch are its own, and workers that share their pieces."""
 
     def __init__(self, threads: int | None, context: Callable[[], Any]) -> None:
+        """
+        Args:
+            threads: that share pieces; None runs all in the calling thread: for a GPU.
+            context: for every thread that computes: it makes settings that are a thread's own.
+        """
         self.threads = threads
         self._context = context
-        self._pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = None
-        self._lock = threading.Lock()
-        _all_workers.add(self)
+        self._workers = Workers(threads or 1, _begin_worker)
+        self._callers = Workers(64, _begin_worker)  # they wait for pieces
 
     def resize(self, threads: int) -> None:
-        """Other threads for the calls to come; the old ones end when their last piece is done."""
-        with self._lock:
-            self.threads, self._pools = threads, None
-
-    def _executors(self) -> tuple[ThreadPoolExecutor, ThreadPoolExecutor]:
-        """Of those who wait for pieces, and of those who compute them."""
-        with self._lock:
-            if self._pools is None:
-                self._pools = (
-                    ThreadPoolExecutor(64, "ssic-call", _begin_worker),
-                    ThreadPoolExecutor(self.threads, "ssic-piece", _begin_worker),
-                )
-            return self._pools
+        """Other threads for the calls to come."""
+        self.threads = threads
+        self._workers.resize(threads)
 
     def _run(self, function: Callable[..., T], *args: Any) -> T:
         with self._context():
@@ -124,28 +118,21 @@ class Workers:
         if self.threads is None:
             return self._run(function, *args)
         with _one_thread():
-            return self._executors()[0].submit(self._run, function, *args).result()
+            result: T = self._callers.submit(self._run, function, *args).result()
+            return result
 
     def each(self, function: Callable[[slice], None], count: int, size: int) -> None:
         """Call with slices of `size` that make up 0..count."""
         parts = [slice(start, min(count, start + size)) for start in range(0, count, size)]
-        if self.threads in (None, 1) or len(parts) == 1:
+        if self.threads in (None, 1):
             for part in parts:
                 function(part)
-            return
-        list(self._executors()[1].map(partial(self._run, function), parts))
+        else:
+            self._workers.each(partial(self._run, function), parts)
 
 
-def _after_fork() -> None:
-    """A forked child has none of the parent's threads, and perhaps locks that one of them held."""
-    _one_thread.forget()
-    for workers in _all_workers:
-        workers._pools, workers._lock = None, threading.Lock()
-
-
-_all_workers: weakref.WeakSet[Workers] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_one_thread.forget)
 
 
 # -- layers that run in pieces -----------------------------------------------------------------------------------
@@ -159,9 +146,9 @@ def _filled(x: Tensor, size: int) -> Tensor:
 class PiecewiseLinear(nn.Linear):
     """A linear map of each token that gives, to the last bit, the same whatever other tokens are in the list."""
 
-    def __init__(self, workers: Workers, tokens: int, inputs: int, outputs: int, bias: bool = True) -> None:
+    def __init__(self, calls: Calls, tokens: int, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias)
-        self.workers, self.tokens = workers, tokens
+        self.calls, self.tokens = calls, tokens
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in_features] -> [N, out_features]."""
@@ -173,59 +160,70 @@ class PiecewiseLinear(nn.Linear):
                 rows = F.linear(_filled(x[part].to(dtype), self.tokens), self.weight, self.bias)
             out[part] = rows[: part.stop - part.start]
 
-        self.workers.each(piece, len(x), self.tokens)
+        self.calls.each(piece, len(x), self.tokens)
         return out
 
 
 class PiecewiseBlock(GISwinBlock):
     """A GI Swin block that runs in pieces: of tokens, and of windows as many as hold a piece's tokens twice."""
 
-    def __init__(self, workers: Workers, tokens: int, *args: Any) -> None:
+    def __init__(self, calls: Calls, tokens: int, *args: Any) -> None:
         width, head_width, mlp_ratio, local, _ = args
         super().__init__(width, head_width, mlp_ratio, local)
-        self.workers, self.tokens = workers, tokens
+        self.calls, self.tokens = calls, tokens
 
-    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
-        """[N, width] -> [N, width]."""
-        n, tokens, slots = len(x), self.tokens, WINDOW**2
+    def band(self, x: Tensor, first: int, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
+        """Some of a list's tokens that follow each other.
+
+        Args:
+            x: [T, width], the first of them zero.
+            first: position of the first of the tokens.
+            windows: over the tokens, counted from 0.
+            neighbours: [n, 8] positions of their neighbours, 0 for none.
+
+        Returns:
+            [n, width]
+        """
+        n, tokens, slots = len(windows.scatter), self.tokens, WINDOW**2
+        own = x[first : first + n]
         if self.local is not None:
             assert neighbours is not None, "the plan was made for a network without local mixing"
-            x = self._mixed(x, neighbours)
+            own = self._mixed(own, x, neighbours)
         qkv = x.new_empty(n, 3 * self.width, dtype=self.qkv.weight.dtype)
 
         def project(part: slice) -> None:
-            qkv[part] = self.project(_filled(x[part], tokens))[: part.stop - part.start]
+            qkv[part] = self.project(_filled(own[part], tokens))[: part.stop - part.start]
 
-        self.workers.each(project, n, tokens)
+        self.calls.each(project, n, tokens)
         attended = qkv.new_empty(windows.key.numel(), self.width)
 
         def attend(part: slice) -> None:
             found = qkv.index_select(0, windows.gather[part].reshape(-1))
             attended[slots * part.start : slots * part.stop] = self.attend(found, windows.key[part])
 
-        self.workers.each(attend, len(windows.key), max(1, 2 * tokens // slots))
-        out = torch.empty_like(x)
+        self.calls.each(attend, len(windows.key), max(1, 2 * tokens // slots))
+        out = torch.empty_like(own)
 
         def finish(part: slice) -> None:
-            own = _filled(x[part], tokens)
-            own = own + self.proj(_filled(attended.index_select(0, windows.scatter[part]), tokens))
-            out[part] = (own + self.mlp(own))[: part.stop - part.start]
+            rows = _filled(own[part], tokens)
+            rows = rows + self.proj(_filled(attended.index_select(0, windows.scatter[part]), tokens))
+            out[part] = (rows + self.mlp(rows))[: part.stop - part.start]
 
-        self.workers.each(finish, n, tokens)
+        self.calls.each(finish, n, tokens)
         return out
 
-    def _mixed(self, x: Tensor, neighbours: Tensor) -> Tensor:
+    def _mixed(self, tokens: Tensor, x: Tensor, neighbours: Tensor) -> Tensor:
         assert self.local is not None
-        padded, weight, out = padded_with_zeros(x), self.local.to(x.dtype), torch.empty_like(x)
+        weight, out = self.local.to(x.dtype), torch.empty_like(tokens)
 
         def piece(part: slice) -> None:
-            own = x[part] * (1 + weight[4])
+            own = tokens[part] * (1 + weight[4])
             for i in range(8):
-                near = padded.index_select(0, neighbours[part, i])
+                near = x.index_select(0, neighbours[part, i])
                 own.addcmul_(near, weight[i if i < 4 else i + 1])
             out[part] = own
 
-        self.workers.each(piece, len(x), self.tokens)
+        self.calls.each(piece, len(tokens), self.tokens)
         return out
 
 
@@ -236,7 +234,12 @@ class TorchEngine:
     """Runs the networks with PyTorch. Serves any number of threads."""
 
     def __init__(
-        self, weights: Weights, device: str = "cpu", precision: Precision = "auto", threads: int | None = None
+        self,
+        weights: Weights,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        threads: int | None = None,
+        band: int = BAND,
     ) -> None:
         """
         Args:
@@ -245,11 +248,13 @@ class TorchEngine:
             precision: of the matrix products; moves some pixels by one level, and changes no byte's meaning.
             threads: on a processor, to share the work of one call; as many as the process has cores by default, also
                 where an engine that was pickled is made anew.
+            band: blocks that go into the first layer at a time, or the fewest that eight rows have.
 
         Raises:
             EngineError: the device is not there.
         """
         self.weights = weights
+        self.band = band
         self.floats_id = weights.floats_id
         self.device = usable_device(device)
         self._process = os.getpid()
@@ -257,10 +262,10 @@ class TorchEngine:
         self.name = f"torch:{self.device}:{str(self.dtype).removeprefix('torch.')}"
         self._asked = threads
         on_processor = self.device.type == "cpu"
-        self._workers = Workers((threads or available_threads()) if on_processor else None, self._context)
+        self._calls = Calls((threads or available_threads()) if on_processor else None, self._context)
         tokens = TOKENS if on_processor else TOKENS_CUDA
         layers = Layers(
-            partial(PiecewiseLinear, self._workers, tokens), partial(PiecewiseBlock, self._workers, tokens)
+            partial(PiecewiseLinear, self._calls, tokens), partial(PiecewiseBlock, self._calls, tokens)
         )
         network = Network(weights.config, layers)
         # Types and shapes were checked when the weights were read.
@@ -277,18 +282,18 @@ class TorchEngine:
     @property
     def threads(self) -> int:
         """Threads that share the work of one call."""
-        return self._workers.threads or 1
+        return self._calls.threads or 1
 
     @threads.setter
     def threads(self, threads: int) -> None:
         self._asked = threads
-        if self._workers.threads is not None:
-            self._workers.resize(threads)
+        if self._calls.threads is not None:
+            self._calls.resize(threads)
 
     def __reduce__(self) -> Any:
         # The precision that was found, not "auto": an engine made anew elsewhere shall give the same pixels.
         _, precision = self.name.rsplit(":", 1)
-        return TorchEngine, (self.weights, str(self.device), precision, self._asked)
+        return TorchEngine, (self.weights, str(self.device), precision, self._asked, self.band)
 
     def _check_process(self) -> None:
         """CUDA does not outlive a fork, and says so in words that depend on what is called first."""
@@ -305,44 +310,98 @@ class TorchEngine:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             yield
 
-    def _plan(self, plan: Plan, quality: Mapping[int, int]) -> PlanTensors:
-        return PlanTensors.of(
-            plan,
-            torch.from_numpy(plan.of_blocks(quality)),
-            torch.from_numpy(plan.of_pairs(quality)),
-            self.device,
-            local=self.network.config.local,
-        )
-
     def analyse(
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
         self._check_process()
-        return self._workers.whole(self._analyse, blocks, plan, quality)
+        return self._calls.whole(self._analyse, blocks, plan, quality)
 
     def _analyse(
         self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        tensors = self._plan(plan, quality)
-        x = torch.from_numpy(blocks).to(self.device).float().div_(255).sub_(0.5)
-        index = tensors.index
-        y, z = self.network.analyse(
-            x, tensors.quality, index.members, index.pair_count, tensors.fine, tensors.coarse
-        )
-        return y.cpu().numpy(), z.cpu().numpy()
+        y = np.empty((len(plan), self.network.config.latent_channels), np.float32)
+        for part, found in self._through("analysis", blocks, plan, quality):
+            y[part] = found.cpu().numpy()
+        of_blocks = torch.from_numpy(plan.of_blocks(quality)).to(self.device)
+        members, count = (torch.from_numpy(a).to(self.device) for a in (plan.members, plan.pair_count))
+        z = self.network.hyper(torch.from_numpy(y).to(self.device), of_blocks, members, count)
+        return y, z.cpu().numpy()
 
     def synthesise(
         self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
         self._check_process()
-        return self._workers.whole(self._synthesise, latents, plan, quality)
+        return self._calls.whole(self._synthesise, latents, plan, quality)
 
     def _synthesise(
         self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
     ) -> NDArray[np.uint8]:
-        tensors = self._plan(plan, quality)
-        y = torch.from_numpy(latents.astype(np.float32)).to(self.device)
-        pixels = self.network.synthesise(y, tensors.quality, tensors.fine, tensors.coarse)
-        return pixels.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+        pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
+        for part, found in self._through("synthesis", latents, plan, quality):
+            pixels[part] = found.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
+        return pixels
+
+    def _through(
+        self, side: str, values: NDArray[Any], plan: Plan, quality: Mapping[int, int]
+    ) -> Iterator[tuple[slice, Tensor]]:
+        runner = _Runner(self.network, self.device, values, torch.from_numpy(plan.of_blocks(quality)))
+        return through(plan, layers(self.network.config, side), runner, self.band)
+
+
+class _Runner:
+    """One call, as `ssic.engine.bands.Runner`."""
+
+    def __init__(self, network: Network, device: torch.device, values: NDArray[Any], quality: Tensor) -> None:
+        """
+        Args:
+            values: [N, ...] pixels or latents of all blocks.
+            quality: [N] of all blocks.
+        """
+        self._network, self._device, self._values, self._quality = network, device, values, quality
+
+    def begin(self, band: Band) -> Tensor:
+        quality, given = self._given(band)
+        if band.layer.name == "analysis.begin":
+            return self._network.analysis.begin(_signed(given), quality)
+        return self._network.synthesis.begin(self._network.normalised(given, quality), quality)
+
+    def layer(self, tokens: Tensor, band: Band) -> Tensor:
+        network, layer = self._network, band.layer
+        side, part, *index = layer.name.split(".")
+        if index:
+            windows = WindowIndex(
+                *(self._put(a) for a in (band.windows.gather, band.windows.key, band.windows.scatter))
+            )
+            neighbours = self._put(band.neighbours) if layer.local else None
+            block = getattr(getattr(network, side), f"blocks_{part}")[int(index[0])]
+            found: Tensor = block.band(tokens, band.first, windows, neighbours)
+            return found
+        own = tokens[band.first : band.first + len(band)]
+        quality, given = self._given(band)
+        if layer.name == "analysis.end":
+            y = network.analysis.end(own, _signed(given), network.entropy.spread)
+            return network.gained(y, quality)
+        if layer.name == "synthesis.end":
+            return network.synthesis.end(own, network.dequantised(given, quality))
+        return getattr(network, side).between(own, quality)
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+
+    def cut(self, tokens: Tensor, part: slice) -> Tensor:
+        return tokens[part].clone()
+
+    def _given(self, band: Band) -> tuple[Tensor, Tensor]:
+        """Quality of the band's blocks, and what the network is given for them."""
+        values = self._values[band.blocks].astype(np.float32)
+        return self._put(self._quality[band.blocks]), self._put(values)
+
+    def _put(self, array: NDArray[Any] | Tensor) -> Tensor:
+        return torch.as_tensor(array).to(self._device)
+
+
+def _signed(samples: Tensor) -> Tensor:
+    """0 to 255 -> -0.5 to 0.5."""
+    return samples / 255 - 0.5

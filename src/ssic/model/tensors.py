@@ -98,6 +98,16 @@ def float_shapes(config: ModelConfig) -> dict[str, Shape]:
     return shapes
 
 
+def graph_names(config: ModelConfig) -> list[str]:
+    """The graphs that a weights file with graphs holds: both sides as a whole, and in parts, layer by layer."""
+    names = ["analysis", "synthesis", "analysis.hyper"]
+    for side in ("analysis", "synthesis"):
+        names += [f"{side}.{joint}" for joint in ("begin", "between", "end")]
+        for level, depth in zip(("fine", "coarse"), config.depths, strict=True):
+            names += [f"{side}.{level}.{i}" for i in range(depth)]
+    return names
+
+
 def twin_integers(config: ModelConfig) -> dict[str, Integers]:
     """Type, shape and range of each tensor of the integer twin. Within these ranges its arithmetic is exact in float64
     (`ssic.entropy.fixedpoint`)."""

@@ -11,7 +11,7 @@
                card        JSON object: how it was trained
     tensors    float.*     state of `ssic.nets.network.Network`; float16 where precision allows
                twin.*      integers of `ssic.entropy.twin.Twin`, tables of the scale classes
-               graph.*     ONNX models as bytes: `analysis` and `synthesis`
+               graph.*     ONNX models as bytes, see `ssic.model.tensors.graph_names`
 
 Files of pictures name the model by its id. It covers all that decoding of symbols depends on, and nothing else.
 
@@ -39,15 +39,13 @@ from safetensors.numpy import save
 from ssic.arguments import type_name
 from ssic.errors import ModelError, UnknownModel
 from ssic.model.config import STEP_WORTH, ModelConfig
-from ssic.model.tensors import check_values, float_shapes, twin_integers
+from ssic.model.tensors import check_values, float_shapes, graph_names, twin_integers
 
 DEFAULT_MODEL = "base"
 """The installed model that codes where nobody names one."""
 
 LARGE = 1 << 14
 """Float tensors with fewer elements stay in float32: they are gains, biases and norms."""
-
-GRAPHS = ("analysis", "synthesis")
 
 GRAPH_LOCATION = "weights"
 """What graphs call the data section of the file that they are stored in."""
@@ -56,6 +54,7 @@ LARGEST_HEADER = 1 << 20
 """Bytes of a safetensors header that are read."""
 
 _DTYPES = {"F16": "<f2", "F32": "<f4", "I16": "<i2", "I32": "<i4", "U8": "|u1"}
+_FIRST_GRAPHS = {"graph.analysis", "graph.synthesis"}
 _REQUIRED = ("ssic-model", "config", "id", "floats", "card")
 _OPTIONAL = ("graphs", "step-worth")
 
@@ -111,7 +110,7 @@ class Weights:
         floats: float tensors by name, as they are stored.
         twin: integer tensors by name.
         floats_id: hash of the floats.
-        graphs: ONNX models by name ("analysis", "synthesis"); empty for weights without graphs.
+        graphs: ONNX models by name (`ssic.model.tensors.graph_names`); empty for weights without graphs.
         spans: where each tensor of the file lies in `data`, by its name in the file.
         data: the file's data section, to which the graphs refer.
         text: the configuration as the file states it: what the id is a hash of.
@@ -289,7 +288,8 @@ def unpack_weights(data: bytes, where: object = "the file", *, earlier: bool = F
 
     Args:
         where: what to call it in errors.
-        earlier: take files that don't say the hash of their floats, as the first versions wrote them.
+        earlier: take files that don't say the hash of their floats, or lack graphs of single layers, as the first
+            versions wrote them.
 
     Raises:
         ModelError: unreadable, no ssic model, or not what it claims: every tensor's name, type, shape and range is
@@ -299,11 +299,12 @@ def unpack_weights(data: bytes, where: object = "the file", *, earlier: bool = F
     metadata = layout.metadata
     missing = [name for name in _REQUIRED if name not in metadata and not (earlier and name == "floats")]
     unknown = metadata.keys() - {*_REQUIRED, *_OPTIONAL}
+    old = (
+        f"{where} was written by an earlier version of ssic: write it anew with "
+        f"`ssic export-weights {where} -o FILE`"
+    )
     if "floats" in missing:
-        raise ModelError(
-            f"{where} was written by an earlier version of ssic: write it anew with "
-            f"`ssic export-weights {where} -o FILE`"
-        )
+        raise ModelError(old)
     if missing or unknown:
         wrong = f"lack {', '.join(missing)}" if missing else f"have {', '.join(sorted(unknown))} besides"
         raise ModelError(f"{where} is no ssic model that this version can read: its metadata {wrong}")
@@ -317,8 +318,11 @@ def unpack_weights(data: bytes, where: object = "the file", *, earlier: bool = F
         raise ModelError(f"{where} has a model card that is no JSON: {e}") from e
     if not isinstance(card, dict):
         raise ModelError(f"{where} has a model card that is no JSON object")
+    found = {name for name in layout.tensors if name.startswith("graph.")}
+    if found == _FIRST_GRAPHS and not earlier:
+        raise ModelError(old)
     try:
-        _check_tensors(config, layout)
+        _check_tensors(config, layout, earlier=earlier)
         arrays = _arrays(data, layout)
         floats, twin, graphs = arrays["float"], arrays["twin"], arrays["graph"]
         check_values(config, floats, twin)
@@ -367,14 +371,16 @@ def _check_claim(where: object, what: str, claimed: str, found: bytes) -> None:
         raise ModelError(f"{where} claims to be {what} {claimed}, but its content is {found.hex()}")
 
 
-def _check_tensors(config: ModelConfig, layout: _Layout) -> None:
+def _check_tensors(config: ModelConfig, layout: _Layout, *, earlier: bool) -> None:
     """Names, types and shapes."""
     expected: dict[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
         f"float.{name}": (("F16", "F32"), shape) for name, shape in float_shapes(config).items()
     }
     for name, integers in twin_integers(config).items():
         expected[f"twin.{name}"] = (({"int16": "I16", "int32": "I32"}[integers.dtype],), integers.shape)
-    graphs = {f"graph.{name}" for name in GRAPHS}
+    graphs = {f"graph.{name}" for name in graph_names(config)}
+    if earlier and layout.tensors.keys() & graphs == _FIRST_GRAPHS:
+        graphs = _FIRST_GRAPHS
     if graphs & layout.tensors.keys():
         expected |= dict.fromkeys(graphs, (("U8",), None))
     if missing := sorted(expected.keys() - layout.tensors.keys()):

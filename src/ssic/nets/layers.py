@@ -86,10 +86,14 @@ def padded_with_zeros(x: Tensor) -> Tensor:
 
 
 def _around(x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
-    padded = padded_with_zeros(x)
-    out = x * weight[4]
+    return _weighed(x, padded_with_zeros(x), weight, neighbours)
+
+
+def _weighed(own: Tensor, x: Tensor, weight: Tensor, neighbours: Tensor) -> Tensor:
+    """Tokens [n, C] and their neighbours in a list x [T, C], positions [n, 8], weighed by their offsets [9, C]."""
+    out = own * weight[4]
     for i in range(8):
-        out = torch.addcmul(out, padded.index_select(0, neighbours[:, i]), weight[i if i < 4 else i + 1])
+        out = torch.addcmul(out, x.index_select(0, neighbours[:, i]), weight[i if i < 4 else i + 1])
     return out
 
 
@@ -212,9 +216,39 @@ class GISwinBlock(nn.Module):
         if self.local is not None:
             assert neighbours is not None, "the plan was made for a network without local mixing"
             x = x + mixed_locally(x, self.local.to(x.dtype), neighbours)
+        return self._attentive(x, windows)
+
+    def _attentive(self, x: Tensor, windows: WindowIndex) -> Tensor:
+        """[N, width] -> [N, width], all but the neighbours."""
         attended = self.attend(into_windows(self.project(x), windows), windows.key)
         x = x + self.proj(out_of_windows(attended, windows))
         return x + self.mlp(x)
+
+    def piece(
+        self,
+        x: Tensor,
+        own: Tensor,
+        gather: Tensor,
+        key: Tensor,
+        scatter: Tensor,
+        neighbours: Tensor | None = None,
+    ) -> Tensor:
+        """Some windows of a larger list.
+
+        Args:
+            x: [T, width], the first of them zero.
+            own: [n] position in x of each of the windows' tokens.
+            gather, key, scatter: windows over these, see `ssic.plan.Windows`.
+            neighbours: [n, 8] positions in x, 0 for none.
+
+        Returns:
+            [n, width]
+        """
+        t = x.index_select(0, own)
+        if self.local is not None:
+            assert neighbours is not None, "the piece was made for a network without local mixing"
+            t = t + _weighed(t, x, self.local.to(x.dtype), neighbours)
+        return self._attentive(t, WindowIndex(gather, key, scatter))
 
 
 class Layers(NamedTuple):

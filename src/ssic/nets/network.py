@@ -95,14 +95,27 @@ class Network(nn.Module):
         Returns:
             y [N, M], gain applied, and z [P, Z].
         """
-        e = self.entropy
-        y = self.analysis(x, e.spread, quality, fine, coarse) * e.gains().index_select(0, quality - 1)
-        normalised = y / e.reference().index_select(0, quality - 1)
-        return y, e.hyper_analysis(normalised, quality, members, count)
+        y = self.gained(self.analysis(x, self.entropy.spread, quality, fine, coarse), quality)
+        return y, self.hyper(y, quality, members, count)
+
+    def gained(self, y: Tensor, quality: Tensor) -> Tensor:
+        """What analysis gives [N, M], quality [N] -> y in quantisation steps."""
+        return y * self.entropy.gains().index_select(0, quality - 1)
+
+    def hyper(self, y: Tensor, quality: Tensor, members: Tensor, count: Tensor) -> Tensor:
+        """y [N, M], gain applied, and the blocks of each pair -> z [P, Z]."""
+        return self.entropy.hyper_analysis(self.normalised(y, quality), quality, members, count)
+
+    def normalised(self, y: Tensor, quality: Tensor) -> Tensor:
+        """y [N, M] in quantisation steps -> of unit spread, about."""
+        return y / self.entropy.reference().index_select(0, quality - 1)
+
+    def dequantised(self, y: Tensor, quality: Tensor) -> Tensor:
+        """y [N, M] in quantisation steps -> the latents that synthesis starts from."""
+        return y * self.entropy.dequantiser().index_select(0, quality - 1)
 
     def synthesise(self, y: Tensor, quality: Tensor, fine: LevelIndex, coarse: LevelIndex) -> Tensor:
         """Decoded latents [N, M], quality [N] integers 1 to 100 -> pixels [N, 4, 192], about -0.5 to 0.5."""
-        e = self.entropy
-        dequantised = y * e.dequantiser().index_select(0, quality - 1)
-        normalised = y / e.reference().index_select(0, quality - 1)
-        return self.synthesis(dequantised, normalised, quality, fine, coarse)
+        return self.synthesis(
+            self.dequantised(y, quality), self.normalised(y, quality), quality, fine, coarse
+        )

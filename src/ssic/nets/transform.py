@@ -63,11 +63,23 @@ class Analysis(nn.Module):
         coarse: LevelIndex,
     ) -> Tensor:
         """x [N, 4, 192], spread [M] (standard deviation of each latent), quality [N] -> y [N, M] float32."""
+        t = _apply(self.blocks_fine, self.begin(x, quality), fine)
+        t = _apply(self.blocks_coarse, self.between(t, quality), coarse)
+        return self.end(t, x, spread)
+
+    def begin(self, x: Tensor, quality: Tensor) -> Tensor:
+        """Before the first level: x [N, 4, 192], quality [N] -> fine tokens [4 N, width]."""
         width = self.norm_fine.normalized_shape[0]
         t = self.embed(x.reshape(-1, PATCH)).reshape(-1, 4, width) + self.quality_fine(quality)[:, None]
-        t = _apply(self.blocks_fine, t.reshape(-1, width), fine)
-        t = self.merge(self.norm_fine(t).reshape(-1, 4 * width)) + self.quality_coarse(quality)
-        t = _apply(self.blocks_coarse, t, coarse)
+        return t.reshape(-1, width)
+
+    def between(self, t: Tensor, quality: Tensor) -> Tensor:
+        """Between the levels: fine tokens [4 N, width], quality [N] -> coarse tokens [N, width]."""
+        width = self.norm_fine.normalized_shape[0]
+        return self.merge(self.norm_fine(t).reshape(-1, 4 * width)) + self.quality_coarse(quality)
+
+    def end(self, t: Tensor, x: Tensor, spread: Tensor) -> Tensor:
+        """After the second level: coarse tokens [N, width], and x and spread again -> y [N, M]."""
         deep = self.head(self.norm_coarse(t)).float() * spread
         with torch.autocast(x.device.type, enabled=False):
             # Full precision where it counts: a bf16 mean colour would cost 57 dB.
@@ -104,11 +116,22 @@ class Synthesis(nn.Module):
         coarse: LevelIndex,
     ) -> Tensor:
         """y [N, M] dequantised, the same normalised to unit spread, quality [N] -> [N, 4, 192] float32."""
+        t = _apply(self.blocks_coarse, self.begin(normalised, quality), coarse)
+        t = _apply(self.blocks_fine, self.between(t, quality), fine)
+        return self.end(t, y)
+
+    def begin(self, normalised: Tensor, quality: Tensor) -> Tensor:
+        """Before the first level: y normalised [N, M], quality [N] -> coarse tokens [N, width]."""
+        return self.embed(normalised) + self.quality_coarse(quality)
+
+    def between(self, t: Tensor, quality: Tensor) -> Tensor:
+        """Between the levels: coarse tokens [N, width], quality [N] -> fine tokens [4 N, width]."""
         width = self.norm_fine.normalized_shape[0]
-        t = self.embed(normalised) + self.quality_coarse(quality)
-        t = _apply(self.blocks_coarse, t, coarse)
         t = self.split(self.norm_coarse(t)).reshape(-1, 4, width) + self.quality_fine(quality)[:, None]
-        t = _apply(self.blocks_fine, t.reshape(-1, width), fine)
+        return t.reshape(-1, width)
+
+    def end(self, t: Tensor, y: Tensor) -> Tensor:
+        """After the second level: fine tokens [4 N, width], and y dequantised again -> [N, 4, 192]."""
         deep = self.head(self.norm_fine(t)).float()
         with torch.autocast(y.device.type, enabled=False):
             linear = self.bypass(y)

@@ -1,4 +1,4 @@
-"""The networks as two ONNX graphs: analysis with hyper-analysis, and synthesis.
+"""The networks as ONNX graphs: analysis with hyper-analysis, and synthesis, as a whole and layer by layer.
 
 The graphs hold no weights. Their initializers refer to the float tensors of the weights file that they are stored in
 (`ssic.model.weights`): external data, with offset and length within the data section of that file.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.engine.inputs import NEIGHBOUR_INPUTS, WINDOW_INPUTS, index_inputs, pair_inputs, quality_input
@@ -28,7 +29,7 @@ OPSET = 17
 
 
 def export_graphs(weights: Weights) -> dict[str, bytes]:
-    """ONNX models "analysis" and "synthesis", whose initializers refer to the spans of `weights`.
+    """ONNX models by name (`ssic.model.tensors.graph_names`), whose initializers refer to the spans of `weights`.
 
     Raises:
         EngineError: the package onnx is not installed.
@@ -36,19 +37,96 @@ def export_graphs(weights: Weights) -> dict[str, bytes]:
     network = Network(weights.config)
     network.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()})
     network.eval().requires_grad_(False)
-    config = weights.config
+    return {name: _export(*graph, weights) for name, graph in (_wholes(network) | _parts(network)).items()}
+
+
+Arrays = Mapping[str, NDArray[Any]]
+Graph = tuple[nn.Module, Arrays, Sequence[str]]
+"""A module, inputs by name in the order of its arguments, and the names of its outputs."""
+
+
+def _wholes(network: Network) -> dict[str, Graph]:
+    config = network.config
     # Any plan does: all sizes are dynamic. Several groups, windows with empty slots, blocks without neighbours.
     ids = (np.arange(9 * 11).reshape(9, 11) // 7 % 3).astype(np.uint8)
     plan = make_plan(ids)
-    index = index_inputs(plan, local=config.local)
-    quality = {0: 10, 1: 50, 2: 90}
-    n, m = len(plan), config.latent_channels
-    first = {"pixels": np.zeros((n, 4, 192), np.float32), "quality": quality_input(plan, quality)}
-    second = {"latents": np.zeros((n, m), np.float32), "quality": quality_input(plan, quality)}
+    named = index_inputs(plan, local=config.local)
+    index = {name: named[name] for name in (*WINDOW_INPUTS, *NEIGHBOUR_INPUTS) if name in named}
+    quality = {"quality": quality_input(plan, {0: 10, 1: 50, 2: 90})}
+    pixels = {"pixels": np.zeros((len(plan), 4, 192), np.float32)}
+    latents = {"latents": np.zeros((len(plan), config.latent_channels), np.float32)}
     return {
-        "analysis": _export(_Analysis(network), first | pair_inputs(plan) | index, ("y", "z"), weights),
-        "synthesis": _export(_Synthesis(network), second | index, ("pixels",), weights),
+        "analysis": (_Analysis(network), pixels | quality | pair_inputs(plan) | index, ("y", "z")),
+        "synthesis": (_Synthesis(network), latents | quality | index, ("pixels",)),
     }
+
+
+def _parts(network: Network) -> dict[str, Graph]:
+    """One graph for each layer, which is fed with what `ssic.engine.bands` gives it."""
+    config = network.config
+    n = 32
+    quality = {"quality": np.full(n, 50, np.int32)}
+    pixels = {"pixels": np.zeros((n, 4, 192), np.float32)}
+    latents = {"latents": np.zeros((n, config.latent_channels), np.float32)}
+    pairs = {"members": np.full((3, 16), n, np.int32), "count": np.ones(3, np.int32)}
+    fine, coarse = (
+        {"tokens": np.zeros((count, width), np.float32)}
+        for count, width in zip((4 * n, n), config.widths, strict=True)
+    )
+    analysis, synthesis = network.analysis, network.synthesis
+    entropy = network.entropy
+    graphs: dict[str, Graph] = {
+        "analysis.begin": (
+            _Part(network, lambda x, q: analysis.begin(x / 255 - 0.5, q)),
+            pixels | quality,
+            ("found",),
+        ),
+        "analysis.between": (_Part(network, analysis.between), fine | quality, ("found",)),
+        "analysis.end": (
+            _Part(network, lambda t, x, q: network.gained(analysis.end(t, x / 255 - 0.5, entropy.spread), q)),
+            coarse | pixels | quality,
+            ("y",),
+        ),
+        "analysis.hyper": (_Part(network, network.hyper), latents | quality | pairs, ("z",)),
+        "synthesis.begin": (
+            _Part(network, lambda y, q: synthesis.begin(network.normalised(y, q), q)),
+            latents | quality,
+            ("found",),
+        ),
+        "synthesis.between": (_Part(network, synthesis.between), coarse | quality, ("found",)),
+        "synthesis.end": (
+            _Part(network, lambda t, y, q: samples(synthesis.end(t, network.dequantised(y, q)))),
+            fine | latents | quality,
+            ("pixels",),
+        ),
+    }
+    for side in ("analysis", "synthesis"):
+        for level, tokens in (("fine", fine), ("coarse", coarse)):
+            for i, block in enumerate(getattr(getattr(network, side), f"blocks_{level}")):
+                windows = {
+                    "own": np.arange(n, dtype=np.int32),
+                    "gather": np.zeros((2, 64), np.int32),
+                    "key": np.zeros((2, 64), np.int32),
+                    "scatter": np.arange(n, dtype=np.int32),
+                }
+                near = {"neighbours": np.zeros((n, 8), np.int32)} if config.local else {}
+                graphs[f"{side}.{level}.{i}"] = (
+                    _Part(network, block.piece),
+                    tokens | windows | near,
+                    ("found",),
+                )
+    return graphs
+
+
+class _Part(nn.Module):
+    """A function of the network's own, with the network, so that the exporter finds its parameters."""
+
+    def __init__(self, network: Network, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.network, self.function = network, function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
 
 
 class _Analysis(nn.Module):
@@ -72,8 +150,12 @@ class _Synthesis(nn.Module):
 
     def forward(self, latents: Tensor, quality: Tensor, *index: Tensor) -> Tensor:
         fine, coarse = _levels(self.network.config, index)
-        pixels = self.network.synthesise(latents, quality, fine, coarse)
-        return ((pixels + 0.5) * 255).round().clamp(0, 255)
+        return samples(self.network.synthesise(latents, quality, fine, coarse))
+
+
+def samples(pixels: Tensor) -> Tensor:
+    """Pixels about -0.5 to 0.5 -> whole numbers from 0 to 255."""
+    return ((pixels + 0.5) * 255).round().clamp(0, 255)
 
 
 def _levels(config: ModelConfig, index: Sequence[Tensor]) -> tuple[LevelIndex, LevelIndex]:
@@ -97,17 +179,20 @@ def _dynamic(name: str) -> str:
         return "pairs"
     if name.endswith(("_gather", "_key")):
         return f"{name.rsplit('_', 1)[0]}_windows"
-    return "tokens" if name.startswith("fine_") else "blocks"
+    if name in ("gather", "key"):
+        return "windows"
+    if name in ("own", "scatter", "neighbours"):
+        return "own"
+    if name == "found":
+        return "found"
+    return "tokens" if name.startswith(("fine_", "tokens")) else "blocks"
 
 
-def _export(
-    module: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], weights: Weights
-) -> bytes:
+def _export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], weights: Weights) -> bytes:
     onnx = optional("onnx", "train", EngineError, "writing graphs")
     numpy_helper = optional("onnx.numpy_helper", "train", EngineError)
 
-    order = [*(name for name in inputs if "_" not in name)]
-    order += [name for name in (*WINDOW_INPUTS, *NEIGHBOUR_INPUTS) if name in inputs]
+    order = list(inputs)
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter(
