@@ -36,12 +36,17 @@ from ssic.storage.atomic import write_whole
 DEFAULT_QUALITY = 60
 
 Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; while latents are refined,
-once a second with how much is done and how long the rest takes."""
+"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; and once a second, where one
+takes that long, with its name, how much is done and how long the rest takes. What it raises ends the work."""
 
 
 def silent(stage: str) -> None:
     pass
+
+
+def _clock(progress: Progress, stage: str) -> Callable[[float], None]:
+    """Tells of shares of a stage that takes seconds."""
+    return Clock(1, progress, stage).reach
 
 
 def as_progress(given: Progress | None) -> Progress:
@@ -221,7 +226,7 @@ class Codec:
         plan = make_plan(ids, np.isin(ids, list(qualities)))
         refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
-        y, z = self.engine.analyse(blocks[plan.block], plan, qualities)
+        y, z = self.engine.analyse(blocks[plan.block], plan, qualities, _clock(progress, "analysis"))
         if refiner is not None:
             clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
 
@@ -266,7 +271,8 @@ class Codec:
         progress("entropy")
         plan, latents, damaged = self.decode_latents(mask, qualities, segments)
         progress("synthesis")
-        return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
+        reached = _clock(progress, "synthesis")
+        return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities, reached), damaged
 
 
 def _again(weights: Weights, engine: Engine) -> Codec:

@@ -39,6 +39,30 @@ def test_what_progress_raises_ends_encoding_and_decoding_at_each_stage() -> None
         work(None)  # and the next goes well
 
 
+def test_long_stages_tell_how_much_is_done_and_can_be_ended_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(0, 10**9, 5))
+    monkeypatch.setattr("ssic.engine.effort.time.monotonic", lambda: next(seconds))
+    codec = ssic.Codec.load("small", engine="onnx")
+    picture = natural_picture(1, 128, 256)
+    data = codec.encode(picture).data
+    for work in (
+        lambda progress: codec.encode(picture, progress=progress),
+        lambda progress: ssic.decode(data, progress=progress, engine="onnx"),
+    ):
+        told: list[str] = []
+        work(told.append)
+        within = [stage for stage in told if "%" in stage]
+        assert len(within) >= 3
+        assert within[0] == f"{within[0].split(',')[0]}, 50 %, about 10 s left"
+
+        def progress(stage: str) -> None:
+            if "%" in stage:
+                raise GivenUp(stage)
+
+        with pytest.raises(GivenUp, match="50 %"):
+            work(progress)
+
+
 def test_memory_is_bounded_before_the_work() -> None:
     """A group that is scattered takes as much as the windows that it lies in."""
     mask = np.zeros((8, 16), np.uint8)

@@ -62,7 +62,9 @@ def test_graphs_lie_where_it_says_and_take_what_it_says(page):
     (pixels,) = session.run(["pixels"], {entry.name: feeds[entry.name] for entry in session.get_inputs()})
     assert pixels.shape == (len(plan) + -len(plan) % 16, 4, 192)
     found = pixels[: len(plan)]
-    apart = np.abs(found - OnnxEngine(weights).synthesise(latents, plan, quality))  # which takes it layer by layer
+    apart = np.abs(
+        found - OnnxEngine(weights).synthesise(latents, plan, quality)
+    )  # which takes it layer by layer
     assert apart.max() <= 1
     assert apart.mean() < 1e-3
     assert (found == found.round()).all()

@@ -190,11 +190,10 @@ def test_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.advance(10)
         now += 0.5
     assert said == [
-        "refining, 2 %, about 49 s left",
-        "refining, 4 %, about 48 s left",
-        "refining, 6 %, about 47 s left",
-        "refining, 8 %, about 46 s left",
-        "refining, 10 %, about 45 s left",
+        "refining, 3 %, about 48 s left",
+        "refining, 5 %, about 48 s left",
+        "refining, 7 %, about 46 s left",
+        "refining, 9 %, about 46 s left",
     ]
 
 

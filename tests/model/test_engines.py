@@ -125,6 +125,36 @@ def test_pictures_in_bands_are_what_they_are_at_once(
     np.testing.assert_array_equal(found.synthesise(np.rint(y), plan, QUALITY), pixels)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_reached_raises_ends_the_work_within_a_stage(engine, small):
+    found = find_engine(engine, small)
+    found.band = 100
+    ids, blocks = scene(5, 60, 9, 2)
+    plan = make_plan(ids)
+    shares: list[float] = []
+    y, _ = found.analyse(blocks, plan, QUALITY, shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) > 8
+    assert shares[-1] == 1
+    latents = np.rint(y)
+    expected = found.synthesise(latents, plan, QUALITY)
+
+    class GivenUp(Exception):
+        pass
+
+    def at_half(share: float) -> None:
+        if share > 0.5:
+            raise GivenUp
+
+    for work in (
+        lambda: found.analyse(blocks, plan, QUALITY, at_half),
+        lambda: found.synthesise(latents, plan, QUALITY, at_half),
+    ):
+        with pytest.raises(GivenUp):
+            work()
+    np.testing.assert_array_equal(found.synthesise(latents, plan, QUALITY), expected)
+
+
 class Counted:
     """A runner that computes nothing, and notes what it is asked for."""
 

@@ -225,11 +225,22 @@ class Runner(Protocol[A]):
         ...
 
 
-def through(plan: Plan, stages: Sequence[Layer], runner: Runner[A], limit: int) -> Iterator[tuple[slice, A]]:
+def nothing(share: float) -> None:
+    pass
+
+
+def through(
+    plan: Plan,
+    stages: Sequence[Layer],
+    runner: Runner[A],
+    limit: int,
+    reached: Callable[[float], None] = nothing,
+) -> Iterator[tuple[slice, A]]:
     """The blocks of a plan of one picture through all layers.
 
     Args:
         limit: blocks that a band has at most, if it has more than the fewest rows that there can be.
+        reached: called with the share of the work that is done, after each layer of a band.
 
     Yields:
         blocks of the plan's list, one part after the other, and what the last layer gives for them.
@@ -245,7 +256,10 @@ def through(plan: Plan, stages: Sequence[Layer], runner: Runner[A], limit: int) 
         return slice(int(before[low]), int(before[high]))
 
     waiting = [_Waiting(runner, stage, before) for stage in stages[1:]]
-    start = 0
+    start, done = 0, 0
+    work = len(plan) * sum(
+        stage.shift is not None for stage in stages
+    )  # the other layers take next to no time
     for stop in _stops(before, stages[-1].lag, limit):
         rows_of = [(clipped(start - stage.lag), clipped(stop - stage.lag)) for stage in stages]
         made: dict[Any, Any] = {}
@@ -259,6 +273,9 @@ def through(plan: Plan, stages: Sequence[Layer], runner: Runner[A], limit: int) 
             tokens = runner.layer(joined, band) if joined is not None and len(band) else None
             line.keep(joined, own[1])
             del joined
+            if stage.shift is not None and len(band):
+                done += blocks.stop - blocks.start
+                reached(done / work)
         if tokens is not None:
             yield blocks, tokens
         start = stop

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +41,11 @@ class Engine(Protocol):
     threads: int
 
     def analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+        self,
+        blocks: NDArray[np.uint8],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = ...,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Pixels to latents.
 
@@ -49,6 +53,8 @@ class Engine(Protocol):
             blocks: [N, 4, 192] pixels of the plan's blocks.
             plan: who sees whom.
             quality: 1 to 100 of each group of the plan.
+            reached: called now and then, perhaps in another thread, with the share of the work that is done. What it
+                raises ends the work.
 
         Returns:
             y [N, M] latents, gain applied, and z [P, Z] hyper-latents, both before rounding.
@@ -56,9 +62,13 @@ class Engine(Protocol):
         ...
 
     def synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+        self,
+        latents: NDArray[np.floating[Any]],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = ...,
     ) -> NDArray[np.uint8]:
-        """Decoded latents [N, M] of the plan -> pixels of its blocks, [N, 4, 192]."""
+        """Decoded latents [N, M] of the plan -> pixels of its blocks, [N, 4, 192]. `reached` as for `analyse`."""
         ...
 
 

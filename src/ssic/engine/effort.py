@@ -85,24 +85,30 @@ class Clock:
     Attributes:
         total: units of work.
         progress: called with a text.
+        stage: what that begins with.
     """
 
-    total: int
+    total: float
     progress: Callable[[str], None]
-    done: int = 0
-    _begun: tuple[float, int] | None = None
+    stage: str = "refining"
+    done: float = 0
+    _begun: tuple[float, float] | None = None
     _told: float = -1.0
 
-    def advance(self, units: int) -> None:
+    def advance(self, units: float) -> None:
         """So much more is done."""
-        self.done += units
+        self.reach(self.done + units)
+
+    def reach(self, done: float) -> None:
+        """So much is done in all."""
+        self.done = done
         now = time.monotonic()
         if self._begun is None:  # the first step sets up much that the others find there: it says nothing
-            self._begun = now, self.done
-        elif now >= self._told + 1:
+            self._begun, self._told = (now, done), now
+        elif now >= self._told + 1 and done > self._begun[1]:
             self._told = now
-            left = (now - self._begun[0]) * (self.total - self.done) / (self.done - self._begun[1])
-            self.progress(f"refining, {100 * self.done // self.total} %, {_spoken(left)} left")
+            left = (now - self._begun[0]) * (self.total - done) / (done - self._begun[1])
+            self.progress(f"{self.stage}, {100 * done / self.total:.0f} %, {_spoken(left)} left")
 
 
 def _spoken(seconds: float) -> str:

@@ -10,13 +10,13 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.engine.bands import BAND, Band, Piece, layers, through
+from ssic.engine.bands import BAND, Band, Piece, layers, nothing, through
 from ssic.engine.threads import available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError
@@ -105,28 +105,42 @@ class OnnxEngine:
         return OnnxEngine, (self.weights, self._asked, self.band)
 
     def analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+        self,
+        blocks: NDArray[np.uint8],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> tuple[Floats, Floats]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
         y = np.empty((len(plan), self.weights.config.latent_channels), np.float32)
-        for part, found in self._through("analysis", "pixels", blocks, plan, quality):
+        for part, found in self._through("analysis", "pixels", blocks, plan, quality, reached):
             y[part] = found
         return y, self._hyper(y, plan, quality)
 
     def synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+        self,
+        latents: NDArray[np.floating[Any]],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
         pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
-        for part, found in self._through("synthesis", "latents", latents, plan, quality):
+        for part, found in self._through("synthesis", "latents", latents, plan, quality, reached):
             pixels[part] = found.reshape(-1, *pixels.shape[1:])
         return pixels
 
     def _through(
-        self, side: str, name: str, values: NDArray[Any], plan: Plan, quality: Mapping[int, int]
-    ) -> Any:
+        self,
+        side: str,
+        name: str,
+        values: NDArray[Any],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None],
+    ) -> Iterator[tuple[slice, Floats]]:
         runner = _Runner(self, name, values, plan.of_blocks(quality).astype(np.int32))
-        return through(plan, layers(self.weights.config, side), runner, self.band)
+        return through(plan, layers(self.weights.config, side), runner, self.band, reached)
 
     def _hyper(self, y: Floats, plan: Plan, quality: Mapping[int, int]) -> Floats:
         z = np.empty((len(plan.pair_count), self.weights.config.hyper_channels), np.float32)

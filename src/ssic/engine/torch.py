@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssic.engine.bands import BAND, Band, layers, through
+from ssic.engine.bands import BAND, Band, layers, nothing, through
 from ssic.engine.threads import ProcessWide, available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError
@@ -311,17 +311,25 @@ class TorchEngine:
             yield
 
     def analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+        self,
+        blocks: NDArray[np.uint8],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """blocks [N, 4, 192] of the plan -> latents y [N, M], gain applied, and hyper-latents z [P, Z]."""
         self._check_process()
-        return self._calls.whole(self._analyse, blocks, plan, quality)
+        return self._calls.whole(self._analyse, blocks, plan, quality, reached)
 
     def _analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+        self,
+        blocks: NDArray[np.uint8],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         y = np.empty((len(plan), self.network.config.latent_channels), np.float32)
-        for part, found in self._through("analysis", blocks, plan, quality):
+        for part, found in self._through("analysis", blocks, plan, quality, reached):
             y[part] = found.cpu().numpy()
         of_blocks = torch.from_numpy(plan.of_blocks(quality)).to(self.device)
         members, count = (torch.from_numpy(a).to(self.device) for a in (plan.members, plan.pair_count))
@@ -329,25 +337,38 @@ class TorchEngine:
         return y, z.cpu().numpy()
 
     def synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+        self,
+        latents: NDArray[np.floating[Any]],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> NDArray[np.uint8]:
         """Decoded latents [N, M] of the plan -> blocks [N, 4, 192]."""
         self._check_process()
-        return self._calls.whole(self._synthesise, latents, plan, quality)
+        return self._calls.whole(self._synthesise, latents, plan, quality, reached)
 
     def _synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+        self,
+        latents: NDArray[np.floating[Any]],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None],
     ) -> NDArray[np.uint8]:
         pixels = np.empty((len(plan), 4, BLOCK_VALUES // 4), np.uint8)
-        for part, found in self._through("synthesis", latents, plan, quality):
+        for part, found in self._through("synthesis", latents, plan, quality, reached):
             pixels[part] = found.add_(0.5).mul_(255).round_().clamp_(0, 255).to(torch.uint8).cpu().numpy()
         return pixels
 
     def _through(
-        self, side: str, values: NDArray[Any], plan: Plan, quality: Mapping[int, int]
+        self,
+        side: str,
+        values: NDArray[Any],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None],
     ) -> Iterator[tuple[slice, Tensor]]:
         runner = _Runner(self.network, self.device, values, torch.from_numpy(plan.of_blocks(quality)))
-        return through(plan, layers(self.network.config, side), runner, self.band)
+        return through(plan, layers(self.network.config, side), runner, self.band, reached)
 
 
 class _Runner:
