@@ -25,6 +25,7 @@ from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
 from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
+from ssic.format.limits import encoding_memory, spoken_bytes
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
 from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
@@ -459,7 +460,8 @@ def encode(
 
 
 def check_limits(picture: Picture) -> None:
-    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default."""
+    """Refuses what this process would not read again (`ImageError`): by default what readers refuse by default. So it
+    does what would take more memory than it allows."""
     rows, columns = block_grid(picture.size)
     limits = default_limits()
     if rows * columns * BLOCK**2 > limits.max_pixels:
@@ -467,6 +469,13 @@ def check_limits(picture: Picture) -> None:
             f"the picture has {picture.size[0]}x{picture.size[1]} pixels; at most {limits.max_pixels:,} are taken "
             "here, in whole blocks: cut it up, shrink it, or allow more, here and where the file is read "
             "(ssic.set_default_limits, --max-pixels)"
+        )
+    need = encoding_memory(*picture.size)
+    if need > limits.max_memory:
+        raise ImageError(
+            f"encoding {picture.size[0]}x{picture.size[1]} pixels takes about {spoken_bytes(need)}; the limit is "
+            f"{spoken_bytes(limits.max_memory)}: cut the picture up, shrink it, or allow more "
+            "(ssic.set_default_limits, --memory)"
         )
     if picture.icc and len(picture.icc) > limits.max_head_bytes // 2:
         raise ImageError(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, counted, listing
+from ssic.blocks import BLOCK
 from ssic.codec import Codec, Progress, as_progress, check_quality, load_current
 from ssic.crypto.access import SEALED, Access, Keys, Trust
 from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
@@ -33,7 +34,6 @@ from ssic.model.weights import find_by_id, find_weights
 from ssic.notebook import html, outlined_png
 from ssic.pictures.fill import Fill, check_fill, compose
 from ssic.pictures.read import ImageSource
-from ssic.plan import most_windows
 from ssic.storage.atomic import write_whole
 from ssic.storage.source import Bytes, as_bytes
 
@@ -266,8 +266,8 @@ class SsicFile:
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
-        blocks = np.isin(self.access.shown.mask, wanted)
-        self.limits.check_work(int(blocks.sum()), most_windows(blocks))
+        blocks = int(np.isin(self.access.shown.mask, wanted).sum())
+        self.limits.check_decoding(blocks * BLOCK**2, *self.size)
         segments, broken = self.access.substreams(wanted)
         if not segments:
             raise joined_error(broken)

@@ -171,23 +171,6 @@ def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -
     )
 
 
-def most_windows(wanted: NDArray[np.bool_]) -> int:
-    """How many windows the layer with the most of them works on: memory goes with it, as a window is computed whole.
-
-    Args:
-        wanted: [h, w] the blocks of the plan.
-    """
-    counts = [0]
-    for side in (WINDOW, WINDOW // 2):  # in blocks, of windows over coarse and over fine tokens
-        height, width = wanted.shape
-        padded = np.pad(wanted, ((0, -height % side), (0, -width % side)))
-        for shift in (0, side // 2):
-            grid = np.roll(padded, (-shift, -shift), (0, 1))
-            windows = grid.reshape(len(grid) // side, side, -1, side).any((1, 3))
-            counts.append(int(windows.sum()))
-    return max(counts)
-
-
 def _looked_up(value: Mapping[int, int], group: NDArray[np.uint8]) -> NDArray[np.int64]:
     table = np.zeros(256, np.int64)
     for g in np.unique(group):

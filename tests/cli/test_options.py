@@ -87,6 +87,8 @@ def test_pictures_are_read_as_asked(
         (["--to-8-bit", "floor"], "--to-8-bit floor: round or dither was expected"),
         (["--frame", -1], "--frame"),
         (["--max-pixels", 0], "--max-pixels"),
+        (["--memory", "2 pounds"], "--memory '2 pounds': a size was expected, such as 500M or 2G"),
+        (["--memory", "0"], "--memory '0'"),
         (["--ignore-label", 255], "--ignore-label is of use with --mask"),
         (["--renumber"], "with --encrypt only"),
         (
@@ -107,6 +109,23 @@ def test_values_that_can_not_be(run: Run, odd: Path, options: list[object], said
 
 
 # -- sizes -------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_what_the_command_line_allows(run: Run, odd: Path) -> None:
+    before = default_limits()
+    plain, file = odd / "plain.png", odd / "p.ssic"
+    code, _, err = run("encode", plain, "-o", file, "--memory", "100k")
+    assert (code, "the limit is 100 kB" in err) == (2, True)
+    assert run("encode", plain, "-o", file, "--memory", "0.5m").code == 0
+    code, _, err = run("decode", file, "-o", odd / "m.png", "--memory", "100KB")
+    assert (code, "the limit is 100 kB" in err) == (4, True)
+    assert run("decode", file, "-o", odd / "m.png", "--memory", "1MB").code == 0
+    line = ["batch", "encode", plain, "-o", odd / "memory", "--workers", 1, "--json", "--memory"]
+    assert "the limit is 100 kB" in json.loads(run(*line, "100k").out)["failures"][0]["error"]
+    assert run(*line, "1G").code == 0
+    # A size that is allowed brings its memory with it, unless the memory is named, too.
+    assert run("decode", file, "-o", odd / "m.png", "--max-pixels", 3072, "--memory", "100k").code == 4
+    assert default_limits() is before
 
 
 def test_sizes_are_what_the_command_line_allows(run: Run, odd: Path) -> None:

@@ -16,6 +16,7 @@ from helpers.format_files import MODEL, SEAL, files, simple_file
 from helpers.masks import blobs
 from ssic import errors
 from ssic.format import DecodeLimits, Segment
+from ssic.format.limits import decoding_memory, encoding_memory
 from ssic.format.mask_coder import encode_mask
 from ssic.format.varint import write_varint
 
@@ -293,6 +294,17 @@ def test_what_pillow_warns_of_is_warned_of_and_what_it_refuses_is_refused() -> N
             elif outcome is not None:
                 stack.enter_context(pytest.raises(errors.LimitExceeded))
             fmt.read_head(body)
-    DecodeLimits(max_memory=2**20).check_work(32, 1)
-    with pytest.raises(errors.LimitExceeded, match="decode some groups only"):
-        DecodeLimits(max_memory=2**20).check_work(32, 2)
+
+
+def test_memory_is_estimated_by_what_is_decoded():
+    limits = DecodeLimits(max_memory=2**30)
+    limits.check_decoding(2_000_000, 12_000, 8_000)
+    with pytest.raises(errors.LimitExceeded, match=r"takes about 4\.\d GB; .*decode some groups only"):
+        limits.check_decoding(96_000_000, 12_000, 8_000)
+    whole, part = decoding_memory(6_000_000, 3000, 2000), decoding_memory(600_000, 3000, 2000)
+    assert part < whole / 3
+    # What a default process takes at all, it has the memory for; of a picture as wide as high, or of one row.
+    side = round(DecodeLimits().max_pixels ** 0.5)
+    assert decoding_memory(side * side, side, side) < DecodeLimits().max_memory
+    assert encoding_memory(side, side) < DecodeLimits().max_memory
+    assert decoding_memory(16 * 65536, 65536, 16) < 2**28

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.masks import blob_mask
 from ssic.blocks import ABSENT
-from ssic.plan import CELL, NEIGHBOURS, WINDOW, Plan, Windows, make_plan, most_windows
+from ssic.plan import CELL, NEIGHBOURS, WINDOW, Plan, Windows, make_plan
 
 
 @st.composite
@@ -113,15 +113,6 @@ def test_a_group_alone_is_planned_as_in_company(mask):
         tokens = (scale * rows[:, None] + np.arange(scale)).reshape(-1)
         sees = visible(all_, len(all_.scatter))[np.ix_(tokens, tokens)]
         np.testing.assert_array_equal(visible(own, len(own.scatter)), sees)
-
-
-@settings(max_examples=25)
-@given(masks())
-def test_windows_are_counted_without_a_plan(mask):
-    for group in np.unique(mask[mask != ABSENT]):
-        plan = make_plan(mask, mask == group)
-        most = max(len(windows.key) for windows in (*plan.coarse, *plan.fine))
-        assert most_windows(mask == group) == most
 
 
 @settings(max_examples=25)

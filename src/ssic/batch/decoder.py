@@ -23,7 +23,7 @@ from ssic.model.weights import find_weights
 from ssic.pictures.fill import compose
 from ssic.pictures.write import picture_bytes
 
-_NOT_OF_PICTURES = ("engine", "identities", "max_pixels")
+_NOT_OF_PICTURES = ("engine", "identities", "max_pixels", "max_memory")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class DecodeRecipe:
         trust: verification keys, as text, of which one must have signed.
         engine: what runs the networks. It is not part of what makes a picture another one.
         max_pixels: of a file, in whole blocks; None is the default. Nor is this.
+        max_memory: bytes that a worker may take for coding, by an estimate; None is the default. Nor is this.
     """
 
     suffix: str = ".png"
@@ -52,6 +53,7 @@ class DecodeRecipe:
     trust: Sequence[str] = ()
     engine: str = "auto"
     max_pixels: int | None = None
+    max_memory: int | None = None
 
     def check(self, *, here: bool = True) -> None:
         """Refuses, before the work, what every file would fail with; arguments and errors as of `Recipe.check`."""
@@ -82,7 +84,7 @@ class Decoder(Work):
     DONE: ClassVar[Status] = "decoded"
 
     def make(self, job: Job, data: bytes) -> Made:
-        with allowing(self.recipe.max_pixels):
+        with allowing(self.recipe.max_pixels, self.recipe.max_memory):
             return self._make(job, data)
 
     def _make(self, job: Job, data: bytes) -> Made:

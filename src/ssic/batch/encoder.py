@@ -50,6 +50,7 @@ class Recipe:
         renumber, pad: as in `ssic.encrypt`.
         to_8_bit, background, frame: what becomes of pictures that are refused by default, as in `load_picture`.
         max_pixels: of a picture, in whole blocks; None is the default. It decides which are coded, not how.
+        max_memory: bytes that a worker may take for coding, by an estimate; None is the default. Likewise.
         engine: what runs the networks. It is not part of what makes a file another one.
         effort: 2 to 9 refine latents; None for 1.
     """
@@ -69,6 +70,7 @@ class Recipe:
     background: str | None = None
     frame: int | None = None
     max_pixels: int | None = None
+    max_memory: int | None = None
     model: str = DEFAULT_MODEL
     engine: str = "auto"
     effort: int | None = None
@@ -97,7 +99,7 @@ class Recipe:
             ModelError: there is no such model.
         """
         facts = asdict(self) | {"model": current_weights(find_weights(self.model)).id.hex()}
-        del facts["engine"], facts["max_pixels"]
+        del facts["engine"], facts["max_pixels"], facts["max_memory"]
         facts |= {key: facts[key] or None for key in ("renumber", "pad")}
         facts["recipients"] = sorted(self.recipients)
         facts["mask"]["rule"] = self.mask.block_rule
@@ -127,7 +129,7 @@ class Encoder(Work):
     recipe: Recipe = field(default_factory=Recipe)
 
     def make(self, job: Job, data: bytes) -> Made:
-        with allowing(self.recipe.max_pixels):
+        with allowing(self.recipe.max_pixels, self.recipe.max_memory):
             return self._make(job, data)
 
     def _make(self, job: Job, data: bytes) -> Made:

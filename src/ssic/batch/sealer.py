@@ -27,6 +27,7 @@ class SealRecipe:
         groups: names, classes or ids; a file without one of them fails, lest it be passed on in clear.
         recipients: public keys, as text.
         max_pixels: of a file, in whole blocks; None is the default. It decides which are sealed, not how.
+        max_memory: bytes that a worker may take for coding, by an estimate; None is the default. Likewise.
     """
 
     groups: Sequence[str] = ()
@@ -36,6 +37,7 @@ class SealRecipe:
     renumber: bool = False
     pad: bool = False
     max_pixels: int | None = None
+    max_memory: int | None = None
 
     def check(self) -> None:
         """Refuses, before the work, what every file would fail with.
@@ -49,7 +51,7 @@ class SealRecipe:
 
     def identity(self) -> str:
         """Hash of all that decides who can open which groups. (The bytes differ from run to run.)"""
-        facts = asdict(self) | {"recipients": sorted(self.recipients), "max_pixels": None}
+        facts = asdict(self) | {"recipients": sorted(self.recipients), "max_pixels": None, "max_memory": None}
         return hash_of(facts | {key: facts[key] or None for key in ("renumber", "pad")})
 
 
@@ -62,7 +64,7 @@ class Sealer(Work):
     DONE: ClassVar[Status] = "encrypted"
 
     def make(self, job: Job, data: bytes) -> Made:
-        with allowing(self.recipe.max_pixels):
+        with allowing(self.recipe.max_pixels, self.recipe.max_memory):
             return self._make(data)
 
     def _make(self, data: bytes) -> Made:

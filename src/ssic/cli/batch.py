@@ -61,6 +61,7 @@ def encode(
         **hiding.how(),
         **reading.wishes(),
         max_pixels=limits.max_pixels,
+        max_memory=limits.max_memory,
         model=model,
         engine=engine,
         effort=None if effort == 1 else effort,
@@ -136,6 +137,7 @@ def decode(
         trust=tuple(map(str, verify_keys(trust) or ())),
         engine=engine,
         max_pixels=limits.max_pixels,
+        max_memory=limits.max_memory,
     )
     recipe.check(here=running.here)
     found, known = find(files, output, running, coded=True, to=suffix)
@@ -175,6 +177,7 @@ def encrypt(
         _public_keys(recipient),
         cipher=cipher,
         max_pixels=limits.max_pixels,
+        max_memory=limits.max_memory,
         **hiding.how(),
     )
     recipe.check()

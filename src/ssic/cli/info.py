@@ -78,7 +78,16 @@ def info(
 ) -> None:
     """Show what is in a file, and check that it is intact, and signed as it says. Of a weights file, show the model."""
     if is_weights(file):
-        others = (check, groups, preview, model, engine, reading.max_pixels, reading.protocols)
+        others = (
+            check,
+            groups,
+            preview,
+            model,
+            engine,
+            reading.max_pixels,
+            reading.memory,
+            reading.protocols,
+        )
         others += (*opening.files, *(trust or ()))
         if any(option is not None for option in others):
             raise InvalidInput(f"{file} is a weights file: of the options, --json alone is of use with it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ssic.cli.options import Held
+from ssic.errors import InvalidInput
 from ssic.format import allowing
 
 _PANEL = "What may be read"
@@ -28,10 +30,28 @@ class LimitOptions(Held):
             rich_help_panel=_PANEL,
         ),
     ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Take no more memory than this for encoding or decoding, beyond the loaded model, by an estimate: "
+            "500M, 2G (10^6, 10^9 bytes). What would take more is refused before the work. Default: 8.6G.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
 
     def held(self) -> AbstractContextManager[None]:
         """The limits of the process, while the command runs."""
-        return allowing(self.max_pixels)
+        return allowing(self.max_pixels, self.max_memory)
+
+    @property
+    def max_memory(self) -> int | None:
+        """Bytes that coding may take.
+
+        Raises:
+            InvalidInput: the size is none.
+        """
+        return None if self.memory is None else _bytes(self.memory)
 
 
 @dataclass(frozen=True)
@@ -54,3 +74,12 @@ class ReadOptions(LimitOptions):
         return tuple(
             name for value in self.protocols or () for word in value.split(",") if (name := word.strip())
         )
+
+
+def _bytes(size: str) -> int:
+    """ "1.5G" -> 1,500,000,000."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)B?", size.strip(), re.IGNORECASE)
+    count = round(float(found[1]) * 1000 ** " KMGT".index(found[2].upper() or " ")) if found else 0
+    if count < 1:
+        raise InvalidInput(f"--memory {size!r:.40}: a size was expected, such as 500M or 2G")
+    return count

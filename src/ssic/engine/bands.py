@@ -22,8 +22,8 @@ from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_grids, fine_neigh
 STEP = 8
 """Bands begin at multiples of so many rows of blocks: of windows at both levels, and of cells."""
 
-BAND = 16_000
-"""Blocks that go into the first layer at a time by default (4 megapixels)."""
+BAND = 8_000
+"""Blocks that go into the first layer at a time by default (2 megapixels)."""
 
 A = TypeVar("A")
 T = TypeVar("T")

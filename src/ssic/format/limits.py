@@ -11,13 +11,20 @@ from ssic.arguments import type_name
 from ssic.blocks import BLOCK
 from ssic.errors import InvalidInput, LimitExceeded
 
-BYTES_PER_PIXEL = 200
-"""Memory that decoding takes at its peak per pixel, for the budget below: measured with `benchmarks/memory.py`. `small`
-takes less, and large pictures too, as they are computed in strips; a larger model takes more up to some 8 megapixels,
-at 2 almost twice as much (docs/access.md)."""
+BAND_PIXELS = 2**21
+"""Pixels that pass through the networks' layers at a time, see `ssic.engine.bands`; or as many as 128 rows have."""
 
-PIXELS_PER_WINDOW = 64 * 64
-"""Of a window of 8x8 tokens at 1/8 of the picture. One at 1/16 shows four times as many, and takes the same memory."""
+BAND_BYTES = 100
+"""Memory that each of these takes, measured with `benchmarks/memory.py` and the model `base`, as all that follow."""
+
+DECODED_BYTES = 32
+"""Memory that each pixel takes that is decoded."""
+
+SHOWN_BYTES = 8
+"""Memory that each pixel takes of the picture in which the decoded ones are shown."""
+
+ENCODED_BYTES = 40
+"""Memory that each pixel takes that is encoded, beyond the pixels that are given."""
 
 
 class LargePicture(UserWarning):
@@ -40,9 +47,9 @@ class DecodeLimits:
     """A `LargePicture` warning is given above so many, as Pillow warns."""
 
     max_memory: int = 2**33
-    """Bytes that decoding may take, by an estimate of 200 a pixel of the 64x64 squares in which groups asked for lie
-    (thinly scattered ones count as one square in each 128x128). Services that decode what strangers send want less:
-    time goes with it, about a second for 200 MB."""
+    """Bytes that encoding or decoding may take beyond the loaded model, by an estimate that errs on the safe side
+    (`decoding_memory`, `encoding_memory`): 40 a pixel, and 0.2 GB. Services that decode what strangers send want less:
+    time goes with it, some two seconds a core for 40 MB."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""
@@ -85,22 +92,55 @@ class DecodeLimits:
                 4,
             )
 
-    def check_work(self, blocks: int, windows: int) -> None:
+    def check_decoding(self, pixels: int, width: int, height: int) -> None:
         """
         Args:
-            blocks: that are to be decoded.
-            windows: that these lie in (`ssic.plan.most_windows`).
+            pixels: that are to be decoded, in whole blocks.
+            width, height: of the picture.
 
         Raises:
             LimitExceeded: that would take more memory than is allowed.
         """
-        need = windows * PIXELS_PER_WINDOW * BYTES_PER_PIXEL
+        need = decoding_memory(pixels, width, height)
         if need > self.max_memory:
             raise LimitExceeded(
-                f"decoding {blocks * BLOCK * BLOCK:,} pixels takes about {need / 1e9:.1f} GB; the limit is "
-                f"{self.max_memory / 1e9:.1f} GB (DecodeLimits.max_memory): decode some groups only, or allow more "
-                "(--max-pixels N: so many pixels)"
+                f"decoding {pixels:,} pixels takes about {spoken_bytes(need)}; the limit is "
+                f"{spoken_bytes(self.max_memory)} (DecodeLimits.max_memory, --memory): decode some groups only, or "
+                "allow more"
             )
+
+
+def spoken_bytes(count: int) -> str:
+    """
+    >>> spoken_bytes(8_590_000_000), spoken_bytes(512_345), spoken_bytes(999)
+    ('8.6 GB', '512 kB', '999 bytes')
+    """
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.{1 if count < 10 * unit else 0}f} {name}"
+    return f"{count} bytes"
+
+
+def decoding_memory(pixels: int, width: int, height: int) -> int:
+    """Bytes that decoding takes at most, about.
+
+    >>> f"{decoding_memory(12_000_000, 4000, 3000) / 1e9:.1f} GB"
+    '0.7 GB'
+
+    Args:
+        pixels: that are decoded, of a picture of this width and height.
+    """
+    return DECODED_BYTES * pixels + SHOWN_BYTES * width * height + _band_memory(pixels, width)
+
+
+def encoding_memory(width: int, height: int) -> int:
+    """Bytes that encoding a picture takes at most, about, beyond its pixels."""
+    pixels = width * height
+    return ENCODED_BYTES * pixels + _band_memory(pixels, width)
+
+
+def _band_memory(pixels: int, width: int) -> int:
+    return BAND_BYTES * min(pixels, max(BAND_PIXELS, 8 * BLOCK * width))
 
 
 _default = DecodeLimits()
@@ -133,38 +173,35 @@ def set_default_limits(limits: DecodeLimits | None) -> DecodeLimits:
     return before
 
 
-def _memory_for(pixels: int) -> int:
-    """Bytes that are enough to decode any picture of so many pixels as a whole, but for very narrow ones: windows reach
-    beyond its edges."""
-    return BYTES_PER_PIXEL * (2 * pixels + 16 * PIXELS_PER_WINDOW)
-
-
 @contextmanager
-def allowing(pixels: int | None) -> Iterator[None]:
+def allowing(pixels: int | None, memory: int | None = None) -> Iterator[None]:
     """Within, files and pictures of up to so many pixels are taken, and no larger ones, by all functions of this
     process that are given no limits; then what held before holds again.
 
-    Whoever names a size wants it decoded: the memory that this takes is allowed, and there is no warning up to it.
+    Whoever names a size wants it coded: unless `memory` says otherwise, what this takes is allowed, and there is no
+    warning up to it.
 
-    >>> with allowing(200_000_000):
-    ...     default_limits().max_pixels, default_limits().max_memory
-    (200000000, 80013107200)
+    >>> with allowing(400_000_000):
+    ...     default_limits().max_pixels, default_limits().max_memory > 2**33
+    (400000000, True)
 
     Args:
         pixels: in whole blocks; None changes nothing.
+        memory: bytes that coding may take; None changes nothing.
     """
-    if pixels is None:
-        yield
-        return
     now = default_limits()
-    before = set_default_limits(
-        replace(
+    if pixels is not None:
+        # Of one row, which no picture takes more for.
+        enough = max(decoding_memory(pixels, pixels, 1), encoding_memory(pixels, 1))
+        now = replace(
             now,
             max_pixels=pixels,
             warn_pixels=max(now.warn_pixels, pixels),
-            max_memory=max(now.max_memory, _memory_for(pixels)),
+            max_memory=max(now.max_memory, enough),
         )
-    )
+    if memory is not None:
+        now = replace(now, max_memory=memory)
+    before = set_default_limits(now)
     try:
         yield
     finally:
