@@ -17,6 +17,7 @@ from typing import Any
 from ssic.batch.jobs import Job
 from ssic.batch.records import Record, as_line, from_line
 from ssic.batch.work import Work
+from ssic.engine.threads import available_threads
 from ssic.imports import optional
 
 AHEAD = 2
@@ -31,8 +32,9 @@ def _never() -> bool:
 
 
 def default_workers() -> int:
-    """A worker per two cores: the networks use two threads well, more of them less so."""
-    return max(1, (os.cpu_count() or 1) // 2)
+    """A worker per core: the networks could share a picture's work among threads, but coding its symbols, and reading
+    and writing files, could not."""
+    return available_threads()
 
 
 def run_here(jobs: Iterable[Job], work: Work, workers: int, stopped: Stopped = _never) -> Iterator[Record]:
@@ -69,7 +71,7 @@ def _in_pool(
     jobs: Iterator[Job], work: Work, workers: int, lost: list[Job], stopped: Stopped
 ) -> Iterator[Record]:
     """Raises BrokenProcessPool, with the jobs that were out in `lost`."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, available_threads() // workers)
     out: dict[Future[Record], Job] = {}
     pool = new_pool(workers)
     try:

@@ -74,7 +74,7 @@ class RunOptions:
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Files at a time. Default: one per two cores.", rich_help_panel=_RUN
+            min=1, metavar="N", help="Files at a time. Default: one per core.", rich_help_panel=_RUN
         ),
     ] = None
     runner: Annotated[
