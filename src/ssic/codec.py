@@ -19,7 +19,7 @@ from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effo
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
-from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
+from ssic.entropy.fixedpoint import LATENT_BITS, Latents
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
@@ -79,8 +79,8 @@ class Encoding:
     encodes: float
     hyper_bytes: Mapping[int, int]
     ideal_bits: float | None = None
-    latents: Fixed | None = field(default=None, repr=False)
-    hyper_latents: Fixed | None = field(default=None, repr=False)
+    latents: Latents | None = field(default=None, repr=False)
+    hyper_latents: Latents | None = field(default=None, repr=False)
 
     @property
     def qualities_by_name(self) -> dict[str, int]:
@@ -248,7 +248,7 @@ class Codec:
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
-    ) -> tuple[Plan, Fixed, list[int]]:
+    ) -> tuple[Plan, Latents, list[int]]:
         """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
         with one_blas_thread():

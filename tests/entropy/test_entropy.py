@@ -111,12 +111,14 @@ def test_latents_that_are_no_numbers_are_limited_not_fatal(y):
 
 
 class Unrounded:
-    """Makes the twin compute in floating point: nothing rounded but the symbols and the classes."""
+    """Makes the twin compute in floating point, and keep that: nothing rounded but the symbols and the classes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(freeze.__globals__, "to_fixed", lambda x, bits, dtype: np.asarray(x) * 2.0**bits)
         for module in ("fixedpoint", "twin"):
             monkeypatch.setattr(f"ssic.entropy.{module}.shift_right", lambda x, bits: x * 2.0**-bits)
+        for kind in ("twin.VALUE_TYPE", "walk.VALUE_TYPE", "walk.LATENT_TYPE"):
+            monkeypatch.setattr(f"ssic.entropy.{kind}", np.float64)
         monkeypatch.setattr(
             "ssic.entropy.twin.scale_class",
             lambda x: np.clip(np.floor((x + 3328) / 128 + 0.5), 0, CLASSES - 1).astype(np.uint8),

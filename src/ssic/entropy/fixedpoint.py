@@ -30,7 +30,17 @@ from numpy.typing import NDArray
 from ssic.model.config import RANGE
 
 Fixed = NDArray[np.float64]
-"""Integers, held in float64."""
+"""Integers, held in float64: what is computed with."""
+
+LATENT_TYPE = np.int32
+"""What latents and means are kept in. They fit: a value is below 2^15 and its unit at most 2^27 (`ssic.model.tensors`),
+so that a mean is at most 2^30, and 64 times a symbol at most 2^6 (2^23 + 2^22)."""
+
+VALUE_TYPE = np.int16
+"""What values and features are kept in; `VALUE_LIMIT` is below 2^15."""
+
+Latents = NDArray[np.int32]
+StoredValues = NDArray[np.int16]
 
 VALUE_BITS = 10
 WEIGHT_BITS = 12
@@ -45,9 +55,11 @@ VALUE_LIMIT = int(RANGE * (1 << VALUE_BITS))
 
 
 def shift_right(x: Fixed, bits: int) -> Fixed:
-    """x / 2^bits, rounded to the nearest integer, halves upwards."""
+    """x / 2^bits, rounded to the nearest integer, halves upwards; in place."""
     # ldexp and not 2.0**-bits, which is the C library's pow: it may be off by a bit, and is under some rounding modes.
-    return np.floor(x * math.ldexp(1.0, -bits) + 0.5)
+    x *= math.ldexp(1.0, -bits)
+    x += 0.5
+    return np.floor(x, out=x)
 
 
 def clamp(x: Fixed, low: int = -VALUE_LIMIT, high: int = VALUE_LIMIT) -> Fixed:
