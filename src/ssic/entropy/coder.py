@@ -34,7 +34,7 @@ UNIT = 1 << LATENT_BITS
 LARGEST = 1 << 20
 """Latents are limited to half of this; no picture comes near."""
 
-PIECE = 256
+PIECE = 384
 """Blocks that are computed at a time: enough for matrix products to be fast, few enough to stay in a processor's
 cache."""
 
@@ -240,7 +240,7 @@ class LatentCoder:
     def _write(self, encoders: list[Any], pieces: Sequence[Coded]) -> float:
         """Encode one step; -> code length of its escapes, in bits."""
         runs = join([piece.counts for piece in pieces], len(encoders))
-        index = np.empty(runs[-1].stop, np.int32)
+        index = np.empty(runs[-1][-1], np.int32)
         for piece in pieces:
             index[piece.counts.places()] = piece.index
         for rank, scale, start, stop in runs:
@@ -304,7 +304,7 @@ class LatentCoder:
         """Decode one step; -> its symbols, in coding order. Groups that fail join `damaged` and read as zero from there
         on."""
         runs = join([piece.counts for piece in pieces], len(decoders))
-        index = np.empty(runs[-1].stop, np.int32)
+        index = np.empty(runs[-1][-1], np.int32)
         for rank, scale, start, stop in runs:
             found = self._support[scale]  # zero
             if rank not in damaged:
@@ -313,9 +313,8 @@ class LatentCoder:
                 except AssertionError:
                     damaged.add(rank)
             index[start:stop] = found
-        support = np.repeat(
-            self._support[[run.scale for run in runs]], [run.stop - run.start for run in runs]
-        )
+        _, scale, start, stop = np.array(runs).T
+        support = np.repeat(self._support[scale], stop - start)
         index -= support
         escaped = index > support
         if escaped.any():

@@ -67,6 +67,16 @@ def clamp(x: Fixed, low: int = -VALUE_LIMIT, high: int = VALUE_LIMIT) -> Fixed:
     return np.clip(x, low, high, out=x)
 
 
+def as_floats(latents: Latents) -> NDArray[np.float32]:
+    """Latents [N, M] as numbers, for the networks. They take the place of the integers, which are gone."""
+    floats = latents.view(np.float32)
+    for start in range(0, len(latents), 1024):
+        part = slice(start, start + 1024)
+        # One rounding, of the integer; halving it some times is exact.
+        np.multiply(latents[part].astype(np.float32), math.ldexp(1.0, -LATENT_BITS), out=floats[part])
+    return floats
+
+
 def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
     """Round floats to integers with `bits` fractional bits.
 

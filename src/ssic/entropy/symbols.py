@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,9 @@ from ssic.model.config import CLASSES
 _T = TypeVar("_T", bound=np.generic)
 
 
-class Run(NamedTuple):
-    """Symbols of one group and class, adjacent in the order of the step."""
-
-    rank: int
-    scale: int
-    start: int
-    stop: int
+Run = tuple[int, int, int, int]
+"""Symbols of one group and class, which are adjacent in the order of the step: rank of the group, scale class, start,
+stop. (No class of its own: there are thousands, and making one would take as long as coding its symbols.)"""
 
 
 @dataclass
@@ -82,8 +78,8 @@ def join(pieces: Sequence[Counts], groups: int) -> list[Run]:
         count[kind] += piece.count
     stop = np.cumsum(count)
     there, following = np.flatnonzero(count), stop - count
-    ends = zip(there.tolist(), following[there].tolist(), stop[there].tolist(), strict=True)
-    runs = [Run(*divmod(kind, CLASSES), start, end) for kind, start, end in ends]
+    columns = there // CLASSES, there % CLASSES, following[there], stop[there]
+    runs: list[Run] = list(zip(*(column.tolist() for column in columns), strict=True))
     for kind, piece in zip(kinds, pieces, strict=True):
         piece.start = following[kind]
         following[kind] += piece.count
