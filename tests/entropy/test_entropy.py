@@ -38,7 +38,7 @@ def test_layers_agree_with_unlimited_integers(seed):
     x = rng.integers(-fixedpoint.VALUE_LIMIT, fixedpoint.VALUE_LIMIT + 1, (3, 700))
     weight = rng.integers(-(2**15), 2**15, (700, 4))
     bias = rng.integers(-(2**31), 2**31, 4)
-    got = Layer(weight.astype(float), bias.astype(float))(x.astype(float), -fixedpoint.VALUE_LIMIT)
+    got = Layer.of(weight.T, bias)(x.astype(float), -fixedpoint.VALUE_LIMIT)
     for i in range(3):
         for j in range(4):
             acc = sum(int(a) * int(b) for a, b in zip(x[i], weight[:, j], strict=True)) + int(bias[j])
@@ -115,8 +115,10 @@ class Unrounded:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(freeze.__globals__, "to_fixed", lambda x, bits, dtype: np.asarray(x) * 2.0**bits)
-        for module in ("fixedpoint", "twin"):
-            monkeypatch.setattr(f"ssic.entropy.{module}.shift_right", lambda x, bits: x * 2.0**-bits)
+        monkeypatch.setattr("ssic.entropy.twin.shift_right", lambda x, bits: x * 2.0**-bits)
+        monkeypatch.setattr(
+            Layer, "__call__", lambda self, x, low: fixedpoint.clamp(x @ self.weight + (self.bias - 0.5), low)
+        )
         for kind in ("twin.VALUE_TYPE", "walk.VALUE_TYPE", "walk.LATENT_TYPE"):
             monkeypatch.setattr(f"ssic.entropy.{kind}", np.float64)
         monkeypatch.setattr(

@@ -96,16 +96,30 @@ def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> 
 class Layer:
     """Integer matrix product, bias, shift with rounding, clamp.
 
+    The shift is in the weights and biases: multiples of 2^-12 are as exact as integers, so long as 2^12 times them, and
+    2^12 times their sums, are below 2^53.
+
     Attributes:
-        weight: [inputs, outputs], 12 fractional bits.
-        bias: [outputs], 22 fractional bits.
+        weight: [inputs, outputs], as numbers.
+        bias: [outputs], in units of a value, with the half that rounding adds.
     """
 
     weight: Fixed
     bias: Fixed
 
+    @classmethod
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any]) -> Layer:
+        """
+        Args:
+            weight: [outputs, inputs], integers of 12 fractional bits.
+            bias: [outputs], integers of 22.
+        """
+        unit = math.ldexp(1.0, -WEIGHT_BITS)
+        numbers = weight.T.astype(np.float64, order="C") * unit
+        return cls(numbers, bias.astype(np.float64) * unit + 0.5)
+
     def __call__(self, x: Fixed, low: int) -> Fixed:
         """[T, inputs] values -> [T, outputs] values in low..VALUE_LIMIT."""
-        acc = x @ self.weight
-        acc += self.bias
-        return clamp(shift_right(acc, WEIGHT_BITS), low)
+        total = x @ self.weight
+        total += self.bias
+        return clamp(np.floor(total, out=total), low)

@@ -109,7 +109,7 @@ class Twin:
             return tensors[name].astype(np.float64)
 
         def layer(name: str) -> Layer:
-            return Layer(np.ascontiguousarray(fixed(f"{name}.weight").T), fixed(f"{name}.bias"))
+            return Layer.of(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
 
         self.bounds: list[int] = np.cumsum((0, *config.slices)).tolist()
         self._z_mean = fixed("z_mean")
