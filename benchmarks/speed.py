@@ -7,8 +7,9 @@ of the picture in the middle and eight sectors around it; "decode one group of n
 the same file.
 
 Stages are timed in the same runs by wrapping the methods that do the work: the float networks; the integer twin;
-the range coder (constriction, with the lookups for its symbols); "coding in all" is the last two and what ties them
-together. What is left of the whole is pixels, plan, mask and head.
+the range coder (constriction, with the lookups for its symbols); "coding in all" is the time that passes in the last
+two and what ties them together: less than their sum, as threads share the twin, whose seconds are those of all of them.
+What is left of the whole is pixels, plan, mask and head.
 
 Peak memory is that of a process of its own that loads the weights and encodes or decodes once.
 
@@ -103,7 +104,7 @@ def stopwatch(codec: Any) -> dict[str, float]:
 
     for name in ("analyse", "synthesise"):
         wrap(codec.engine, name, "networks")
-    for name in ("hyper_prior", "features", "new_values", "predict", "normalise"):
+    for name in ("hyper_prior", "pair_features", "features", "new_values", "predict", "normalise"):
         wrap(codec.coder.twin, name, "twin")
     for name in ("_write", "_read"):
         wrap(codec.coder, name, "coder")

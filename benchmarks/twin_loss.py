@@ -31,16 +31,18 @@ from _pictures import sets
 from _report import emit, table
 from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.engine.torch import TorchEngine
-from ssic.entropy.coder import LatentCoder
-from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
+from ssic.entropy.coder import PIECE, LatentCoder
+from ssic.entropy.fixedpoint import LATENT_BITS, Latents
+from ssic.entropy.pieces import sharing
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
+from ssic.entropy.walk import Walk
 from ssic.groups.mask import GroupMask
 from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_CEILING, SCALE_FLOOR
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network, PlanTensors
-from ssic.plan import PHASES, Plan, make_plan
+from ssic.plan import Plan, make_plan
 from ssic.rangecoder import TOTAL
 
 UNIT = 2.0**LATENT_BITS
@@ -51,29 +53,19 @@ COUNTED = ("twin", "twin_nets_floored", "float", "float_floored", "pixels")
 LOSSES = ("loss_percent", "nets_percent", "tables_percent", "worst_picture_percent")
 
 
-class Recorder(Twin):
-    """The twin; remembers the hyper-latent that it was last shown, as the coder rounded it."""
-
-    hyper: Fixed
-
-    def features(self, z: Fixed, quality: NDArray[np.int64], plan: Plan) -> Fixed:
-        self.hyper = z.copy()
-        return super().features(z, quality, plan)
-
-
 @dataclass(frozen=True)
 class Models:
     """The installed model, as it codes and as it was trained (in float32)."""
 
     engine: TorchEngine
-    twin: Recorder
+    twin: Twin
     coder: LatentCoder
     network: Network
 
     @classmethod
     def load(cls) -> Models:
         weights = load_weights(find_weights("small"))
-        twin = Recorder(weights.config, weights.twin)
+        twin = Twin(weights.config, weights.twin)
         tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
         plain = TorchEngine(weights, precision="float32")
         return cls(TorchEngine(weights), twin, LatentCoder(twin, tables), plain.network)
@@ -84,13 +76,12 @@ class Coded:
     """What the decoder will have: z [P, Z] and latents [N, M], 6 fractional bits."""
 
     plan: Plan
-    quality: NDArray[np.int64]
-    pair_quality: NDArray[np.int64]
-    z: Fixed
-    latents: Fixed
+    qualities: dict[int, int]
+    z: Latents
+    latents: Latents
 
 
-def gaussian_bits(value: Fixed, mean: NDArray[np.floating], log2_scale: NDArray[np.floating]) -> Bits:
+def gaussian_bits(value: Latents, mean: NDArray[np.floating], log2_scale: NDArray[np.floating]) -> Bits:
     """Code length of values with 6 fractional bits around means in units: exact, and floored."""
     deviation = value / UNIT - mean.astype(np.float64)
     log2_scale = log2_scale.astype(np.float64).clip(SCALE_FLOOR, SCALE_CEILING)
@@ -113,27 +104,21 @@ def scale_of(classes: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def twin_bits(twin: Twin, coded: Coded) -> Bits:
     """Code length under the twin's means and scale classes, with Gaussians."""
-    plan, quality = coded.plan, coded.quality
-    mean, classes = twin.hyper_prior(coded.pair_quality, plan)
-    total = gaussian_bits(coded.z, mean / UNIT, scale_of(classes))
-    features, values = twin.features(coded.z.copy(), quality, plan), twin.new_values(plan)
-    for k in range(len(twin.config.slices)):
-        start, stop = twin.bounds[k : k + 2]
-        for phase in range(PHASES):
-            tokens = np.flatnonzero(plan.phase == phase)
-            mean, classes = twin.predict(k, tokens, features, values, quality, plan)
-            decoded = coded.latents[tokens, start:stop]
+    total: Bits = np.zeros(2)
+    with sharing(PIECE, 1) as pieces:
+        for step in Walk(twin, coded.plan, coded.qualities, latents=False).steps(pieces):
+            decoded = (coded.z if step.hyper else coded.latents)[step.rows, step.columns]
+            mean, classes = step.predict(step.rows)
             total += gaussian_bits(decoded, mean / UNIT, scale_of(classes))
-            values[tokens, start:stop] = twin.normalise(k, tokens, decoded, quality)
+            step.keep(step.rows, decoded)
     return total
 
 
 @torch.inference_mode()
 def float_bits(network: Network, coded: Coded) -> Bits:
     """Code length under the float model."""
-    tensors = PlanTensors.of(
-        coded.plan, torch.from_numpy(coded.quality), torch.from_numpy(coded.pair_quality)
-    )
+    of_blocks, of_pairs = coded.plan.of_blocks(coded.qualities), coded.plan.of_pairs(coded.qualities)
+    tensors = PlanTensors.of(coded.plan, torch.from_numpy(of_blocks), torch.from_numpy(of_pairs))
     entropy, index = network.entropy, tensors.index
     z_mean, z_scale = entropy.hyper_prior(index)
     features = entropy.hyper_synthesis(torch.from_numpy(coded.z / UNIT).float(), tensors.quality, index)
@@ -149,8 +134,7 @@ def measure(models: Models, pixels: NDArray[np.uint8], mask: GroupMask, quality:
     qualities = dict.fromkeys(mask.groups, quality)
     y, z = models.engine.analyse(to_blocks(pad_to_blocks(pixels))[plan.block], plan, qualities)
     encoded = models.coder.encode(plan, qualities, y, z)
-    each, each_pair = np.full(len(plan), quality), np.full(len(plan.pair_group), quality)
-    coded = Coded(plan, each, each_pair, models.twin.hyper, encoded.latents)
+    coded = Coded(plan, qualities, encoded.hyper_latents, encoded.latents)
     exact, floored = float_bits(models.network, coded)
     _, nets = twin_bits(models.twin, coded)
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -78,19 +80,6 @@ def to_blocks(padded: NDArray[_T]) -> NDArray[_T]:
     return split.transpose(0, 3, 1, 4, 2, 5, 6).reshape(rows * columns, _PATCHES**2, PATCH * PATCH * 3)
 
 
-def inside_blocks(size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which values of a picture's blocks are its own, not padding: [h w, 4, 192], as `to_blocks` orders them.
-
-    Args:
-        size: (width, height) in pixels.
-    """
-    width, height = size
-    rows, columns = block_grid(size)
-    inside = np.zeros((BLOCK * rows, BLOCK * columns, 3), np.bool_)
-    inside[:height, :width] = True
-    return to_blocks(inside)
-
-
 def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> NDArray[_T]:
     """[h w, 4, 192] -> [16 h, 16 w, 3]; the inverse of `to_blocks`.
 
@@ -102,6 +91,66 @@ def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> N
         raise ImageError(f"expected blocks of shape {list(expected)}, met {list(blocks.shape)}")
     split = blocks.reshape(height_blocks, width_blocks, _PATCHES, _PATCHES, PATCH, PATCH, 3)
     return split.transpose(0, 2, 4, 1, 3, 5, 6).reshape(height_blocks * BLOCK, width_blocks * BLOCK, 3)
+
+
+def cut_blocks(pixels: NDArray[np.uint8], block: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Some blocks of a picture, [N, 4, 192]: ``to_blocks(pad_to_blocks(pixels))[block]`` without copies of the whole.
+
+    Args:
+        pixels: [H, W, 3].
+        block: [N] raster indices, ascending.
+    """
+    check_pixels(pixels, (3,))
+    cut = np.empty((len(block), _PATCHES**2, PATCH * PATCH * 3), np.uint8)
+    for row, here, columns in _by_row(block, -(-pixels.shape[1] // BLOCK)):
+        first, end = int(columns[0]), int(columns[-1]) + 1
+        part = pixels[BLOCK * row : BLOCK * (row + 1), BLOCK * first : BLOCK * end]
+        if part.shape[0] % BLOCK or part.shape[1] % BLOCK:
+            part = pad_to_blocks(part)
+        cut[here] = to_blocks(part)[columns - first]
+    return cut
+
+
+def paste_blocks(pixels: NDArray[np.uint8], block: NDArray[np.integer], blocks: NDArray[np.uint8]) -> None:
+    """Put blocks into a picture, in place, but what lies beyond its edges: the inverse of `cut_blocks`. Pixels between
+    them may change, in rows of blocks with any.
+
+    Args:
+        pixels: [H, W, 3].
+        block: [N] raster indices, ascending.
+        blocks: [N, 4, 192].
+    """
+    for row, here, columns in _by_row(block, -(-pixels.shape[1] // BLOCK)):
+        first, end = int(columns[0]), int(columns[-1]) + 1
+        strip = np.zeros((end - first, *blocks.shape[1:]), np.uint8)
+        strip[columns - first] = blocks[here]
+        part = pixels[BLOCK * row : BLOCK * (row + 1), BLOCK * first : BLOCK * end]
+        part[:] = from_blocks(strip, 1, end - first)[: part.shape[0], : part.shape[1]]
+
+
+def inside_blocks(size: Size, block: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which values of some blocks are the picture's own, not padding: [N, 4, 192], as `to_blocks` orders them.
+
+    Args:
+        size: (width, height) in pixels.
+        block: [N] raster indices.
+    """
+    y, x = np.mgrid[:BLOCK, :BLOCK]
+    (of_row, of_column) = (to_blocks(np.repeat(place[:, :, None], 3, 2)) for place in (y, x))
+    row, column = np.divmod(block, block_grid(size)[1])
+    there: NDArray[np.bool_] = of_row < (size[1] - BLOCK * row)[:, None, None]
+    there &= of_column < (size[0] - BLOCK * column)[:, None, None]
+    return there
+
+
+def _by_row(block: NDArray[np.integer], width: int) -> Iterator[tuple[int, slice, NDArray[np.integer]]]:
+    """Ascending raster indices in a grid of that width -> each row with any: its number, where its blocks are in the
+    list, and their columns."""
+    rows = block // width
+    starts = np.flatnonzero(np.diff(rows, prepend=-1)).tolist()
+    for start, stop in pairwise([*starts, len(block)]):
+        row = int(rows[start])
+        yield row, slice(start, stop), block[start:stop] - row * width
 
 
 def check_pixels(pixels: NDArray[Any], channels: tuple[int, ...]) -> None:

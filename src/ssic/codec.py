@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, type_name, whole_from_one
-from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
+from ssic.blocks import BLOCK, block_grid, cut_blocks, inside_blocks
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
-from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
+from ssic.entropy.fixedpoint import Latents, as_floats
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
@@ -71,8 +71,8 @@ class Encoding:
         encodes: the same in encodes of the whole picture, by the number of blocks coded.
         hyper_bytes: by group, the bytes of its substream that serve the hyper-latent (to a byte).
         ideal_bits: code length of all symbols under the integer tables; None where targets were met, as groups are
-            then coded apart; so are the latents.
-        latents: [N, M] as every decoder will have them, 6 fractional bits.
+            then coded apart.
+        latents: [N, M] int32 as every decoder will have them, 6 fractional bits; None if they were not asked for.
         hyper_latents: [P, Z], likewise.
     """
 
@@ -85,8 +85,8 @@ class Encoding:
     encodes: float
     hyper_bytes: Mapping[int, int]
     ideal_bits: float | None = None
-    latents: Fixed | None = field(default=None, repr=False)
-    hyper_latents: Fixed | None = field(default=None, repr=False)
+    latents: Latents | None = field(default=None, repr=False)
+    hyper_latents: Latents | None = field(default=None, repr=False)
 
     @property
     def qualities_by_name(self) -> dict[str, int]:
@@ -154,10 +154,15 @@ class Codec:
         effort: int = 1,
         progress: Progress | None = None,
         stopped: Stopped | None = None,
+        latents: bool = False,
     ) -> Encoding:
         """Encode a picture; arguments as in `ssic.encode`, errors too.
 
         With targets the file is the one that the qualities found give as `group_quality`, to the byte.
+
+        Args:
+            latents: keep the latents in the result, which takes 5 bytes a pixel. Not together with targets, for which
+                groups are coded apart.
         """
         if target is not None and quality is not None:
             raise InvalidInput("target and quality exclude each other: each settles the quality of the file")
@@ -166,6 +171,8 @@ class Codec:
         group_quality = as_mapping(group_quality, "group_quality")
         target = None if target is None else Target.of(target)
         aims = {name: Target.of(t) for name, t in as_mapping(group_targets, "group_targets").items()}
+        if latents and (target is not None or aims):
+            raise InvalidInput("latents can't be kept where targets are met: groups are then coded apart")
         picture = load_picture(image)
         check_limits(picture)
         groups = _as_mask(mask, picture.size)
@@ -175,7 +182,7 @@ class Codec:
             fixed = {g: q for g, q in fixed.items() if g in named}
         coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
         if target is None and not aims:
-            _, coded = coder.encode(fixed)
+            _, coded = coder.encode(fixed, latents=latents)
             return Encoding(
                 data=coder.assemble(fixed, coded.by_group),
                 qualities=fixed,
@@ -186,8 +193,8 @@ class Codec:
                 encodes=1.0,
                 hyper_bytes=coded.hyper_bytes,
                 ideal_bits=coded.ideal_bits,
-                latents=coded.latents,
-                hyper_latents=coded.hyper_latents,
+                latents=coded.latents if latents else None,
+                hyper_latents=coded.hyper_latents if latents else None,
             )
         met = meet_targets(coder, groups, picture.size, fixed, target, aims, coder.order, coder.quick())
         return Encoding(
@@ -203,23 +210,24 @@ class Codec:
 
     def encode_groups(
         self,
-        blocks: NDArray[np.uint8],
+        pixels: NDArray[np.uint8],
         ids: NDArray[np.uint8],
         qualities: Mapping[int, int],
         progress: Progress = silent,
-        inside: NDArray[np.bool_] | None = None,
         effort: int = 1,
         stopped: Stopped = never,
+        *,
+        latents: bool = False,
     ) -> tuple[Plan, Substreams]:
         """Substreams of the groups that `qualities` names, and of no others.
 
         Args:
-            blocks: [h w, 4, 192] of the whole picture, as `ssic.blocks.to_blocks` gives them.
+            pixels: [H, W, 3] of the whole picture; only those of these groups are looked at.
             ids: [h, w] group of each block.
             qualities: 1 to 100, by id.
-            inside: [h w, 4, 192] which values are the picture's own, as `inside_blocks` tells; all by default.
             effort: 1 to 9; above 1 latents are refined.
             stopped: asked whether to leave it at what is reached.
+            latents: whether to keep the latents that decoders will have.
 
         Raises:
             EngineError: an effort above 1 without torch.
@@ -227,7 +235,9 @@ class Codec:
         plan = make_plan(ids, np.isin(ids, list(qualities)))
         refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
-        y, z = self.engine.analyse(blocks[plan.block], plan, qualities, _clock(progress, "analysis"))
+        y, z = self.engine.analyse(
+            cut_blocks(pixels, plan.block), plan, qualities, _clock(progress, "analysis")
+        )
         if refiner is not None:
             clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
 
@@ -240,13 +250,15 @@ class Codec:
                     break
                 # A plan of its own: what is found can't depend on other groups.
                 alone, own, pairs = make_plan(ids, ids == g), plan.group == g, plan.pair_group == g
-                there = np.ones((len(alone), 1, 1), np.bool_) if inside is None else inside[alone.block]
-                task = Task(alone, qualities[g], blocks[alone.block], there, y[own], z[pairs])
+                blocks = cut_blocks(pixels, alone.block)
+                inside = inside_blocks((pixels.shape[1], pixels.shape[0]), alone.block)
+                task = Task(alone, qualities[g], blocks, inside, y[own], z[pairs])
                 refined = refiner.refine(task, SCHEDULES[effort], step=step)
                 y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
         with one_blas_thread():
-            return plan, self.coder.encode(plan, qualities, y, z)
+            threads = self.engine.threads
+            return plan, self.coder.encode(plan, qualities, y, z, latents=latents, threads=threads)
 
     @cached_property
     def _refiner(self) -> Refiner:
@@ -254,11 +266,11 @@ class Codec:
 
     def decode_latents(
         self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
-    ) -> tuple[Plan, Fixed, list[int]]:
+    ) -> tuple[Plan, Latents, list[int]]:
         """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
         with one_blas_thread():
-            latents, damaged = self.coder.decode(plan, qualities, segments)
+            latents, damaged = self.coder.decode(plan, qualities, segments, threads=self.engine.threads)
         return plan, latents, damaged
 
     def decode_blocks(
@@ -273,7 +285,7 @@ class Codec:
         plan, latents, damaged = self.decode_latents(mask, qualities, segments)
         progress("synthesis")
         reached = _clock(progress, "synthesis")
-        return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities, reached), damaged
+        return plan, self.engine.synthesise(as_floats(latents), plan, qualities, reached), damaged
 
 
 def _again(weights: Weights, engine: Engine) -> Codec:
@@ -307,6 +319,10 @@ def _weights(path: Path, version: tuple[int, int]) -> Weights:
     return load_weights(path)
 
 
+_AT_ONCE = 4096
+"""Blocks whose error is computed at a time: it takes some 5 KB for each."""
+
+
 class _PictureCoder:
     """A picture cut into groups, which can be coded one by one at any quality: a `ssic.rate.targets.GroupCoder`.
 
@@ -328,13 +344,7 @@ class _PictureCoder:
         self.order = order
         self.hyper_bytes: dict[tuple[int, int], int] = {}
         self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
-        self._blocks = to_blocks(pad_to_blocks(picture.pixels))
         self._effort, self._stopped = effort, stopped
-
-    @cached_property
-    def _inside(self) -> NDArray[np.bool_]:
-        """As much memory as the picture again: made where refinement or an error of pixels asks for it."""
-        return inside_blocks(self._picture.size)
 
     def quick(self) -> _PictureCoder | None:
         """The same without refinement; None where this one is without it."""
@@ -342,28 +352,38 @@ class _PictureCoder:
             return None
         return _PictureCoder(self._codec, self._picture, self._groups, self.order, self._progress)
 
-    def encode(self, qualities: Mapping[int, int]) -> tuple[Plan, Substreams]:
+    def encode(self, qualities: Mapping[int, int], *, latents: bool = False) -> tuple[Plan, Substreams]:
         plan, coded = self._codec.encode_groups(
-            self._blocks,
+            self._picture.pixels,
             self._groups.ids,
             qualities,
             self._progress,
-            self._inside if self._effort > 1 else None,
             self._effort,
             self._stopped,
+            latents=latents,
         )
         self.hyper_bytes |= {(g, q): coded.hyper_bytes[g] for g, q in qualities.items()}
         return plan, coded
 
     def trials(self, qualities: Mapping[int, int], *, decode: bool) -> dict[int, Trial]:
-        plan, coded = self.encode(qualities)
+        plan, coded = self.encode(qualities, latents=decode)
         if not decode:
             return {g: Trial(coded.by_group[g]) for g in qualities}
         self._progress("synthesis")
-        pixels = self._codec.engine.synthesise(coded.latents / 2**LATENT_BITS, plan, qualities)
-        wrong = pixels.astype(np.int32) - self._blocks[plan.block]
-        squared = np.where(self._inside[plan.block], wrong * wrong, 0).sum((1, 2), dtype=np.int64)
+        blocks = self._codec.engine.synthesise(as_floats(coded.latents), plan, qualities)
+        squared = self._squared_error(plan.block, blocks)
         return {g: Trial(coded.by_group[g], float(squared[plan.group == g].sum())) for g in qualities}
+
+    def _squared_error(self, block: NDArray[np.int64], blocks: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """[N] sum of squared errors of some blocks of the picture, without padding."""
+        squared = np.empty(len(block), np.int64)
+        for start in range(0, len(block), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            wrong = blocks[part].astype(np.int32)
+            wrong -= cut_blocks(self._picture.pixels, block[part])
+            wrong *= inside_blocks(self._picture.size, block[part])
+            squared[part] = np.square(wrong, out=wrong).sum((1, 2), dtype=np.int64)
+        return squared
 
     def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
         groups = self._groups

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.blocks import BLOCK, from_blocks
+from ssic.blocks import BLOCK, paste_blocks
 from ssic.errors import DamagedSegment, FormatError
 from ssic.pictures.fill import crop_box
 
@@ -80,13 +80,15 @@ def place_blocks(
         crop: cut to the box around `shown`.
     """
     left, top, right, bottom = crop_box(shown) if crop else (0, 0, *shown.shape[::-1])
-    rows, columns = bottom - top, right - left
     row, column = np.divmod(block, shown.shape[1])
     inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
-    blocks = np.zeros((rows * columns, *pixels.shape[1:]), np.uint8)
-    blocks[((row - top) * columns + column - left)[inside]] = pixels[inside]
+    place = (row - top) * (right - left) + column - left
+    if not inside.all():
+        place, pixels = place[inside], pixels[inside]
     width, height = (min(BLOCK * end, length) for end, length in zip((right, bottom), size, strict=True))
-    cut = slice(height - BLOCK * top), slice(width - BLOCK * left)
-    present = shown[top:bottom, left:right].repeat(BLOCK, 0).repeat(BLOCK, 1)
-    box = (BLOCK * left, BLOCK * top, width, height)
-    return from_blocks(blocks, rows, columns)[cut], present[cut], box
+    picture = np.zeros((height - BLOCK * top, width - BLOCK * left, 3), np.uint8)
+    paste_blocks(picture, place, pixels)
+    present = np.empty(picture.shape[:2], np.bool_)
+    for i, blocks in enumerate(shown[top:bottom, left:right].repeat(BLOCK, 1)):
+        present[BLOCK * i : BLOCK * (i + 1)] = blocks[: present.shape[1]]
+    return picture, present, (BLOCK * left, BLOCK * top, width, height)

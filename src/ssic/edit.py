@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.blocks import Size, inside_blocks, pad_to_blocks, to_blocks
+from ssic.blocks import Size
 from ssic.codec import Codec, Progress
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Replacement
@@ -65,6 +65,5 @@ def encode_replacements(
         effort: 1 to 9; above 1 latents are refined.
         stopped: asked whether to leave it at what is reached.
     """
-    blocks, inside = to_blocks(pad_to_blocks(pixels)), inside_blocks((pixels.shape[1], pixels.shape[0]))
-    _, coded = codec.encode_groups(blocks, ids, qualities, progress, inside, effort, stopped)
+    _, coded = codec.encode_groups(pixels, ids, qualities, progress, effort, stopped)
     return {g: Replacement(coded.by_group[g], q) for g, q in qualities.items()}

@@ -113,7 +113,9 @@ print(json.dumps({g: sorted(h) for g, h in hashes.items()}))
 
 def test_latents_are_exact_whatever_the_threads_kernels_engine_and_company(tmp_path):
     picture, mask = natural_picture(5, 200, 260), blob_mask(5, 13, 17, 5)
-    encoding = ssic.Codec.load().encode(picture, mask, quality=70, group_quality={1: 20, 2: 100})
+    encoding = ssic.Codec.load().encode(
+        picture, mask, quality=70, group_quality={1: 20, 2: 100}, latents=True
+    )
     path = tmp_path / "a.ssic"
     path.write_bytes(encoding.data)
     seen = set()

@@ -264,8 +264,14 @@ def test_an_encoding_says_how_it_came_to_be(data: bytes, tmp_path: Path) -> None
     assert plain.qualities == {0: 60, 1: 80, 2: 60}
     assert plain.qualities_by_name == {"background": 60, "face": 80, "<b>cap</b>": 60}
     assert (plain.reached, plain.groups_reached, plain.passes, plain.encodes) == (None, {}, 1, 1.0)
-    assert plain.latents is not None
     assert plain.ideal_bits is not None
+    assert plain.latents is None
+    kept = codec.encode(PIXELS, MASK, group_quality={"face": 80}, latents=True)
+    assert kept.data == plain.data
+    assert kept.latents is not None
+    assert kept.latents.shape == (MASK.ids.size, codec.config.latent_channels)
+    with pytest.raises(ssic.InvalidInput, match="latents"):
+        codec.encode(PIXELS, MASK, target="bytes:800", latents=True)
     met = codec.encode(PIXELS, MASK, group_quality={"face": 80}, target="bytes:800")
     assert met.reached == len(met.data) <= 800
     assert met.qualities[1] == 80

@@ -38,7 +38,7 @@ def test_layers_agree_with_unlimited_integers(seed):
     x = rng.integers(-fixedpoint.VALUE_LIMIT, fixedpoint.VALUE_LIMIT + 1, (3, 700))
     weight = rng.integers(-(2**15), 2**15, (700, 4))
     bias = rng.integers(-(2**31), 2**31, 4)
-    got = Layer(weight.astype(float), bias.astype(float))(x.astype(float), -fixedpoint.VALUE_LIMIT)
+    got = Layer.of(weight.T, bias)(x.astype(float), -fixedpoint.VALUE_LIMIT)
     for i in range(3):
         for j in range(4):
             acc = sum(int(a) * int(b) for a, b in zip(x[i], weight[:, j], strict=True)) + int(bias[j])
@@ -111,12 +111,16 @@ def test_latents_that_are_no_numbers_are_limited_not_fatal(y):
 
 
 class Unrounded:
-    """Makes the twin compute in floating point: nothing rounded but the symbols and the classes."""
+    """Makes the twin compute in floating point, and keep that: nothing rounded but the symbols and the classes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(freeze.__globals__, "to_fixed", lambda x, bits, dtype: np.asarray(x) * 2.0**bits)
-        for module in ("fixedpoint", "twin"):
-            monkeypatch.setattr(f"ssic.entropy.{module}.shift_right", lambda x, bits: x * 2.0**-bits)
+        monkeypatch.setattr("ssic.entropy.twin.shift_right", lambda x, bits: x * 2.0**-bits)
+        monkeypatch.setattr(
+            Layer, "__call__", lambda self, x, low: fixedpoint.clamp(x @ self.weight + (self.bias - 0.5), low)
+        )
+        for kind in ("twin.VALUE_TYPE", "walk.VALUE_TYPE", "walk.LATENT_TYPE"):
+            monkeypatch.setattr(f"ssic.entropy.{kind}", np.float64)
         monkeypatch.setattr(
             "ssic.entropy.twin.scale_class",
             lambda x: np.clip(np.floor((x + 3328) / 128 + 0.5), 0, CLASSES - 1).astype(np.uint8),

@@ -68,14 +68,11 @@ def test_a_group_depends_on_itself_alone(codec: Codec) -> None:
 
 
 def test_a_group_alone_is_the_same_as_among_others(codec: Codec) -> None:
-    from ssic.blocks import inside_blocks, pad_to_blocks, to_blocks
-
-    blocks, inside = to_blocks(pad_to_blocks(PIXELS)), inside_blocks((76, 60))
     plain = segments(codec.encode(PIXELS, IDS, quality=QUALITY).data)
     both = segments(codec.encode(PIXELS, IDS, quality=QUALITY, effort=3).data)
     assert both != plain, "nothing was refined: the test would show nothing"
     for group in (0, 1):
-        _, alone = codec.encode_groups(blocks, IDS, {group: QUALITY}, inside=inside, effort=3)
+        _, alone = codec.encode_groups(PIXELS, IDS, {group: QUALITY}, effort=3)
         assert alone.by_group == {group: both[group]}
 
 

@@ -213,7 +213,7 @@ def test_what_one_engine_writes_every_engine_reads(writer):
     """The latents are identical, the pixels within a level."""
     picture, mask = natural_picture(8, 150, 210), blob_mask(8, 10, 14, 4)
     codec = ssic.Codec.load(engine=writer)
-    encoding = codec.encode(picture, mask, quality=70)
+    encoding = codec.encode(picture, mask, quality=70, latents=True)
     opened = ssic.SsicFile(encoding.data)
     decoded = [opened.decode(engine=reader).astype(int) for reader in ENGINES]
     for pixels in decoded[1:]:

@@ -26,7 +26,9 @@ PICTURES = {
 
 
 def check_pixels(model: Path, engine: str, picture: np.ndarray, mask: np.ndarray, quality: dict[int, int]):
-    encoding = ssic.Codec.load(model, engine=engine).encode(picture, mask, group_quality=quality)
+    encoding = ssic.Codec.load(model, engine=engine).encode(
+        picture, mask, group_quality=quality, latents=True
+    )
     decoded = ssic.decode(encoding.data, model=model, engine=engine)
     config, floats = load_floats(model)
     blocks = encoding.latents.reshape(*mask.shape, -1)

@@ -1,33 +1,42 @@
-"""Latents to substreams and back: the walk through hyper-latents, slices and phases, for any number of groups.
+"""Latents to substreams and back, for any number of groups.
 
-All groups take each step together, because the nets are fast on many tokens; but each group has a coder of its
-own, and nothing that one group's coder is told depends on another group. `docs/entropy.md` is
-the norm for the order of symbols.
+All groups take each step of the walk together (`ssic.entropy.walk`); but each group has a coder of its own, and nothing
+that one group's coder is told depends on another group. `docs/entropy.md` is the norm for the order of symbols.
+
+Steps are computed in pieces of some blocks, so that memory beside latents and values stays bounded by a few bytes for
+each symbol of a step. How a step is cut, and how many threads share the pieces, changes no bit: arithmetic is exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
+from ssic.entropy.escapes import read_escape, write_escape
+from ssic.entropy.fixedpoint import LATENT_BITS, LATENT_TYPE, Fixed, Latents
+from ssic.entropy.pieces import Pieces, sharing
+from ssic.entropy.symbols import Counts, in_order, join
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
+from ssic.entropy.walk import Step, Walk
 from ssic.errors import DamagedSegment
-from ssic.model.config import CLASSES, STEP_WORTH
-from ssic.plan import PHASES, Plan
-from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes, integer_model
+from ssic.model.config import STEP_WORTH
+from ssic.plan import Plan
+from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes
 
 UNIT = 1 << LATENT_BITS
 
 LARGEST = 1 << 20
 """Latents are limited to half of this; no picture comes near."""
 
-_ESCAPE_BITS = 2 * LARGEST.bit_length()
+PIECE = 384
+"""Blocks that are computed at a time: enough for matrix products to be fast, few enough to stay in a processor's
+cache."""
 
 
 @dataclass(frozen=True)
@@ -37,74 +46,91 @@ class Substreams:
     Attributes:
         by_group: the substream of each group, by id.
         hyper_bytes: how many of them, about, serve the hyper-latent, by id.
-        latents: [N, M] as the decoder will have them, 6 fractional bits.
-        hyper_latents: [P, Z], likewise.
         ideal_bits: code length of all symbols under the integer tables, were the range coder perfect.
+        kept: latents and hyper-latents, if they were asked for.
     """
 
     by_group: dict[int, bytes]
     hyper_bytes: dict[int, int]
-    latents: Fixed
-    hyper_latents: Fixed
     ideal_bits: float
+    kept: tuple[Latents, Latents] | None = field(default=None, repr=False)
+
+    @property
+    def latents(self) -> NDArray[Any]:
+        """[N, M] as the decoder will have them, 6 fractional bits.
+
+        Raises:
+            ValueError: `LatentCoder.encode` was told not to keep them.
+        """
+        return self._kept()[0]
+
+    @property
+    def hyper_latents(self) -> NDArray[Any]:
+        """[P, Z], likewise."""
+        return self._kept()[1]
+
+    def _kept(self) -> tuple[Latents, Latents]:
+        if self.kept is None:
+            raise ValueError("the latents were not kept: encode with latents=True")
+        return self.kept
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One step of the walk: where its symbols lie and how they are batched.
+@dataclass
+class Coded:
+    """One piece of a step, ready to be written.
 
     Attributes:
-        order: position of each coded symbol in the flattened step, sorted by group, then class, then position.
-        runs: (group rank, class, start, stop) in that order.
-        bounds: where each group's symbols start in that order; one more entry for the end.
+        counts: how many symbols of each kind it has.
+        index: of each symbol in its table, in coding order.
+        escapes: rank, symbol and support of those beyond their tables, as they lie in the step.
+        ideal: code length of the indices, in bits.
     """
 
-    order: NDArray[np.int64]
-    runs: list[tuple[int, int, int, int]]
-    bounds: list[int]
+    counts: Counts
+    index: NDArray[np.int32]
+    escapes: list[tuple[int, int, int]]
+    ideal: float
 
-    @classmethod
-    def of(cls, rank: NDArray[np.int64], classes: NDArray[np.uint8], groups: int) -> _Step:
-        """rank [T] of each row's group, classes [T, C]."""
-        key = (rank[:, None] * CLASSES + classes).reshape(-1).astype(np.uint16)
-        order = np.argsort(key, kind="stable")
-        count = np.bincount(key, minlength=groups * CLASSES)
-        stop = np.cumsum(count)
-        runs = [
-            (int(r) // CLASSES, int(r) % CLASSES, int(stop[r] - count[r]), int(stop[r]))
-            for r in np.flatnonzero(count)
-        ]
-        return cls(order, runs, [0, *stop[CLASSES - 1 :: CLASSES].tolist()])
+
+@dataclass
+class _Expected:
+    """One piece of a step, as far as it is known before its symbols are read.
+
+    Attributes:
+        rows: of the piece.
+        mean: [t, columns].
+        order: position in the flattened piece of each symbol, in coding order.
+        counts: how many symbols of each kind it has.
+    """
+
+    rows: NDArray[np.int64]
+    mean: Latents
+    order: NDArray[np.int32]
+    counts: Counts
 
 
 class LatentCoder:
     """Codes latents with the integer twin. Immutable after construction."""
 
-    def __init__(self, twin: Twin, tables: Tables, step_worth: float = STEP_WORTH) -> None:
+    def __init__(
+        self, twin: Twin, tables: Tables, step_worth: float = STEP_WORTH, *, piece: int = PIECE
+    ) -> None:
         """
         Args:
             step_worth: bits that an error of one step, squared, is worth when symbols are chosen. It matters to
                 encoding only.
+            piece: blocks that are computed at a time. It changes no byte.
         """
         self.twin = twin
         self.tables = tables
         self.step_worth = step_worth
-        self._support = tables.support.astype(np.int64)
+        self.piece = piece
+        self._support = tables.support.astype(np.int32)
         self._models = tables.models()
-        # Code length of every entry, and where each class's entries start.
+        # Code length of every entry, and where in them each class has its symbol 0.
         self._lengths = -np.log2(tables.frequencies / TOTAL)
-        self._starts = np.cumsum(2 * self._support + 2) - (2 * self._support + 2)
-        self._fair = integer_model(np.full(2, TOTAL // 2))
-
-    # -- the walk ----------------------------------------------------------------------------------------------
-
-    def _steps(self, plan: Plan) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """(slice, tokens) in coding order."""
-        phases = [np.flatnonzero(plan.phase == p) for p in range(PHASES)]
-        for k in range(len(self.twin.config.slices)):
-            for tokens in phases:
-                if len(tokens):
-                    yield k, tokens
+        entries = 2 * self._support.astype(np.int64) + 2
+        self._zero = (np.cumsum(entries) - entries + self._support).astype(np.int32)
 
     # -- encoding ----------------------------------------------------------------------------------------------
 
@@ -116,6 +142,8 @@ class LatentCoder:
         z: NDArray[np.floating[Any]],
         *,
         step_worth: float | None = None,
+        latents: bool = True,
+        threads: int = 1,
     ) -> Substreams:
         """Code the latents of all groups of the plan.
 
@@ -125,187 +153,205 @@ class LatentCoder:
             y: [N, M] latents, gain applied, before rounding.
             z: [P, Z] hyper-latents before rounding.
             step_worth: in the place of the coder's own.
+            latents: whether to keep the latents that the decoder will have.
+            threads: that share the work.
         """
         worth = self.step_worth if step_worth is None else step_worth
-        groups, rank, pair_rank = _ranks(plan)
-        q, pair_q = _qualities(plan, quality)
-        encoders = [RangeEncoder() for _ in groups]
+        walk = Walk(self.twin, plan, quality, latents=latents)
+        encoders = [RangeEncoder() for _ in walk.groups]
+        hyper: list[int] = []
         ideal = 0.0
-
-        def code(ranks: NDArray[np.int64], target: Fixed, mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
-            nonlocal ideal
-            symbols = self._choose((target - mean) / UNIT, classes, worth)
-            step = _Step.of(ranks, classes, len(groups))
-            ideal += self._write(encoders, step, symbols.reshape(-1), classes.reshape(-1))
-            return symbols * UNIT + mean
-
-        z_fixed = _fixed(z)
-        mean, classes = self.twin.hyper_prior(pair_q, plan)
-        z_hat = code(pair_rank, z_fixed, mean, classes)
-        hyper = [e.num_bits() // 8 for e in encoders]
-
-        y_fixed = _fixed(y)
-        latents = np.empty_like(y_fixed)
-        features = self.twin.features(z_hat, q, plan)
-        values = self.twin.new_values(plan)
-        for k, tokens in self._steps(plan):
-            start, stop = self.twin.bounds[k : k + 2]
-            mean, classes = self.twin.predict(k, tokens, features, values, q, plan)
-            decoded = code(rank[tokens], y_fixed[tokens, start:stop], mean, classes)
-            latents[tokens, start:stop] = decoded
-            values[tokens, start:stop] = self.twin.normalise(k, tokens, decoded, q)
+        with sharing(self.piece, threads) as pieces:
+            for step in walk.steps(pieces):
+                code = partial(self._code, step, z if step.hyper else y, len(encoders), worth)
+                coded = pieces.each(code, step.rows)
+                ideal += sum(piece.ideal for piece in coded)
+                ideal += self._write(encoders, coded)
+                if step.hyper:
+                    hyper = [e.num_bits() // 8 for e in encoders]
         return Substreams(
-            by_group={int(g): encoder_bytes(e) for g, e in zip(groups, encoders, strict=True)},
-            hyper_bytes={int(g): h for g, h in zip(groups, hyper, strict=True)},
-            latents=latents,
-            hyper_latents=z_hat,
+            by_group={g: encoder_bytes(e) for g, e in zip(walk.groups, encoders, strict=True)},
+            hyper_bytes=dict(zip(walk.groups, hyper, strict=True)),
             ideal_bits=ideal,
+            kept=None if walk.latents is None else (walk.latents, walk.hyper_latents),
         )
+
+    def _code(
+        self,
+        step: Step,
+        target: NDArray[np.floating[Any]],
+        groups: int,
+        worth: float,
+        rows: NDArray[np.int64],
+    ) -> Coded:
+        """Choose the symbols of some rows, and let the walk keep what they decode to."""
+        mean, classes = step.predict(rows)
+        deviation = _fixed(target[rows, step.columns])
+        deviation -= mean
+        deviation *= 1 / UNIT
+        symbols = self._choose(deviation, classes, worth)
+        decoded = symbols * UNIT
+        decoded += mean
+        step.keep(rows, decoded)
+        return self._sorted(symbols.ravel().astype(np.int32), classes, step.rank[rows], groups)
 
     def _choose(
         self, deviation: NDArray[np.float64], classes: NDArray[np.uint8], step_worth: float
     ) -> NDArray[np.float64]:
         """The symbol for each deviation from the mean (in steps): the nearest, or its neighbour towards zero
         where that saves more bits than the distortion is worth."""
-        nearest = np.floor(deviation + 0.5)
+        symbols = np.floor(deviation + 0.5)
+        at = np.flatnonzero(symbols)  # no neighbour is nearer to zero than zero
+        nearest, exact, scale = symbols.take(at), deviation.take(at), classes.take(at)
         smaller = nearest - np.sign(nearest)
-        support = self._support[classes]
-        at = self._starts[classes] + support
-        inside = np.abs(nearest) <= support
-        saved = self._lengths[at + np.where(inside, nearest, 0).astype(np.int64)]
-        saved -= self._lengths[at + np.where(inside, smaller, 0).astype(np.int64)]
-        worse = (deviation - smaller) ** 2 - (deviation - nearest) ** 2
-        return np.where(saved > step_worth * worse, smaller, nearest)
+        zero = self._zero.take(scale)
+        inside = np.abs(nearest) <= self._support.take(scale)
+        saved = self._lengths.take(zero + np.where(inside, nearest, 0).astype(np.int32))
+        saved -= self._lengths.take(zero + np.where(inside, smaller, 0).astype(np.int32))
+        worse = (exact - smaller) ** 2 - (exact - nearest) ** 2
+        cheaper = saved > step_worth * worse
+        symbols.put(at[cheaper], smaller[cheaper])
+        return symbols
 
-    def _write(
-        self, encoders: list[Any], step: _Step, symbols: NDArray[np.float64], classes: NDArray[np.uint8]
-    ) -> float:
-        """Encode one step's symbols; -> their ideal code length in bits."""
-        ordered = symbols[step.order].astype(np.int64)
-        support = self._support[classes[step.order]]
-        outside = np.abs(ordered) > support
-        index = np.where(outside, 2 * support + 1, ordered + support).astype(np.int32)
-        ideal = float(self._lengths[self._starts[classes[step.order]] + index].sum())
-        for rank, cls, start, stop in step.runs:
-            encoders[rank].encode(index[start:stop], self._models[cls])
-        if outside.any():
-            # Escaped symbols follow their step, group by group, in the order of the picture.
-            for rank, (start, stop) in enumerate(zip(step.bounds, step.bounds[1:], strict=False)):
-                escaped = start + np.flatnonzero(outside[start:stop])
-                for i in escaped[np.argsort(step.order[escaped])]:
-                    bits = _escape_bits(int(ordered[i]), int(support[i]))
-                    encoders[rank].encode(np.array(bits, np.int32), self._fair)
-                    ideal += len(bits)
-        return ideal
+    def _sorted(
+        self, symbols: NDArray[np.int32], classes: NDArray[np.uint8], rank: NDArray[np.uint8], groups: int
+    ) -> Coded:
+        """Symbols of some rows, as they lie there -> in coding order.
+
+        Args:
+            symbols: [t * columns].
+            classes: [t, columns].
+            rank: [t] of each row's group among `groups`.
+        """
+        order, counts = in_order(rank, classes, groups)
+        index = symbols.take(order)
+        support = counts.by_symbol(self._support[counts.scale])
+        escaped = np.flatnonzero(np.abs(index) > support)
+        escapes = []
+        if len(escaped):
+            here = escaped[np.argsort(order[escaped])]
+            ranks = counts.by_symbol(counts.rank)[here]
+            escapes = list(zip(ranks.tolist(), index[here].tolist(), support[here].tolist(), strict=True))
+            index[escaped] = support[escaped] + 1  # the last entry
+        ideal = float(self._lengths.take(counts.by_symbol(self._zero[counts.scale]) + index).sum())
+        index += support
+        return Coded(counts, index, escapes, ideal)
+
+    def _write(self, encoders: list[Any], pieces: Sequence[Coded]) -> float:
+        """Encode one step; -> code length of its escapes, in bits."""
+        runs = join([piece.counts for piece in pieces], len(encoders))
+        index = np.empty(runs[-1][-1], np.int32)
+        for piece in pieces:
+            index[piece.counts.places()] = piece.index
+        for rank, scale, start, stop in runs:
+            encoders[rank].encode(index[start:stop], self._models[scale])
+        # Escaped symbols follow their step, in the order of the picture.
+        return sum(write_escape(encoders[rank], *more) for p in pieces for rank, *more in p.escapes)
 
     # -- decoding ----------------------------------------------------------------------------------------------
 
     def decode(
-        self, plan: Plan, quality: Mapping[int, int], substreams: Mapping[int, bytes]
-    ) -> tuple[Fixed, list[int]]:
+        self,
+        plan: Plan,
+        quality: Mapping[int, int],
+        substreams: Mapping[int, bytes],
+        *,
+        threads: int = 1,
+    ) -> tuple[Latents, list[int]]:
         """Decode the latents of the plan's groups.
 
         Args:
             plan: of the wanted groups' blocks.
             quality: 1..100 of each group.
             substreams: bytes of each group.
+            threads: that share the work.
 
         Returns:
             latents [N, M] with 6 fractional bits, and the ids of groups whose substream contradicts itself; their
             latents are meaningless.
         """
-        groups, rank, pair_rank = _ranks(plan)
-        q, pair_q = _qualities(plan, quality)
-        decoders = [decoder_from_bytes(substreams[int(g)]) for g in groups]
+        walk = Walk(self.twin, plan, quality, latents=True)
+        decoders = [decoder_from_bytes(substreams[g]) for g in walk.groups]
         # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
-        damaged = {rank for rank, g in enumerate(groups) if substreams[int(g)].endswith(b"\0")}
+        damaged = {rank for rank, g in enumerate(walk.groups) if substreams[g].endswith(b"\0")}
+        with sharing(self.piece, threads) as pieces:
+            for step in walk.steps(pieces):
+                self._decode_step(step, decoders, damaged, pieces)
+        assert walk.latents is not None
+        return walk.latents, [walk.groups[rank] for rank in sorted(damaged)]
 
-        def code(ranks: NDArray[np.int64], mean: Fixed, classes: NDArray[np.uint8]) -> Fixed:
-            step = _Step.of(ranks, classes, len(groups))
-            symbols = self._read(decoders, step, classes.reshape(-1), damaged)
-            return symbols.reshape(mean.shape) * UNIT + mean
+    def _decode_step(self, step: Step, decoders: list[Any], damaged: set[int], pieces: Pieces) -> None:
+        """Read the symbols of one step, and let the walk keep what they decode to."""
 
-        mean, classes = self.twin.hyper_prior(pair_q, plan)
-        features = self.twin.features(code(pair_rank, mean, classes), q, plan)
-        latents = np.empty((len(plan), self.twin.bounds[-1]))
-        values = self.twin.new_values(plan)
-        for k, tokens in self._steps(plan):
-            start, stop = self.twin.bounds[k : k + 2]
-            mean, classes = self.twin.predict(k, tokens, features, values, q, plan)
-            decoded = code(rank[tokens], mean, classes)
-            latents[tokens, start:stop] = decoded
-            values[tokens, start:stop] = self.twin.normalise(k, tokens, decoded, q)
-        return latents, sorted(int(groups[r]) for r in damaged)
+        def expect(rows: NDArray[np.int64]) -> _Expected:
+            mean, classes = step.predict(rows)
+            order, counts = in_order(step.rank[rows], classes, len(decoders))
+            return _Expected(rows, mean.astype(LATENT_TYPE), order, counts)
 
-    def _read(
-        self, decoders: list[Any], step: _Step, classes: NDArray[np.uint8], damaged: set[int]
-    ) -> NDArray[np.float64]:
-        """Decode one step's symbols; groups that fail join `damaged` and read as zero from there on."""
-        support = self._support[classes[step.order]]
-        index = support.copy()
-        for rank, cls, start, stop in step.runs:
+        expected = pieces.each(expect, step.rows)
+        symbols = self._read(decoders, expected, damaged)
+
+        def keep(piece: _Expected) -> None:
+            decoded = np.empty(piece.mean.shape, LATENT_TYPE)
+            decoded.put(piece.order, symbols.take(piece.counts.places()))
+            decoded *= UNIT
+            decoded += piece.mean
+            step.keep(piece.rows, decoded)
+
+        pieces.map(keep, expected)
+
+    def _read(self, decoders: list[Any], pieces: Sequence[_Expected], damaged: set[int]) -> NDArray[np.int32]:
+        """Decode one step; -> its symbols, in coding order. Groups that fail join `damaged` and read as zero from there
+        on."""
+        runs = join([piece.counts for piece in pieces], len(decoders))
+        index = np.empty(runs[-1][-1], np.int32)
+        for rank, scale, start, stop in runs:
+            found = self._support[scale]  # zero
             if rank not in damaged:
                 try:
-                    index[start:stop] = decoders[rank].decode(self._models[cls], stop - start)
+                    found = decoders[rank].decode(self._models[scale], stop - start)
                 except AssertionError:
                     damaged.add(rank)
-        ordered = index - support
-        escaped = ordered > support
+            index[start:stop] = found
+        _, scale, start, stop = np.array(runs).T
+        support = np.repeat(self._support[scale], stop - start)
+        index -= support
+        escaped = index > support
         if escaped.any():
-            for rank, (start, stop) in enumerate(zip(step.bounds, step.bounds[1:], strict=False)):
-                places = start + np.flatnonzero(escaped[start:stop])
-                for i in places[np.argsort(step.order[places])]:
-                    ordered[i] = 0
-                    if rank not in damaged:
-                        try:
-                            ordered[i] = self._read_escape(decoders[rank], int(support[i]))
-                        except (AssertionError, DamagedSegment):
-                            damaged.add(rank)
-        symbols = np.empty(len(ordered))
-        symbols[step.order] = ordered
-        return symbols
+            self._read_escapes(decoders, pieces, damaged, index, escaped)
+        return index
 
-    def _read_escape(self, decoder: Any, support: int) -> int:
-        """Inverse of `_escape_bits`."""
-
-        def bit() -> int:
-            return int(decoder.decode(self._fair))
-
-        negative = bit()
-        length = 0
-        while bit():
-            length += 1
-            if 2 * length > _ESCAPE_BITS:
-                raise DamagedSegment("an escaped symbol has no end")
-        rest = 1
-        for _ in range(length):
-            rest = 2 * rest + bit()
-        magnitude = rest + support
-        return -magnitude if negative else magnitude
-
-
-def _escape_bits(symbol: int, support: int) -> list[int]:
-    """Sign, then the excess over the support as an Exp-Golomb code of order 0."""
-    rest = abs(symbol) - support  # >= 1
-    length = rest.bit_length() - 1
-    tail = [(rest >> i) & 1 for i in range(length - 1, -1, -1)]
-    return [int(symbol < 0), *([1] * length), 0, *tail]
-
-
-def _ranks(plan: Plan) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """-> ids of the groups, and the rank of its group among them for each block and each pair."""
-    groups = np.unique(plan.group)
-    return groups, np.searchsorted(groups, plan.group), np.searchsorted(groups, plan.pair_group)
-
-
-def _qualities(plan: Plan, quality: Mapping[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Quality of each block and of each pair."""
-    return plan.of_blocks(quality), plan.of_pairs(quality)
+    def _read_escapes(
+        self,
+        decoders: list[Any],
+        pieces: Sequence[_Expected],
+        damaged: set[int],
+        symbols: NDArray[np.int32],
+        escaped: NDArray[np.bool_],
+    ) -> None:
+        """Put the escaped symbols of a step into their places. Their codes come in the order of the picture."""
+        for piece in pieces:
+            places = piece.counts.places()
+            here = np.flatnonzero(escaped.take(places))
+            here = here[np.argsort(piece.order[here])]
+            ranks = piece.counts.by_symbol(piece.counts.rank)[here]
+            supports = piece.counts.by_symbol(self._support[piece.counts.scale])[here]
+            for place, rank, support in zip(
+                places[here].tolist(), ranks.tolist(), supports.tolist(), strict=True
+            ):
+                symbols[place] = 0
+                if rank not in damaged:
+                    try:
+                        symbols[place] = read_escape(decoders[rank], support)
+                    except (AssertionError, DamagedSegment):
+                        damaged.add(rank)
 
 
 def _fixed(x: NDArray[np.floating[Any]]) -> Fixed:
     """Latents to integers with 6 fractional bits; what is not finite or beyond any picture's reach is limited."""
     limit = float(LARGEST // 2)
-    return np.rint(
-        np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=limit, neginf=-limit).clip(-limit, limit) * UNIT
-    )
+    fixed = x.astype(np.float64)
+    fixed[np.isnan(fixed)] = 0.0
+    np.clip(fixed, -limit, limit, out=fixed)
+    fixed *= UNIT
+    return np.rint(fixed, out=fixed)

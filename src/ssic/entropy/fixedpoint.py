@@ -30,7 +30,17 @@ from numpy.typing import NDArray
 from ssic.model.config import RANGE
 
 Fixed = NDArray[np.float64]
-"""Integers, held in float64."""
+"""Integers, held in float64: what is computed with."""
+
+LATENT_TYPE = np.int32
+"""What latents and means are kept in. They fit: a value is below 2^15 and its unit at most 2^27 (`ssic.model.tensors`),
+so that a mean is at most 2^30, and 64 times a symbol at most 2^6 (2^23 + 2^22)."""
+
+VALUE_TYPE = np.int16
+"""What values and features are kept in; `VALUE_LIMIT` is below 2^15."""
+
+Latents = NDArray[np.int32]
+StoredValues = NDArray[np.int16]
 
 VALUE_BITS = 10
 WEIGHT_BITS = 12
@@ -45,14 +55,26 @@ VALUE_LIMIT = int(RANGE * (1 << VALUE_BITS))
 
 
 def shift_right(x: Fixed, bits: int) -> Fixed:
-    """x / 2^bits, rounded to the nearest integer, halves upwards."""
+    """x / 2^bits, rounded to the nearest integer, halves upwards; in place."""
     # ldexp and not 2.0**-bits, which is the C library's pow: it may be off by a bit, and is under some rounding modes.
-    return np.floor(x * math.ldexp(1.0, -bits) + 0.5)
+    x *= math.ldexp(1.0, -bits)
+    x += 0.5
+    return np.floor(x, out=x)
 
 
 def clamp(x: Fixed, low: int = -VALUE_LIMIT, high: int = VALUE_LIMIT) -> Fixed:
     """Limit in place."""
     return np.clip(x, low, high, out=x)
+
+
+def as_floats(latents: Latents) -> NDArray[np.float32]:
+    """Latents [N, M] as numbers, for the networks. They take the place of the integers, which are gone."""
+    floats = latents.view(np.float32)
+    for start in range(0, len(latents), 1024):
+        part = slice(start, start + 1024)
+        # One rounding, of the integer; halving it some times is exact.
+        np.multiply(latents[part].astype(np.float32), math.ldexp(1.0, -LATENT_BITS), out=floats[part])
+    return floats
 
 
 def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> NDArray[Any]:
@@ -74,16 +96,30 @@ def to_fixed(x: NDArray[Any], bits: int, dtype: type[np.signedinteger[Any]]) -> 
 class Layer:
     """Integer matrix product, bias, shift with rounding, clamp.
 
+    The shift is in the weights and biases: multiples of 2^-12 are as exact as integers, so long as 2^12 times them, and
+    2^12 times their sums, are below 2^53.
+
     Attributes:
-        weight: [inputs, outputs], 12 fractional bits.
-        bias: [outputs], 22 fractional bits.
+        weight: [inputs, outputs], as numbers.
+        bias: [outputs], in units of a value, with the half that rounding adds.
     """
 
     weight: Fixed
     bias: Fixed
 
+    @classmethod
+    def of(cls, weight: NDArray[Any], bias: NDArray[Any]) -> Layer:
+        """
+        Args:
+            weight: [outputs, inputs], integers of 12 fractional bits.
+            bias: [outputs], integers of 22.
+        """
+        unit = math.ldexp(1.0, -WEIGHT_BITS)
+        numbers = weight.T.astype(np.float64, order="C") * unit
+        return cls(numbers, bias.astype(np.float64) * unit + 0.5)
+
     def __call__(self, x: Fixed, low: int) -> Fixed:
         """[T, inputs] values -> [T, outputs] values in low..VALUE_LIMIT."""
-        acc = x @ self.weight
-        acc += self.bias
-        return clamp(shift_right(acc, WEIGHT_BITS), low)
+        total = x @ self.weight
+        total += self.bias
+        return clamp(np.floor(total, out=total), low)

@@ -129,7 +129,7 @@ def twin_integers(config: ModelConfig) -> dict[str, Integers]:
     short("log2_reference", QUALITIES, m)
     # 4 / sqrt(blocks) with 12 fractional bits; a reference of at least 0.2 with 8, and its reciprocal with 16.
     tensors["precision_reciprocal"] = Integers("int32", (CELL**2,), 1 << 12, 4 << 12)
-    tensors["reference"] = Integers("int32", (QUALITIES, m), 51, 2**31 - 1)
+    tensors["reference"] = Integers("int32", (QUALITIES, m), 51, 2**27)
     tensors["reference_reciprocal"] = Integers("int32", (QUALITIES, m), 0, 5 << 16)
     layer("features1", z, f)
     layer("features2", f, f)

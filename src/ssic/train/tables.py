@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.codec import Codec
-from ssic.entropy.coder import LatentCoder
+from ssic.entropy.coder import Coded, LatentCoder
 from ssic.entropy.tables import Tables, gaussian
 from ssic.errors import InvalidInput
 from ssic.model.config import CLASSES
@@ -37,17 +37,12 @@ class Counting(LatentCoder):
         super().__init__(coder.twin, coder.tables, coder.step_worth)
         self.counts = [np.zeros(2 * int(s) + 2) for s in coder.tables.support]
 
-    def _write(
-        self, encoders: Any, step: Any, symbols: NDArray[np.float64], classes: NDArray[np.uint8]
-    ) -> float:
-        flat = classes.reshape(-1)
-        for index in np.unique(flat):
-            support = int(self._support[index])
-            chosen = symbols[flat == index]
-            inside = chosen[np.abs(chosen) <= support].astype(np.int64) + support
-            self.counts[index] += np.bincount(inside, minlength=2 * support + 2)
-            self.counts[index][-1] += len(chosen) - len(inside)
-        return super()._write(encoders, step, symbols, classes)
+    def _write(self, encoders: list[Any], pieces: Sequence[Coded]) -> float:
+        for piece in pieces:
+            ends = np.cumsum(piece.counts.count)
+            for scale, index in zip(piece.counts.scale, np.split(piece.index, ends[:-1]), strict=True):
+                self.counts[scale] += np.bincount(index, minlength=len(self.counts[scale]))
+        return super()._write(encoders, pieces)
 
 
 def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
