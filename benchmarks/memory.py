@@ -1,85 +1,129 @@
-#!/usr/bin/env python
-"""The memory that encoding and decoding take at their peak, each in a process of its own.
+"""Memory and time of encoding and decoding by the size of the picture, through the command line.
 
-    PYTHONPATH=src python benchmarks/memory.py --model small base --megapixels 2 6 12
+    python benchmarks/memory.py --model base --megapixels 2 12 24 50 200 --groups 1 9
 
-Prints a table: the peak of the process, and what it took beyond one that has loaded the same code and model, per pixel.
-`BYTES_PER_PIXEL` in `ssic.format.limits` is set by the latter, of decoding.
+For each size a JPEG with edges and texture is made, and a label map for nine groups; `ssic encode` reads them, and
+`ssic decode` writes a JPEG, each in a process of its own. The table has the peak of the process (VmHWM of Linux), what
+it took beyond the same command on a picture of 64x64, per pixel, and the processor time per pixel beyond that
+command's. `ssic.format.limits` estimates memory by the second of these.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import resource
+import json
+import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import ssic
-from ssic.model.weights import find_weights
+from _pictures import nine_groups
+from _report import emit, table
+from ssic.blocks import BLOCK
 
-UNIT = 1 if sys.platform == "darwin" else 1024
+CHILD = """
+import json, resource, sys
+from ssic.cli import main
+try:
+    main()
+finally:
+    words = open("/proc/self/status").read().split()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    high = int(words[words.index("VmHWM:") + 1]) * 1024
+    print(json.dumps({"peak": high, "seconds": used.ru_utime + used.ru_stime}), file=sys.stderr)
+"""
 
 
-def peak() -> int:
-    """Bytes that this process had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
-
-
-def photograph(megapixels: float) -> np.ndarray:
-    """[H, W, 3], sides 3 to 4, with edges and texture."""
+def photograph(megapixels: float) -> Image.Image:
+    """Sides 4 to 3, with edges and texture; made in strips, so that this process stays small."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     width = round(megapixels * 1e6 / height)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    noise = np.random.default_rng(1).normal(0, 6, (height, width)).astype(np.float32)
-    planes = [128 + 60 * np.sin(x / (23 + k)) * np.cos(y / (31 - k)) + noise for k in range(3)]
-    return np.stack([plane.clip(0, 255).astype(np.uint8) for plane in planes], 2)
+    pixels = np.empty((height, width, 3), np.uint8)
+    x = np.arange(width, dtype=np.float32)
+    rng = np.random.default_rng(1)
+    for top in range(0, height, 64):
+        y = np.arange(top, min(height, top + 64), dtype=np.float32)[:, None]
+        noise = rng.normal(0, 6, (len(y), width)).astype(np.float32)
+        for k in range(3):
+            plane = 128 + 60 * np.sin(x / (23 + k)) * np.cos(y / (31 - k)) + noise
+            pixels[top : top + 64, :, k] = plane.clip(0, 255)
+    return Image.fromarray(pixels)
 
 
-def work(what: str, model: str, engine: str, given: Any, results: Any) -> None:
-    """Encodes a picture or decodes a file; puts (peak before, peak, file) into `results`."""
-    codec = ssic.Codec.load(find_weights(model), engine=engine)
-    ssic.decode(codec.encode(np.zeros((64, 64, 3), np.uint8)).data, engine=engine)  # what loading takes
-    before = peak()
-    data = b""
-    if what == "encode":
-        data = codec.encode(given).data
-    else:
-        ssic.decode(given, engine=engine)
-    results.put((before, peak(), data))
-
-
-def measured(what: str, model: str, engine: str, given: Any) -> tuple[int, int, bytes]:
-    """What `work` gives, in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    process = context.Process(target=work, args=(what, model, engine, given, results))
-    process.start()
-    found = results.get()
-    process.join()
+def run(*line: str | Path) -> dict[str, float]:
+    """Peak memory in bytes and processor time of an ssic command."""
+    environment = os.environ | {"PYTHONPATH": str(Path(ssic.__file__).parents[1])}
+    command = [sys.executable, "-c", CHILD, *map(str, line)]
+    done = subprocess.run(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float] = json.loads(done.stderr.splitlines()[-1])
     return found
 
 
+def both(
+    folder: Path, model: str, megapixels: float, groups: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Encode and decode one picture."""
+    picture, file, out = folder / "in.jpg", folder / "coded.ssic", folder / "out.jpg"
+    more: list[str | Path] = ["--engine", options.engine, "--max-pixels", "400000000"]
+    mask: list[str | Path] = []
+    image = photograph(megapixels)
+    image.save(picture, quality=90)
+    if groups > 1:
+        ids = nine_groups(*image.size).ids
+        labels = Image.fromarray(ids).resize(
+            (ids.shape[1] * BLOCK, ids.shape[0] * BLOCK), Image.Resampling.NEAREST
+        )
+        labels.crop((0, 0, *image.size)).save(folder / "mask.png")
+        mask = ["--mask", folder / "mask.png"]
+    size = image.size[0] * image.size[1]
+    del image
+    encode = run("encode", picture, "-o", file, "--model", model, *mask, *more)
+    decode = run("decode", file, "-o", out, *more)
+    return {"pixels": size, "bytes": file.stat().st_size, "encode": encode, "decode": decode}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", nargs="+", default=["small", "base"])
     parser.add_argument("--engine", default="onnx")
-    parser.add_argument("--megapixels", nargs="+", type=float, default=[2, 6, 12])
+    parser.add_argument("--megapixels", nargs="+", type=float, default=[2, 12, 24])
+    parser.add_argument("--groups", nargs="+", type=int, choices=(1, 9), default=[1, 9])
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    print(
-        "| model | megapixels | work | peak, MB | beyond loading, MB | bytes per pixel |\n|---|---|---|---|---|---|"
-    )
-    for model in options.model:
-        for megapixels in options.megapixels:
-            given: Any = photograph(megapixels)
-            pixels = given.shape[0] * given.shape[1]
-            for what in ("encode", "decode"):
-                before, most, data = measured(what, model, options.engine, given)
-                row = (model, f"{megapixels:g}", what, f"{most / 1e6:,.0f}", f"{(most - before) / 1e6:,.0f}")
-                print(f"| {' | '.join(row)} | {(most - before) / pixels:.0f} |", flush=True)
-                given = data or given
+    results, rows = [], []
+    with tempfile.TemporaryDirectory(prefix="ssic-memory-") as name:
+        for model in options.model:
+            for groups in options.groups:
+                least = both(Path(name), model, 64 * 64 / 1e6, 1, options)
+                for megapixels in options.megapixels:
+                    found = both(Path(name), model, megapixels, groups, options)
+                    results.append({"model": model, "groups": groups, "megapixels": megapixels, **found})
+                    row = [f"{model}, {groups}", f"{megapixels:g}"]
+                    for what in ("encode", "decode"):
+                        peak, seconds = (found[what][key] - least[what][key] for key in ("peak", "seconds"))
+                        row += [
+                            f"{found[what]['peak'] / 1e9:.2f} GB",
+                            f"{peak / found['pixels']:.0f}",
+                            f"{1e6 * seconds / found['pixels']:.2f}",
+                        ]
+                    rows.append(row)
+                    print(*row, sep="  ", file=sys.stderr, flush=True)
+    columns = ["model, groups", "megapixels"]
+    for what in ("encode", "decode"):
+        columns += [f"{what}, peak", "bytes/pixel", "CPU s/megapixel"]
+    emit("Memory by size", {"runs": results}, [table(columns, rows)], options.json, None)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ BAND_PIXELS = 2**21
 BAND_BYTES = 100
 """Memory that each of these takes, measured with `benchmarks/memory.py` and the model `base`, as all that follow."""
 
-DECODED_BYTES = 32
+DECODED_BYTES = 16
 """Memory that each pixel takes that is decoded."""
 
-SHOWN_BYTES = 8
+SHOWN_BYTES = 6
 """Memory that each pixel takes of the picture in which the decoded ones are shown."""
 
-ENCODED_BYTES = 40
+ENCODED_BYTES = 20
 """Memory that each pixel takes that is encoded, beyond the pixels that are given."""
 
 
@@ -48,8 +48,8 @@ class DecodeLimits:
 
     max_memory: int = 2**33
     """Bytes that encoding or decoding may take beyond the loaded model, by an estimate that errs on the safe side
-    (`decoding_memory`, `encoding_memory`): 40 a pixel, and 0.2 GB. Services that decode what strangers send want less:
-    time goes with it, some two seconds a core for 40 MB."""
+    (`decoding_memory`, `encoding_memory`): 22 a pixel, and 0.2 GB. Services that decode what strangers send want less:
+    time goes with it, some two seconds of a core for 22 MB."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""
@@ -125,7 +125,7 @@ def decoding_memory(pixels: int, width: int, height: int) -> int:
     """Bytes that decoding takes at most, about.
 
     >>> f"{decoding_memory(12_000_000, 4000, 3000) / 1e9:.1f} GB"
-    '0.7 GB'
+    '0.5 GB'
 
     Args:
         pixels: that are decoded, of a picture of this width and height.
