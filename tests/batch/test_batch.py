@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -269,6 +269,16 @@ class Deadly(Encoder):
         return Record(str(job.picture), str(job.output), "encoded", self.identity)
 
 
+class DeadlyOnce(Deadly):
+    """And once at another one."""
+
+    def __call__(self, job: Job) -> Record:
+        if job.picture.name == "b.jpg" and not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(job)
+
+
 def test_a_worker_that_dies_costs_one_picture(pictures: Path, tmp_path: Path) -> None:
     found = find_pictures([f"{pictures}/**/*"])
     deadly = Deadly("x", tmp_path)
@@ -362,21 +372,63 @@ def test_ctrl_c_leaves_whole_files_and_goes_on_later(run: Run, tmp_path: Path, w
     assert counts(summary(run, folder, "-o", out)) == (12 - len(files), len(files), 0)
 
 
-@pytest.mark.slow
-def test_ray_runs_the_same_function(pictures: Path, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
-    found = find_pictures([f"{pictures}/**/*"])
+# -- on Ray ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """A cluster of two workers in this machine."""
+    module = pytest.importorskip("ray")
+    tests = Path(__file__).parents[1]
+    paths = [str(folder) for folder in (Path(ssic.__file__).parents[1], tests, tests.parent)]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}
+    module.init(num_cpus=2, runtime_env=environment, log_to_driver=False, include_dashboard=False)
+    yield module
+    module.shutdown()
+
+
+def test_ray_runs_the_same_function(ray: Any, pictures: Path, tmp_path: Path) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
-    here = {r.output: r for r in run_here(find_jobs(found, {}), encoder(tmp_path / "here"), 1)}
     found = find_pictures([f"{pictures}/**/*"])
-    environment = {"env_vars": {"PYTHONPATH": str(Path(ssic.__file__).parents[1])}}
-    ray.init(num_cpus=2, runtime_env=environment, log_to_driver=False, include_dashboard=False)
-    try:
-        records = {r.output: r for r in run_on_ray(find_jobs(found, {}), encoder(tmp_path / "ray"), 2)}
-    finally:
-        ray.shutdown()
-    assert records.pop("broken.ssic").status == "failed"
-    assert {k: r.sha256 for k, r in records.items()} == {k: r.sha256 for k, r in here.items()}
-    for output in records:
-        assert np.array_equal(ssic.open(tmp_path / "ray" / output).decode(),
-                              ssic.open(tmp_path / "here" / output).decode())  # fmt: skip
+    here = {r.output: r for r in run_here(find_jobs(found, {}), encoder(tmp_path / "here"), 1)}
+    records = {r.output: r for r in run_on_ray(find_jobs(found, {}), encoder(tmp_path / "ray"), 2)}
+    assert {k: (r.status, r.sha256) for k, r in records.items()} == {
+        k: (r.status, r.sha256) for k, r in here.items()
+    }
+    assert records["broken.ssic"].status == "failed"
+    for output, record in records.items():
+        if record.status != "failed":
+            there = (tmp_path / "ray" / output).read_bytes()
+            assert there == (tmp_path / "here" / output).read_bytes()
+
+
+def test_work_on_ray_that_is_stopped_is_resumed(ray: Any, pictures: Path, tmp_path: Path) -> None:
+    found = find_pictures([f"{pictures}/**/*"])
+    first: dict[str, Record] = {}
+    for record in run_on_ray(find_jobs(found, {}), encoder(tmp_path), 2, lambda: len(first) >= 1):
+        first[record.output] = record
+    assert 1 <= len(first) < len(found)
+    stamps = {output: (tmp_path / output).stat().st_mtime_ns for output in first}
+    again = {r.output: r for r in run_on_ray(find_jobs(found, first), encoder(tmp_path), 2)}
+    assert {
+        output for output, record in again.items() if record.status == "encoded"
+    } >= again.keys() - first.keys()
+    assert len(again.keys() | first.keys()) == len(found)
+    for output in again.keys() | first.keys():
+        assert not ssic.open(tmp_path / output).damaged()
+    assert {output: (tmp_path / output).stat().st_mtime_ns for output in first} == stamps, (
+        "kept, not made again"
+    )
+
+
+def test_workers_of_ray_that_die_are_told_of(ray: Any, pictures: Path, tmp_path: Path) -> None:
+    found = find_pictures([f"{pictures}/**/*"])
+    deadly = DeadlyOnce("x", tmp_path)
+    records = {Path(r.picture).name: r for r in run_on_ray(find_jobs(found, {}), deadly, 2)}
+    assert {name: r.status for name, r in records.items()} == {
+        "a.png": "failed",
+        "b.jpg": "encoded",
+        "c.png": "encoded",
+    }
+    assert (records["a.png"].error or "").startswith("Ray lost it twice: ")
+    assert (tmp_path / "died").exists()

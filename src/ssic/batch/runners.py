@@ -152,32 +152,54 @@ def _end_with_parent() -> None:
 
 
 def run_on_ray(
-    jobs: Iterable[Job], work: Work, workers: int | None, *, gpu: bool = False
+    jobs: Iterable[Job],
+    work: Work,
+    workers: int | None,
+    stopped: Stopped = _never,
+    *,
+    gpu: bool = False,
 ) -> Iterator[Record]:
-    """Run as a Ray Data pipeline on the cluster that Ray finds (`RAY_ADDRESS`), or on one of its own here.
+    """Run as tasks on the cluster that Ray finds (`RAY_ADDRESS`), or on one of its own here. Records come in the order
+    in which they end. A worker that dies costs the picture at which it dies twice; once it is `stopped`, the records
+    of the pictures at hand still come.
 
     Paths must mean the same on every node: a shared file system.
 
     Args:
-        workers: tasks at a time; as many as Ray thinks fit by default.
+        workers: tasks at a time; by default as many as the cluster has cores.
         gpu: each task needs one.
 
     Raises:
         InvalidInput: Ray is not installed.
     """
     ray = optional("ray", "ray", purpose="--runner ray")
-    optional("ray.data", "ray", purpose="--runner ray")
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 1} | ({"num_gpus": 1} if gpu else {})
+    task = ray.remote(**needs)(_on_ray)
+    shared = ray.put(pickle.dumps(work))
+    most = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+    jobs = iter(jobs)
+    out: dict[Any, Job] = {}
+    more = True
+    while more or out:
+        more = more and not stopped()
+        while more and len(out) < most:
+            job = next(jobs, None)
+            if job is None:
+                more = False
+            else:
+                out[task.remote(shared, pickle.dumps(job))] = job
+        if out:
+            for done in ray.wait(list(out))[0]:
+                job = out.pop(done)
+                try:
+                    yield from_line(ray.get(done))
+                except ray.exceptions.RayError as error:  # the work itself makes records of its errors
+                    reason = str(error).strip().splitlines() or [type(error).__name__]
+                    yield work.failed(job, f"Ray lost it twice: {reason[0][:200]}")
 
-    def encode(row: dict[str, Any]) -> dict[str, Any]:
-        return {"record": as_line(work(pickle.loads(row["job"])))}
 
-    rows = [{"job": pickle.dumps(job)} for job in jobs]
-    options: dict[str, Any] = {} if workers is None else {"concurrency": workers}
-    if gpu:
-        options["num_gpus"] = 1
-    blocks = max(1, min(len(rows), 4 * (workers or 64)))
-    for row in ray.data.from_items(rows, override_num_blocks=blocks).map(encode, **options).iter_rows():
-        yield from_line(row["record"])
+def _on_ray(work: bytes, job: bytes) -> str:
+    """A task: the record of a job."""
+    return as_line(pickle.loads(work)(pickle.loads(job)))

@@ -160,11 +160,11 @@ def run(
     output.mkdir(parents=True, exist_ok=True)
     done: list[Record] = []
     try:
-        with noting(_FINISHING, if_so=options.here) as stopped:
+        with noting(_FINISHING, if_so=True) as stopped:
             if options.here:
                 records = run_here(jobs, work, options.workers or default_workers(), stopped)
             else:
-                records = run_on_ray(jobs, work, options.workers, gpu=gpu)
+                records = run_on_ray(jobs, work, options.workers, stopped, gpu=gpu)
             _record(records, done, known, len(found.files), output)
         if stopped() and len(done) < len(found.files):
             raise KeyboardInterrupt
