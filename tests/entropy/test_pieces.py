@@ -93,14 +93,14 @@ def test_escapes_on_both_sides_of_a_cut(coder):
 def test_damage_is_found_however_steps_are_cut(coder):
     """A group that fails in the middle is named, and the other is whole."""
     plan = make_plan(blob_mask(5, 8, 8, 2))
-    y, z = latents(plan, coder, 1, 30.0)
+    y, z = latents(plan, coder, 1, 3.0)
     quality = {0: 70, 1: 70}
     coded = coder.encode(plan, quality, y, z)
     rng = np.random.default_rng(8)
     failed = 0
-    for _ in range(40):
+    for _ in range(12):
         at = int(rng.integers(len(coded.by_group[0]) // 2))
-        bad = coded.by_group[0][:at] + rng.bytes(400)
+        bad = coded.by_group[0][:at] + rng.bytes(200)
         streams = {0: bad.rstrip(b"\0"), 1: coded.by_group[1]}
         found, damaged = cut(coder, 5).decode(plan, quality, streams, threads=2)
         again, same = coder.decode(plan, quality, streams)
@@ -155,7 +155,7 @@ def test_memory_is_that_of_what_is_kept(coder, groups):
     for a while 4 to 12 bytes for each symbol of the longest step: less than 25 bytes a pixel with the latents given. In
     whole arrays of float64 it was twice to three times as much."""
     plan = make_plan(blob_mask(1, 150, 200, groups))
-    y, z = latents(plan, coder, 1, 2.0)
+    y, z = latents(plan, coder, 1, 0.3)
     quality = dict.fromkeys(range(groups), 50)
     peaks = {}
     tracemalloc.start()
