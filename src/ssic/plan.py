@@ -63,7 +63,6 @@ class Plan:
         cell_position: [N] raster position of a block in its cell, 0 to 15.
         phase: [N] the pass in which a block is coded, 0 to 2.
         neighbours: [N, 8] index of the neighbouring block if it is of the same group, else N.
-        earlier: [N, 8] the same, only for neighbours of an earlier phase.
     """
 
     block: NDArray[np.int64]
@@ -75,7 +74,6 @@ class Plan:
     cell_position: NDArray[np.int64]
     phase: NDArray[np.int64]
     neighbours: NDArray[np.int64]
-    earlier: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.block)
@@ -95,6 +93,12 @@ class Plan:
         token.reshape(-1)[self.block] = np.arange(len(self))
         group.reshape(-1)[self.block] = self.group
         return token, group
+
+    @cached_property
+    def earlier(self) -> NDArray[np.int64]:
+        """[N, 8] as `neighbours`, but only those of an earlier phase."""
+        phase = np.append(self.phase, PHASES)  # that of no block: later than all
+        return np.where(phase[self.neighbours] < self.phase[:, None], self.neighbours, len(self))
 
     @cached_property
     def members(self) -> NDArray[np.int64]:
@@ -145,18 +149,14 @@ def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -
     cell = (picture * cell_rows + row // CELL) * cell_columns + column // CELL
     pairs, pair, pair_count = np.unique(cell * 256 + group, return_inverse=True, return_counts=True)
 
-    phase = _phase(row, column)
     # A margin of -1: nothing lies outside the picture.
     token = np.full((ids.shape[0], h + 2, w + 2), -1, np.int64)
     token[picture, row + 1, column + 1] = np.arange(len(block))
-    neighbours = np.stack([token[picture, row + 1 + dy, column + 1 + dx] for dy, dx in NEIGHBOURS], axis=1)
-    none = len(block)
-    if none:
-        foreign = (neighbours < 0) | (group[neighbours] != group[:, None])
-        neighbours = np.where(foreign, none, neighbours)
-        later = foreign | (phase[np.minimum(neighbours, none - 1)] >= phase[:, None])
-    else:
-        later = np.zeros_like(neighbours, bool)
+    neighbours = np.empty((len(block), len(NEIGHBOURS)), np.int64)
+    for i, (dy, dx) in enumerate(NEIGHBOURS):
+        near = token[picture, row + 1 + dy, column + 1 + dx]
+        own = (near >= 0) & (group[near] == group)
+        neighbours[:, i] = np.where(own, near, len(block))
     return Plan(
         block=block,
         group=group,
@@ -165,9 +165,8 @@ def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -
         pair_group=(pairs % 256).astype(np.uint8),
         pair_count=pair_count.astype(np.int64),
         cell_position=(row % CELL) * CELL + column % CELL,
-        phase=phase,
+        phase=_phase(row, column),
         neighbours=neighbours,
-        earlier=np.where(later, none, neighbours),
     )
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, features
 
 import ssic
-from ssic.blocks import from_blocks, pad_to_blocks, to_blocks
+from ssic.blocks import cut_blocks, from_blocks, inside_blocks, pad_to_blocks, paste_blocks, to_blocks
 from ssic.errors import ImageError
 from ssic.pictures.fill import compose, crop_box
 from ssic.pictures.read import IgnoredProfile, load_picture
@@ -272,13 +272,34 @@ def test_blocks_are_patches_in_raster_order_and_exactly_invertible(h: int, w: in
     assert from_blocks(blocks, h, w).dtype == dtype
 
 
+@settings(deadline=None)
+@given(sides, sides, st.data())
+def test_some_blocks_are_cut_and_pasted_as_if_all_were(height: int, width: int, data: st.DataObject) -> None:
+    pixels = noise(height, width)
+    whole = to_blocks(pad_to_blocks(pixels))
+    block = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=len(whole), max_size=len(whole))))
+    assert np.array_equal(cut_blocks(pixels, block), whole[block])
+    inside = np.zeros((-(-height // 16) * 16, -(-width // 16) * 16, 3), np.bool_)
+    inside[:height, :width] = True
+    assert np.array_equal(inside_blocks((width, height), block), to_blocks(inside)[block])
+
+    pasted = np.zeros_like(pixels)
+    paste_blocks(pasted, block, whole[block])
+    there = np.isin(np.arange(len(whole)), block).reshape(-(-height // 16), -(-width // 16))
+    there = there.repeat(16, 0).repeat(16, 1)[:height, :width]
+    assert np.array_equal(pasted[there], pixels[there])
+    paste_blocks(pasted, np.arange(len(whole)), whole)
+    assert np.array_equal(pasted, pixels)
+
+
 def test_blocks_of_another_shape_are_refused() -> None:
     with pytest.raises(ImageError, match="pad_to_blocks"):
         to_blocks(np.zeros((16, 17, 3)))
     with pytest.raises(ImageError, match=r"expected blocks of shape \[6, 4, 192\], met \[5, 4, 192\]"):
         from_blocks(np.zeros((5, 4, 192)), 2, 3)
-    with pytest.raises(ImageError, match="expected uint8"):
-        pad_to_blocks(np.zeros((4, 4), np.uint8))
+    for function in (pad_to_blocks, lambda pixels: cut_blocks(pixels, np.arange(1))):
+        with pytest.raises(ImageError, match="expected uint8"):
+            function(np.zeros((4, 4), np.uint8))
 
 
 @settings(deadline=None)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ssic.entropy.escapes import read_escape, write_escape
 from ssic.entropy.fixedpoint import LATENT_BITS, LATENT_TYPE, Fixed, Latents
 from ssic.entropy.pieces import Pieces, sharing
-from ssic.entropy.symbols import Counts, in_order, join
+from ssic.entropy.symbols import Counts, Run, in_order, join
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.entropy.walk import Step, Walk
@@ -82,13 +82,13 @@ class Coded:
     Attributes:
         counts: how many symbols of each kind it has.
         index: of each symbol in its table, in coding order.
-        escapes: rank, symbol and support of those beyond their tables, as they lie in the step.
+        escapes: [E, 3] group's rank, symbol and support of those beyond their tables, as they lie in the step.
         ideal: code length of the indices, in bits.
     """
 
     counts: Counts
     index: NDArray[np.int32]
-    escapes: list[tuple[int, int, int]]
+    escapes: NDArray[np.int32]
     ideal: float
 
 
@@ -107,6 +107,21 @@ class _Expected:
     mean: Latents
     order: NDArray[np.int32]
     counts: Counts
+
+
+@dataclass
+class _Escapes:
+    """One piece of a step of which some symbols are escaped.
+
+    Attributes:
+        symbols: all of them, in coding order.
+        places: of the escaped ones, in the order of the picture, which is that of their codes.
+        support: of each symbol's class.
+    """
+
+    symbols: NDArray[np.int32]
+    places: NDArray[np.int64]
+    support: NDArray[np.int32]
 
 
 class LatentCoder:
@@ -227,11 +242,11 @@ class LatentCoder:
         index = symbols.take(order)
         support = counts.by_symbol(self._support[counts.scale])
         escaped = np.flatnonzero(np.abs(index) > support)
-        escapes = []
+        escapes = np.empty((0, 3), np.int32)
         if len(escaped):
             here = escaped[np.argsort(order[escaped])]
             ranks = counts.by_symbol(counts.rank)[here]
-            escapes = list(zip(ranks.tolist(), index[here].tolist(), support[here].tolist(), strict=True))
+            escapes = np.stack([ranks, index[here], support[here]], 1).astype(np.int32)
             index[escaped] = support[escaped] + 1  # the last entry
         ideal = float(self._lengths.take(counts.by_symbol(self._zero[counts.scale]) + index).sum())
         index += support
@@ -246,7 +261,7 @@ class LatentCoder:
         for rank, scale, start, stop in runs:
             encoders[rank].encode(index[start:stop], self._models[scale])
         # Escaped symbols follow their step, in the order of the picture.
-        return sum(write_escape(encoders[rank], *more) for p in pieces for rank, *more in p.escapes)
+        return sum(write_escape(encoders[rank], *more) for p in pieces for rank, *more in p.escapes.tolist())
 
     # -- decoding ----------------------------------------------------------------------------------------------
 
@@ -289,21 +304,35 @@ class LatentCoder:
             return _Expected(rows, mean.astype(LATENT_TYPE), order, counts)
 
         expected = pieces.each(expect, step.rows)
-        symbols = self._read(decoders, expected, damaged)
+        index = self._read(decoders, join([piece.counts for piece in expected], len(decoders)), damaged)
 
-        def keep(piece: _Expected) -> None:
-            decoded = np.empty(piece.mean.shape, LATENT_TYPE)
-            decoded.put(piece.order, symbols.take(piece.counts.places()))
-            decoded *= UNIT
-            decoded += piece.mean
-            step.keep(piece.rows, decoded)
+        def settle(piece: _Expected) -> _Escapes | None:
+            """Keeps the piece, unless some of its symbols are yet to be read."""
+            symbols = index.take(piece.counts.places())
+            support = piece.counts.by_symbol(self._support[piece.counts.scale])
+            symbols -= support
+            escaped = np.flatnonzero(symbols > support)
+            if not len(escaped):
+                self._keep(step, piece, symbols)
+                return None
+            return _Escapes(symbols, escaped[np.argsort(piece.order[escaped])], support)
 
-        pieces.map(keep, expected)
+        for piece, escapes in zip(expected, pieces.map(settle, expected), strict=True):
+            if escapes is not None:
+                self._read_escapes(decoders, piece, escapes, damaged)
+                self._keep(step, piece, escapes.symbols)
 
-    def _read(self, decoders: list[Any], pieces: Sequence[_Expected], damaged: set[int]) -> NDArray[np.int32]:
-        """Decode one step; -> its symbols, in coding order. Groups that fail join `damaged` and read as zero from there
-        on."""
-        runs = join([piece.counts for piece in pieces], len(decoders))
+    def _keep(self, step: Step, piece: _Expected, symbols: NDArray[np.int32]) -> None:
+        """Let the walk keep what the symbols of a piece, in coding order, decode to."""
+        decoded = np.empty(piece.mean.shape, LATENT_TYPE)
+        decoded.put(piece.order, symbols)
+        decoded *= UNIT
+        decoded += piece.mean
+        step.keep(piece.rows, decoded)
+
+    def _read(self, decoders: list[Any], runs: list[Run], damaged: set[int]) -> NDArray[np.int32]:
+        """Decode one step; -> of each symbol, in coding order, the index in its table. Groups that fail join `damaged`
+        and read as zero from there on."""
         index = np.empty(runs[-1][-1], np.int32)
         for rank, scale, start, stop in runs:
             found = self._support[scale]  # zero
@@ -313,38 +342,23 @@ class LatentCoder:
                 except AssertionError:
                     damaged.add(rank)
             index[start:stop] = found
-        _, scale, start, stop = np.array(runs).T
-        support = np.repeat(self._support[scale], stop - start)
-        index -= support
-        escaped = index > support
-        if escaped.any():
-            self._read_escapes(decoders, pieces, damaged, index, escaped)
         return index
 
     def _read_escapes(
-        self,
-        decoders: list[Any],
-        pieces: Sequence[_Expected],
-        damaged: set[int],
-        symbols: NDArray[np.int32],
-        escaped: NDArray[np.bool_],
+        self, decoders: list[Any], piece: _Expected, escapes: _Escapes, damaged: set[int]
     ) -> None:
-        """Put the escaped symbols of a step into their places. Their codes come in the order of the picture."""
-        for piece in pieces:
-            places = piece.counts.places()
-            here = np.flatnonzero(escaped.take(places))
-            here = here[np.argsort(piece.order[here])]
-            ranks = piece.counts.by_symbol(piece.counts.rank)[here]
-            supports = piece.counts.by_symbol(self._support[piece.counts.scale])[here]
-            for place, rank, support in zip(
-                places[here].tolist(), ranks.tolist(), supports.tolist(), strict=True
-            ):
-                symbols[place] = 0
-                if rank not in damaged:
-                    try:
-                        symbols[place] = read_escape(decoders[rank], support)
-                    except (AssertionError, DamagedSegment):
-                        damaged.add(rank)
+        """Put the escaped symbols of a piece into their places."""
+        ranks = piece.counts.by_symbol(piece.counts.rank)[escapes.places]
+        supports = escapes.support[escapes.places]
+        for place, rank, support in zip(
+            escapes.places.tolist(), ranks.tolist(), supports.tolist(), strict=True
+        ):
+            escapes.symbols[place] = 0
+            if rank not in damaged:
+                try:
+                    escapes.symbols[place] = read_escape(decoders[rank], support)
+                except (AssertionError, DamagedSegment):
+                    damaged.add(rank)
 
 
 def _fixed(x: NDArray[np.floating[Any]]) -> Fixed:

@@ -38,8 +38,8 @@ DIAGONAL = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if dy and dx)
 DIRECT = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if not (dy and dx))
 
 EARLIER: tuple[tuple[int, ...], ...] = ((), DIAGONAL, DIRECT)
-"""By phase, which of the neighbours that exist are earlier: from a block of odd row and column, those across a corner
-have even ones; from one where just one of the two is odd, those across an edge have none or both odd."""
+"""By phase, which of the neighbours that exist are earlier (`Plan.earlier`). Row and column of a block of phase 1 are
+odd, those of its neighbours across a corner even. In phase 2 one of the two is odd, and across an edge none or both."""
 
 
 def scale_class(log2_scale: Fixed) -> NDArray[np.uint8]:
