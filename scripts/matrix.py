@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def versions(python: Path, names: Sequence[str]) -> str:
 
 def dependencies() -> list[str]:
     """Names of the core dependencies and of those of the light extras."""
-    text = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(rf"^(?:dependencies|{LIGHT.replace(',', '|')}) = \[(.*?)^?\]", text, re.M | re.S)
-    return [re.split(r"[<>=!\[ ]", item)[0] for part in lists for item in re.findall(r'"([^"]+)"', part)]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][name] for name in LIGHT.split(","))]
+    return [re.split(r"[<>=!\[ ]", item)[0] for part in lists for item in part]
 
 
 def summary(output: str) -> str:
