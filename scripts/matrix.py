@@ -4,6 +4,7 @@ packages that `pyproject.toml` allows. It takes uv (`pip install uv`); docs/code
 
     python scripts/matrix.py --numpy 1.26.0 2.4.6 --constriction 0.4.1 0.5.0 --core Prescott Haswell
     python scripts/matrix.py --oldest               # the suite as it is without PyTorch
+    python scripts/matrix.py --oldest --torch       # with it, and all that measuring and training need: gigabytes
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT = "http,heic,segment,coco"
+LIGHT = ("http", "heic", "segment", "coco")
 """Extras that bring no PyTorch."""
+HEAVY = (*LIGHT, "torch", "eval", "train")
+"""These, and those that bring it."""
 TOOLS = ("pytest>=8", "hypothesis>=6.100")
 EXACT = ("test_golden.py", "test_vectors.py", "test_entropy.py")
 """Files of tests that compare symbols and bytes with what was stored, or with a decoder in plain Python."""
@@ -36,11 +40,12 @@ def uv(*arguments: object) -> None:
     subprocess.run(["uv", *map(str, arguments), "--quiet"], check=True, cwd=ROOT)
 
 
-def environment(place: Path, *wanted: str, oldest: bool = False) -> Path:
+def environment(place: Path, *wanted: str, extras: Sequence[str] = LIGHT, oldest: bool = False) -> Path:
     """Make an environment with ssic's dependencies and tools of the tests.
 
     Args:
         wanted: versions, as pip takes them.
+        extras: of ssic.
         oldest: take the lowest version that each direct dependency allows.
 
     Returns:
@@ -49,7 +54,7 @@ def environment(place: Path, *wanted: str, oldest: bool = False) -> Path:
     python = place / "bin" / "python"
     uv("venv", "--python", sys.executable, place)
     how = ["--resolution", "lowest-direct"] if oldest else []
-    uv("pip", "install", "--python", python, *how, "-e", f".[{LIGHT}]", *TOOLS, *wanted)
+    uv("pip", "install", "--python", python, *how, "-e", f".[{','.join(extras)}]", *TOOLS, *wanted)
     return python
 
 
@@ -69,11 +74,12 @@ def versions(python: Path, names: Sequence[str]) -> str:
     return told(python, "", "-c", code, *names).strip()
 
 
-def dependencies() -> list[str]:
-    """Names of the core dependencies and of those of the light extras."""
-    text = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(rf"^(?:dependencies|{LIGHT.replace(',', '|')}) = \[(.*?)^?\]", text, re.M | re.S)
-    return [re.split(r"[<>=!\[ ]", item)[0] for part in lists for item in re.findall(r'"([^"]+)"', part)]
+def dependencies(extras: Sequence[str]) -> list[str]:
+    """Names of the core dependencies and of those of extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *(project["optional-dependencies"][name] for name in extras)]
+    names = [re.split(r"[<>=!\[ ]", item)[0] for part in lists for item in part]
+    return [name for name in dict.fromkeys(names) if name != project["name"]]
 
 
 def summary(output: str) -> str:
@@ -101,25 +107,30 @@ def matrix(place: Path, numpys: Sequence[str], coders: Sequence[str], cores: Seq
     return 1 if bad else 0
 
 
-def oldest(place: Path, arguments: Sequence[str]) -> int:
+def oldest(place: Path, extras: Sequence[str], arguments: Sequence[str]) -> int:
     """Runs the suite with the oldest packages; -> exit code of pytest."""
-    python = environment(place / "oldest", oldest=True)
-    print(versions(python, [*dependencies(), "pytest", "hypothesis"]), flush=True)
+    python = environment(place / "oldest", extras=extras, oldest=True)
+    print(versions(python, [*dependencies(extras), "pytest", "hypothesis"]), flush=True)
     return subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", *arguments], cwd=ROOT).returncode
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--oldest", action="store_true", help="the suite with the oldest packages allowed")
+    parser.add_argument(
+        "--torch", action="store_true", help="with --oldest: with the extras that take PyTorch"
+    )
     parser.add_argument("--numpy", nargs="+", default=["1.26.0", "2.4.6"], metavar="VERSION")
     parser.add_argument("--constriction", nargs="+", default=["0.4.1", "0.5.0"], metavar="VERSION")
     parser.add_argument("--core", nargs="+", default=["", "Prescott", "Haswell"], metavar="TYPE")
     parser.add_argument("--place", type=Path, help="folder for the environments, which is kept")
     options, rest = parser.parse_known_args()
+    if options.torch and not options.oldest:
+        parser.error("--torch goes with --oldest")
     with tempfile.TemporaryDirectory() as name:
         place = options.place or Path(name)
         if options.oldest:
-            return oldest(place, rest)
+            return oldest(place, HEAVY if options.torch else LIGHT, rest)
         return matrix(place, options.numpy, options.constriction, options.core)
 
 

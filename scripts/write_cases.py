@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -38,6 +39,16 @@ def whole_picture(path: Path) -> None:
         image.load()
 
 
+def whole_json(path: Path) -> None:
+    """Raises unless this is a JSON document."""
+    json.loads(path.read_text())
+
+
+def whole_text(path: Path) -> None:
+    """Raises unless the last line of this has its end."""
+    assert path.read_text().endswith("\n")
+
+
 @dataclass(frozen=True)
 class Case:
     """A command.
@@ -50,6 +61,7 @@ class Case:
         again: exit codes of a second run beside a whole output of the first.
         codes: exit codes on a full disk.
         batch: outputs are recorded, and a second run keeps them.
+        apart: outputs are of use one by one, and each stays once it is there.
         long: takes seconds each time; tried where it is named, or at random moments.
     """
 
@@ -59,6 +71,7 @@ class Case:
     again: Sequence[int] = (0,)
     codes: Sequence[int] = (6,)
     batch: bool = False
+    apart: bool = False
     long: bool = False
 
     def arguments(self, inputs: Path, outputs: Path) -> list[str]:
@@ -130,6 +143,19 @@ CASES = [
             )
         ]
         if find_spec("torch") and find_spec("onnx")
+        else []
+    ),
+    *(
+        [
+            Case(
+                "eval rd",
+                f"eval rd --images IN/pictures --quality 50 --model {MODEL} --out OUT/rd",
+                {"rd/rd.png": whole_picture, "rd/rd.json": whole_json, "rd/rd.md": whole_text},
+                apart=True,
+                long=True,
+            )
+        ]
+        if all(map(find_spec, ("torch", "pytorch_msssim", "matplotlib")))
         else []
     ),
     _batch("encode", f"IN/pictures -o OUT/coded --model {MODEL}", "coded/{}.ssic", whole_file),

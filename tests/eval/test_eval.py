@@ -20,7 +20,7 @@ from helpers.pictures import natural_picture
 from ssic.errors import InvalidInput
 from ssic.eval.metrics import bd_rate, decibels, ms_ssim, psnr
 from ssic.eval.peers import PEERS, find_peers, read_curves
-from ssic.eval.pictures import find_cases
+from ssic.eval.pictures import find_cases, stored
 from ssic.eval.report import to_json
 from ssic.eval.selective import Found, Trial, regions_by_method, search
 
@@ -153,6 +153,13 @@ def test_pictures_and_masks_are_paired_by_name(folder: Path, tmp_path: Path) -> 
     Image.new("RGB", (16, 16)).save(tmp_path / "q.jpg")
     with pytest.raises(InvalidInput, match="same name"):
         find_cases(tmp_path, None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_file_without_room_is_named() -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        stored(Path("/dev/full"), b"bytes")
+    assert caught.value.filename == "/dev/full"
 
 
 def test_json_has_null_for_what_is_infinite() -> None:

@@ -279,6 +279,12 @@ def test_what_pillow_does_not_read_comes_with_advice(data: bytes, advice: str) -
         load_picture(data)
 
 
+@pytest.mark.skipif(features.check("avif"), reason="Pillow with AVIF")
+def test_avif_asks_for_another_pillow() -> None:
+    with pytest.raises(ImageError, match=r"AVIF.*version 11\.3"):
+        load_picture(Path(__file__).parent / "cropped.avif")
+
+
 def test_heic_names_the_extra_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImageError, match=r"HEIC.*ssic\[heic\]"):

@@ -13,6 +13,7 @@ from ssic.errors import InvalidInput
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
 from ssic.pictures.read import Picture, load_picture
+from ssic.storage.atomic import errors_about
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".bmp", ".tif", ".tiff")
 
@@ -84,7 +85,8 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 def stored(path: Path, data: bytes) -> bytes:
     """What a file holds after it was written: the bytes whose number is the rate, and that are decoded."""
-    path.write_bytes(data)
+    with errors_about(str(path)):
+        path.write_bytes(data)
     read = path.read_bytes()
     if len(read) != path.stat().st_size:
         raise OSError(f"{path} changed while it was read")

@@ -75,7 +75,7 @@ def bring_to_8_bit(
     if image.mode.startswith("I;16") or (image.mode == "I" and ("16" in rawmode or image.format == "PPM")):
         values = np.asarray(image)
         if values.min() >= 0 and values.max() <= 65535:
-            return _like(image, Image.fromarray(reduced(values, 65535, how)))
+            return keep_facts(image, Image.fromarray(reduced(values, 65535, how)))
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         raise ImageError(
             f"{shown} has whole or broken numbers of no stated range (mode {image.mode}): scale them to 0..255 "
@@ -87,8 +87,8 @@ def bring_to_8_bit(
         upper, lower = _bytes_of_samples(image, rawmode, again)
         whole = reduced(upper.astype(np.uint16) << 8 | lower, 65535, how)
         if whole.ndim == 3 and whole.shape[2] == 2:  # gray and alpha
-            return _like(image, Image.fromarray(whole, "LA"))
-        return _like(
+            return keep_facts(image, Image.fromarray(whole, "LA"))
+        return keep_facts(
             image, Image.fromarray(whole if whole.ndim == 2 else np.ascontiguousarray(whole), image.mode)
         )
     if how == "dither":
@@ -138,7 +138,7 @@ def _swapped(tile: Any) -> Any:
     return tile._replace(args=turned if isinstance(args, str) else (turned, *args[1:]))
 
 
-def _like(image: Image.Image, found: Image.Image) -> Image.Image:
+def keep_facts(image: Image.Image, found: Image.Image) -> Image.Image:
     """`found` with profile, orientation and all else that is said of `image`."""
     found.info = dict(image.info)
     if exif := image.getexif():

@@ -26,6 +26,7 @@ _ADVICE = (
      "darktable, RawTherapee or rawpy"),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL: convert it first, for example with: djxl IN OUT.png"),
     (rb"%PDF|\s*<svg|\s*<\?xml", "a document or drawing: render it first, for example with: magick IN OUT.png"),
+    (rb"....ftypavi[fs]", "AVIF, which this Pillow can't read: version 11.3 and later ones can"),
     (rb"....ftyp(isom|mp4|qt  |M4V|avc1)", "a video: take a picture out of it first, for example with: "
      "ffmpeg -i IN -frames:v 1 OUT.png"),
 )  # fmt: skip

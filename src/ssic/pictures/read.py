@@ -37,6 +37,7 @@ from ssic.pictures.formats import (
     reason,
     too_deep,
 )
+from ssic.pictures.ycbcr import uncompressed_ycbcr
 
 _image_cms = later("PIL.ImageCms")
 
@@ -198,6 +199,7 @@ def _from_pillow(image: Image.Image, shown: str, wishes: _Wishes, data: bytes) -
                 f"{shown} has {count} extra channel(s) of unstated meaning beside its colours, which would be lost: "
                 "save it without them first, for example with: magick IN -alpha off -depth 8 OUT.png"
             )
+        image = uncompressed_ycbcr(image, shown)
         facts = heif_facts(data)
         if (deep := _more_than_8_bits(image, data)) is not None:
             if wishes.to_8_bit is None:
