@@ -270,10 +270,10 @@ def test_an_engine_of_ones_own_is_taken(small):
         floats_id = small.floats_id
         threads = 1
 
-        def analyse(self, blocks, plan, quality):
+        def analyse(self, blocks, plan, quality, reached=None):
             return np.zeros((len(plan), 320), np.float32), np.zeros((len(plan.pair_group), 48), np.float32)
 
-        def synthesise(self, latents, plan, quality):
+        def synthesise(self, latents, plan, quality, reached=None):
             return np.full((len(plan), 4, 192), 128, np.uint8)
 
     data = ssic.encode(natural_picture(1, 40, 50), model="small", engine=Gray())
