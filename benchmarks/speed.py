@@ -26,6 +26,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -89,6 +90,7 @@ def once(options: argparse.Namespace) -> dict[str, Any]:
 def stopwatch(codec: Any) -> dict[str, float]:
     """Wrap the methods that do the work; -> seconds by stage, which add up as they are called."""
     seconds: dict[str, float] = defaultdict(float)
+    lock = threading.Lock()  # threads share the twin
 
     def wrap(owner: Any, name: str, stage: str) -> None:
         inner: Callable[..., Any] = getattr(owner, name)
@@ -98,7 +100,9 @@ def stopwatch(codec: Any) -> dict[str, float]:
             try:
                 return inner(*args, **more)
             finally:
-                seconds[stage] += time.perf_counter() - start
+                passed = time.perf_counter() - start
+                with lock:
+                    seconds[stage] += passed
 
         setattr(owner, name, timed)
 
