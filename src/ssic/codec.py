@@ -247,12 +247,17 @@ class Codec:
         return find_refiner(self._weights, self.coder, self.engine)
 
     def decode_latents(
-        self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
+        self,
+        mask: NDArray[np.uint8],
+        qualities: Mapping[int, int],
+        segments: Mapping[int, bytes],
+        slices: int | None = None,
     ) -> tuple[Plan, Fixed, list[int]]:
-        """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
+        """Substreams -> latents of their groups' blocks, of the first slices or of all, and the ids of groups that
+        turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
         with one_blas_thread():
-            latents, damaged = self.coder.decode(plan, qualities, segments)
+            latents, damaged = self.coder.decode(plan, qualities, segments, slices)
         return plan, latents, damaged
 
     def decode_blocks(

@@ -98,10 +98,10 @@ class LatentCoder:
 
     # -- the walk ----------------------------------------------------------------------------------------------
 
-    def _steps(self, plan: Plan) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """(slice, tokens) in coding order."""
+    def _steps(self, plan: Plan, slices: int | None = None) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """(slice, tokens) in coding order, of the first slices or of all."""
         phases = [np.flatnonzero(plan.phase == p) for p in range(PHASES)]
-        for k in range(len(self.twin.config.slices)):
+        for k in range(len(self.twin.config.slices))[:slices]:
             for tokens in phases:
                 if len(tokens):
                     yield k, tokens
@@ -201,7 +201,11 @@ class LatentCoder:
     # -- decoding ----------------------------------------------------------------------------------------------
 
     def decode(
-        self, plan: Plan, quality: Mapping[int, int], substreams: Mapping[int, bytes]
+        self,
+        plan: Plan,
+        quality: Mapping[int, int],
+        substreams: Mapping[int, bytes],
+        slices: int | None = None,
     ) -> tuple[Fixed, list[int]]:
         """Decode the latents of the plan's groups.
 
@@ -209,10 +213,11 @@ class LatentCoder:
             plan: of the wanted groups' blocks.
             quality: 1..100 of each group.
             substreams: bytes of each group.
+            slices: so many of the first ones only; what follows them in a substream is not looked at. All by default.
 
         Returns:
-            latents [N, M] with 6 fractional bits, and the ids of groups whose substream contradicts itself; their
-            latents are meaningless.
+            latents [N, M], or [N, channels of these slices], with 6 fractional bits, and the ids of groups whose
+            substream contradicts itself; their latents are meaningless.
         """
         groups, rank, pair_rank = _ranks(plan)
         q, pair_q = _qualities(plan, quality)
@@ -227,9 +232,9 @@ class LatentCoder:
 
         mean, classes = self.twin.hyper_prior(pair_q, plan)
         features = self.twin.features(code(pair_rank, mean, classes), q, plan)
-        latents = np.empty((len(plan), self.twin.bounds[-1]))
+        latents = np.empty((len(plan), self.twin.bounds[-1 if slices is None else slices]))
         values = self.twin.new_values(plan)
-        for k, tokens in self._steps(plan):
+        for k, tokens in self._steps(plan, slices):
             start, stop = self.twin.bounds[k : k + 2]
             mean, classes = self.twin.predict(k, tokens, features, values, q, plan)
             decoded = code(rank[tokens], mean, classes)
