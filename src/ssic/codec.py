@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import as_mapping, type_name, whole_from_one
-from ssic.blocks import BLOCK, block_grid, inside_blocks, pad_to_blocks, to_blocks
+from ssic.arguments import as_mapping, is_whole, type_name, whole_from_one
+from ssic.blocks import BLOCK, SCALES, Size, block_grid, inside_blocks, pad_to_blocks, sizes_inside, to_blocks
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
 from ssic.engine.task import Refiner, Task
@@ -27,6 +27,7 @@ from ssic.format import ICC, Segment, default_limits, write_file
 from ssic.format.layout import whole_order
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
+from ssic.model.reduced import Reduction
 from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
@@ -273,6 +274,29 @@ class Codec:
         progress("synthesis")
         return plan, self.engine.synthesise(latents / 2**LATENT_BITS, plan, qualities), damaged
 
+    def decode_reduced(
+        self,
+        size: Size,
+        mask: NDArray[np.uint8],
+        qualities: Mapping[int, int],
+        segments: Mapping[int, bytes],
+        scale: int,
+        progress: Progress = silent,
+    ) -> tuple[Plan, NDArray[np.uint8], list[int]]:
+        """Substreams -> pixels [N, s, s, 3] of their groups' blocks at 1/scale of the resolution (4, 8 or 16; s = 16 /
+        scale), and the ids of damaged groups. Runs no engine, and decodes the first slices only.
+
+        Args:
+            size: (width, height) of the picture in full.
+        """
+        progress("entropy")
+        reduction = Reduction(self.config, self._weights.floats, scale)
+        plan, latents, damaged = self.decode_latents(mask, qualities, segments, reduction.slices)
+        progress("synthesis")
+        values, inside = latents / 2**LATENT_BITS, sizes_inside(size, plan.block)
+        with one_blas_thread():
+            return plan, reduction.pixels(values, plan.of_blocks(qualities), inside), damaged
+
 
 def _again(weights: Weights, engine: Engine) -> Codec:
     """A codec that was pickled."""
@@ -498,6 +522,19 @@ def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int
 def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int]:
     """All ids: those asked for, then the others as they would lie anyway."""
     return whole_order({g: mask.blocks(g) for g in mask.groups}, mask.resolve(() if first is None else first))
+
+
+def check_scale(scale: int) -> int:
+    """
+    Raises:
+        InvalidInput: it is none of `SCALES`.
+    """
+    if not is_whole(scale) or scale not in SCALES:
+        raise InvalidInput(
+            f"scale is {', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}, for 1/scale of the resolution, not "
+            f"{scale!r:.80}"
+        )
+    return int(scale)
 
 
 def check_quality(quality: int) -> int:

@@ -66,7 +66,7 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.decode": lambda f: (
         ssic.decode,
         [f.data, "face"],
-        "fill model engine limits progress identity min_version trust storage_options",
+        "fill scale model engine limits progress identity min_version trust storage_options",
     ),
     "ssic.open": lambda f: (ssic.open, ["nope.ssic"], ""),
     "ssic.open of bytes": lambda f: (
@@ -105,8 +105,8 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.Identity": lambda f: (ssic.Identity, [b"x" * 32], ""),
     "ssic.Passphrase": lambda f: (ssic.Passphrase, ["x"], ""),
     "ssic.load_picture": lambda f: (ssic.load_picture, [PIXELS], ""),
-    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill engine progress"),
-    "SsicFile.decode_pixels": lambda f: (f.opened.decode_pixels, ["face"], "engine progress"),
+    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill scale engine progress"),
+    "SsicFile.decode_pixels": lambda f: (f.opened.decode_pixels, ["face"], "scale engine progress"),
     "SsicFile.codec": lambda f: (f.opened.codec, [], "engine"),
     "SsicFile.extract": lambda f: (f.opened.extract, ["face"], ""),
     "SsicFile.drop": lambda f: (f.opened.drop, ["face"], ""),

@@ -16,6 +16,9 @@ BYTES_PER_PIXEL = 200
 takes less, and large pictures too, as they are computed in strips; a larger model takes more up to some 8 megapixels,
 at 2 almost twice as much (docs/access.md)."""
 
+BYTES_PER_REDUCED_BLOCK = 16_000
+"""Memory that decoding a block at a lower resolution takes at its peak: measured likewise, 13,300 at 1/4."""
+
 PIXELS_PER_WINDOW = 64 * 64
 """Of a window of 8x8 tokens at 1/8 of the picture. One at 1/16 shows four times as many, and takes the same memory."""
 
@@ -41,8 +44,8 @@ class DecodeLimits:
 
     max_memory: int = 2**33
     """Bytes that decoding may take, by an estimate of 200 a pixel of the 64x64 squares in which groups asked for lie
-    (thinly scattered ones count as one square in each 128x128). Services that decode what strangers send want less:
-    time goes with it, about a second for 200 MB."""
+    (thinly scattered ones count as one square in each 128x128); at a lower resolution of 63 a pixel of their blocks.
+    Services that decode what strangers send want less: time goes with it, about a second for 200 MB."""
 
     max_groups: int = 255
     """Groups in the table; the format itself allows 255."""
@@ -94,7 +97,13 @@ class DecodeLimits:
         Raises:
             LimitExceeded: that would take more memory than is allowed.
         """
-        need = windows * PIXELS_PER_WINDOW * BYTES_PER_PIXEL
+        self._check_memory(blocks, windows * PIXELS_PER_WINDOW * BYTES_PER_PIXEL)
+
+    def check_reduced_work(self, blocks: int) -> None:
+        """The same where blocks are decoded at a lower resolution."""
+        self._check_memory(blocks, blocks * BYTES_PER_REDUCED_BLOCK)
+
+    def _check_memory(self, blocks: int, need: int) -> None:
         if need > self.max_memory:
             raise LimitExceeded(
                 f"decoding {blocks * BLOCK * BLOCK:,} pixels takes about {need / 1e9:.1f} GB; the limit is "
