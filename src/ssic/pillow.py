@@ -140,7 +140,7 @@ class SsicImageFile(ImageFile.ImageFile):
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
         """Load at a lower resolution, from the next `load` on, as for JPEG: 1/2, 1/4, 1/8 or 1/16, the lowest that
-        leaves at least `size`. `thumbnail` asks for it. From 1/4 on that takes a tenth of the time, as `ssic.decode`
+        leaves at least `size`. `thumbnail` asks for it. From 1/4 on that takes a fraction of the time, as `ssic.decode`
         with a `scale` does; 1/2 is decoded in full and shrunk, which saves memory only.
 
         Args:

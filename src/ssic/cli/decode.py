@@ -53,7 +53,7 @@ Scale = Annotated[
     int,
     typer.Option(
         metavar="1|4|8|16",
-        help="Decode at 1/N of the resolution, as for thumbnails: about a tenth of the time.",
+        help="Decode at 1/N of the resolution, as for thumbnails, in a fraction of the time.",
     ),
 ]
 
