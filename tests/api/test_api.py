@@ -97,7 +97,7 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "MASK.resolve": lambda f: (MASK.resolve, ["face"], ""),
     "MASK.blocks": lambda f: (MASK.blocks, [1], ""),
     "MASK.to_pixels": lambda f: (MASK.to_pixels, [60, 40], ""),
-    "segment": lambda f: (segment, [lambda rgb: [], PIXELS], "keep min_score max_groups group_by rule"),
+    "segment": lambda f: (segment, [lambda rgb: [], PIXELS], "keep min_score max_groups group_by rule always"),
     "find_segmenter": lambda f: (find_segmenter, ["foreground"], ""),
     "ssic.Identity.parse": lambda f: (ssic.Identity.parse, ["x"], ""),
     "ssic.Recipient.load": lambda f: (ssic.Recipient.load, ["nope"], ""),

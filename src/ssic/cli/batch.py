@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,8 @@ def encode(
     mask, rate, secret = masks.recipe(), rates.read(), split(encrypt)
     _check_sealing(secret, rate, bool(recipient or hiding.given), recipient)
     hiding.check()
+    if secret is not None and mask.segmenter is not None:
+        mask = replace(mask, always=secret)
     recipe = Recipe(
         quality=60 if rate.quality is None else rate.quality,
         group_quality={str(name): quality for name, quality in rate.group_quality.items()},
