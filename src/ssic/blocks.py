@@ -46,6 +46,11 @@ def _shape_of(size: object) -> str:
     return f"{size!r:.80}" if shape is None else f"an array of shape {list(shape)}"
 
 
+SCALES = (1, 4, 8, 16)
+"""Files can be decoded at 1/scale of the resolution. (Not at 1/2: all latents are needed there, and what the
+transformers add is missed.)"""
+
+
 PATCH = 8
 """Pixels on a side of a patch; a block is 2x2 patches."""
 
@@ -78,6 +83,23 @@ def to_blocks(padded: NDArray[_T]) -> NDArray[_T]:
     rows, columns = padded.shape[0] // BLOCK, padded.shape[1] // BLOCK
     split = padded.reshape(rows, _PATCHES, PATCH, columns, _PATCHES, PATCH, 3)
     return split.transpose(0, 3, 1, 4, 2, 5, 6).reshape(rows * columns, _PATCHES**2, PATCH * PATCH * 3)
+
+
+def sizes_inside(size: Size, block: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """[N, 2] width and height, 1 to 16, of what blocks show of a picture of `size`, without padding.
+
+    Args:
+        block: [N] indices of the blocks in raster order.
+    """
+    row, column = np.divmod(block, block_grid(size)[1])
+    return np.minimum(np.subtract(size, BLOCK * np.column_stack([column, row])), BLOCK)
+
+
+def from_squares(squares: NDArray[_T], rows: int, columns: int) -> NDArray[_T]:
+    """[rows columns, s, s, 3] in raster order -> [s rows, s columns, 3]."""
+    side = squares.shape[1]
+    split = squares.reshape(rows, columns, side, side, 3)
+    return split.transpose(0, 2, 1, 3, 4).reshape(side * rows, side * columns, 3)
 
 
 def from_blocks(blocks: NDArray[_T], height_blocks: int, width_blocks: int) -> NDArray[_T]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import as_mapping, type_name, whole_from_one
-from ssic.blocks import BLOCK, block_grid, cut_blocks, inside_blocks
+from ssic.arguments import as_mapping, is_whole, type_name, whole_from_one
+from ssic.blocks import BLOCK, SCALES, Size, block_grid, cut_blocks, inside_blocks, sizes_inside
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
 from ssic.engine.task import Refiner, Task
@@ -28,6 +28,7 @@ from ssic.format.layout import whole_order
 from ssic.format.limits import encoding_memory, spoken_bytes
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
+from ssic.model.reduced import Reduction
 from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
@@ -265,12 +266,19 @@ class Codec:
         return find_refiner(self._weights, self.coder, self.engine)
 
     def decode_latents(
-        self, mask: NDArray[np.uint8], qualities: Mapping[int, int], segments: Mapping[int, bytes]
+        self,
+        mask: NDArray[np.uint8],
+        qualities: Mapping[int, int],
+        segments: Mapping[int, bytes],
+        slices: int | None = None,
     ) -> tuple[Plan, Latents, list[int]]:
-        """Substreams -> latents of their groups' blocks, and the ids of groups that turned out damaged."""
+        """Substreams -> latents of their groups' blocks, of the first slices or of all, and the ids of groups that
+        turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
         with one_blas_thread():
-            latents, damaged = self.coder.decode(plan, qualities, segments, threads=self.engine.threads)
+            latents, damaged = self.coder.decode(
+                plan, qualities, segments, slices=slices, threads=self.engine.threads
+            )
         return plan, latents, damaged
 
     def decode_blocks(
@@ -286,6 +294,29 @@ class Codec:
         progress("synthesis")
         reached = _clock(progress, "synthesis")
         return plan, self.engine.synthesise(as_floats(latents), plan, qualities, reached), damaged
+
+    def decode_reduced(
+        self,
+        size: Size,
+        mask: NDArray[np.uint8],
+        qualities: Mapping[int, int],
+        segments: Mapping[int, bytes],
+        scale: int,
+        progress: Progress = silent,
+    ) -> tuple[Plan, NDArray[np.uint8], list[int]]:
+        """Substreams -> pixels [N, s, s, 3] of their groups' blocks at 1/scale of the resolution (4, 8 or 16; s = 16 /
+        scale), and the ids of damaged groups. Runs no engine, and decodes the first slices only.
+
+        Args:
+            size: (width, height) of the picture in full.
+        """
+        progress("entropy")
+        reduction = Reduction(self.config, self._weights.floats, scale)
+        plan, latents, damaged = self.decode_latents(mask, qualities, segments, reduction.slices)
+        progress("synthesis")
+        values, inside = as_floats(latents).astype(np.float64), sizes_inside(size, plan.block)
+        with one_blas_thread():
+            return plan, reduction.pixels(values, plan.of_blocks(qualities), inside), damaged
 
 
 def _again(weights: Weights, engine: Engine) -> Codec:
@@ -528,6 +559,19 @@ def _qualities(mask: GroupMask, quality: int, exceptions: Mapping[str | int, int
 def _whole_order(mask: GroupMask, first: Sequence[str | int] | None) -> list[int]:
     """All ids: those asked for, then the others as they would lie anyway."""
     return whole_order({g: mask.blocks(g) for g in mask.groups}, mask.resolve(() if first is None else first))
+
+
+def check_scale(scale: int) -> int:
+    """
+    Raises:
+        InvalidInput: it is none of `SCALES`.
+    """
+    if not is_whole(scale) or scale not in SCALES:
+        raise InvalidInput(
+            f"scale is {', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}, for 1/scale of the resolution, not "
+            f"{scale!r:.80}"
+        )
+    return int(scale)
 
 
 def check_quality(quality: int) -> int:

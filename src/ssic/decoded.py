@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.blocks import BLOCK, paste_blocks
+from ssic.blocks import BLOCK, from_squares, paste_blocks
 from ssic.errors import DamagedSegment, FormatError
 from ssic.pictures.fill import crop_box
 
@@ -27,9 +27,10 @@ class Decoded:
 
     Attributes:
         pixels: [H, W, 3] uint8 of the whole picture, or of the box around the groups if it was cropped;
-            meaningless where `present` is false.
+            meaningless where `present` is false. At a lower resolution the sides are divided by the scale and rounded
+            up.
         present: [H, W] bool.
-        box: (left, top, right, bottom) of these pixels in the picture.
+        box: (left, top, right, bottom) of these pixels in the picture, in pixels of the full resolution.
         damaged: names of groups that were asked for and could not be decoded.
         sealed: names of groups that were asked for and are sealed: no key was given, or none that opens them.
         missing: of a partial file, names of groups that were asked for and lie behind its end.
@@ -70,11 +71,13 @@ def place_blocks(
     shown: NDArray[np.bool_],
     size: tuple[int, int],
     crop: bool,
+    scale: int = 1,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[int, int, int, int]]:
     """Put blocks where they belong in the picture: `Decoded.pixels`, `present` and `box`.
 
     Args:
-        block: [N] index in the picture, in raster order, of each block of `pixels`, [N, 4, 192].
+        block: [N] index in the picture, in raster order, of each block of `pixels`: [N, 4, 192], or [N, s, s, 3] at
+            1/scale of the resolution, where s = 16 / scale.
         shown: [h, w] bool, the blocks that are to be seen.
         size: (width, height) of the picture.
         crop: cut to the box around `shown`.
@@ -86,9 +89,16 @@ def place_blocks(
     if not inside.all():
         place, pixels = place[inside], pixels[inside]
     width, height = (min(BLOCK * end, length) for end, length in zip((right, bottom), size, strict=True))
-    picture = np.zeros((height - BLOCK * top, width - BLOCK * left, 3), np.uint8)
-    paste_blocks(picture, place, pixels)
-    present = np.empty(picture.shape[:2], np.bool_)
-    for i, blocks in enumerate(shown[top:bottom, left:right].repeat(BLOCK, 1)):
-        present[BLOCK * i : BLOCK * (i + 1)] = blocks[: present.shape[1]]
+    side = BLOCK // scale
+    rows, columns = -(-(height - BLOCK * top) // scale), -(-(width - BLOCK * left) // scale)
+    if scale == 1:
+        picture = np.zeros((rows, columns, 3), np.uint8)
+        paste_blocks(picture, place, pixels)
+    else:
+        squares = np.zeros(((bottom - top) * (right - left), side, side, 3), np.uint8)
+        squares[place] = pixels
+        picture = from_squares(squares, bottom - top, right - left)[:rows, :columns]
+    present = np.empty((rows, columns), np.bool_)
+    for i, blocks in enumerate(shown[top:bottom, left:right].repeat(side, 1)):
+        present[side * i : side * (i + 1)] = blocks[:columns]
     return picture, present, (BLOCK * left, BLOCK * top, width, height)

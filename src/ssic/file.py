@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, counted, listing
 from ssic.blocks import BLOCK
-from ssic.codec import Codec, Progress, as_progress, check_quality, load_current
+from ssic.codec import Codec, Progress, as_progress, check_quality, check_scale, load_current
 from ssic.crypto.access import SEALED, Access, Keys, Trust
 from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
 from ssic.describe import describe
@@ -251,6 +251,7 @@ class SsicFile:
         crop: bool = False,
         strict: bool = False,
         partial: bool = False,
+        scale: int = 1,
         engine: str | Engine = "auto",
         progress: Progress | None = None,
     ) -> Decoded:
@@ -264,18 +265,21 @@ class SsicFile:
             UnknownModel: see `codec`.
         """
         wanted = self.mask.groups if groups is None else self.mask.resolve(groups)
+        scale = check_scale(scale)
         if not wanted:
             raise InvalidInput("no group was asked for: name one, or leave `groups` out for all")
         blocks = int(np.isin(self.access.shown.mask, wanted).sum())
-        self.limits.check_decoding(blocks * BLOCK**2, *self.size)
+        self.limits.check_decoding(blocks * BLOCK**2, *self.size, scale)
         segments, broken = self.access.substreams(wanted)
         if not segments:
             raise joined_error(broken)
         quality = {g.id: g.quality for g in self.groups}
         codec = self.codec(engine=engine)
-        plan, pixels, damaged = codec.decode_blocks(
-            self.access.shown.mask, quality, segments, as_progress(progress)
-        )
+        ids, progress = self.access.shown.mask, as_progress(progress)
+        if scale == 1:
+            plan, pixels, damaged = codec.decode_blocks(ids, quality, segments, progress)
+        else:
+            plan, pixels, damaged = codec.decode_reduced(self.size, ids, quality, segments, scale, progress)
         for g in damaged:
             name = self.mask.names[g]
             broken[g] = DamagedSegment(f'the substream of "{name}" contradicts itself', [name])
@@ -285,7 +289,7 @@ class SsicFile:
 
         shown = np.isin(self.access.shown.mask, [g for g in segments if g not in damaged])
         return Decoded(
-            *place_blocks(plan.block, pixels, shown, self.size, crop),
+            *place_blocks(plan.block, pixels, shown, self.size, crop, scale),
             damaged=tuple(
                 self.mask.names[g]
                 for g in sorted(broken)
@@ -303,6 +307,7 @@ class SsicFile:
         crop: bool = False,
         strict: bool = False,
         partial: bool = False,
+        scale: int = 1,
         engine: str | Engine = "auto",
         progress: Progress | None = None,
         _stacklevel: int = 2,
@@ -315,6 +320,7 @@ class SsicFile:
             crop=crop,
             strict=strict,
             partial=partial,
+            scale=scale,
             engine=engine,
             progress=progress,
         )

@@ -99,6 +99,7 @@ def decode(
     crop: bool = False,
     strict: bool = False,
     partial: bool = False,
+    scale: int = 1,
     model: str | Path | None = None,
     engine: str | Engine = "auto",
     limits: DecodeLimits | None = None,
@@ -120,9 +121,13 @@ def decode(
         strict: raise if any of the groups can't be decoded, rather than warn and leave it out.
         partial: these are the first bytes of a file: that groups lie behind their end is no damage, and they are
             left out without a warning (`SsicFile.decode_pixels` lists them).
+        scale: 4, 8 or 16 for 1/4, 1/8 or 1/16 of the width and of the height, rounded up: in a sixth to a
+            twentieth of the time of decoding in full, and not quite the same as shrinking that (docs/access.md,
+            "Small pictures").
         model: preset that comes with the package, or path of a weights file; by default the installed model that the
             file names.
-        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine.
+        engine: what runs the float networks: "auto", "onnx", "torch", "torch:cuda", or an engine. With a scale none
+            are run.
         limits: bounds on what a hostile head may ask for.
         progress: called with the name of each stage as it begins.
         identity: `ssic.Identity`, `ssic.Passphrase` or several of them, to open sealed groups with.
@@ -158,6 +163,7 @@ def decode(
         crop=crop,
         strict=strict,
         partial=partial,
+        scale=scale,
         engine=engine,
         progress=progress,
         _stacklevel=3,

@@ -66,7 +66,7 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.decode": lambda f: (
         ssic.decode,
         [f.data, "face"],
-        "fill model engine limits progress identity min_version trust storage_options",
+        "fill scale model engine limits progress identity min_version trust storage_options",
     ),
     "ssic.open": lambda f: (ssic.open, ["nope.ssic"], ""),
     "ssic.open of bytes": lambda f: (
@@ -97,7 +97,7 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "MASK.resolve": lambda f: (MASK.resolve, ["face"], ""),
     "MASK.blocks": lambda f: (MASK.blocks, [1], ""),
     "MASK.to_pixels": lambda f: (MASK.to_pixels, [60, 40], ""),
-    "segment": lambda f: (segment, [lambda rgb: [], PIXELS], "keep min_score max_groups group_by rule"),
+    "segment": lambda f: (segment, [lambda rgb: [], PIXELS], "keep min_score max_groups group_by rule always"),
     "find_segmenter": lambda f: (find_segmenter, ["foreground"], ""),
     "ssic.Identity.parse": lambda f: (ssic.Identity.parse, ["x"], ""),
     "ssic.Recipient.load": lambda f: (ssic.Recipient.load, ["nope"], ""),
@@ -105,8 +105,8 @@ CALLS: dict[str, Callable[[Files], Call]] = {
     "ssic.Identity": lambda f: (ssic.Identity, [b"x" * 32], ""),
     "ssic.Passphrase": lambda f: (ssic.Passphrase, ["x"], ""),
     "ssic.load_picture": lambda f: (ssic.load_picture, [PIXELS], ""),
-    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill engine progress"),
-    "SsicFile.decode_pixels": lambda f: (f.opened.decode_pixels, ["face"], "engine progress"),
+    "SsicFile.decode": lambda f: (f.opened.decode, ["face"], "fill scale engine progress"),
+    "SsicFile.decode_pixels": lambda f: (f.opened.decode_pixels, ["face"], "scale engine progress"),
     "SsicFile.codec": lambda f: (f.opened.codec, [], "engine"),
     "SsicFile.extract": lambda f: (f.opened.extract, ["face"], ""),
     "SsicFile.drop": lambda f: (f.opened.drop, ["face"], ""),

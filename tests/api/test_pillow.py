@@ -290,7 +290,17 @@ def test_thumbnails_are_loaded_at_a_lower_resolution(data: bytes) -> None:
     image = opened(data)
     assert image.draft(None, (15, 10)) == ("RGB", (0, 0, 15, 10))
     assert image.size == (15, 10)
-    assert np.array_equal(image, whole.reduce(4))
+    assert np.array_equal(image, ssic.decode(data, scale=4))
+    for size, smaller in (((7, 5), ssic.decode(data, scale=8)), ((3, 1), ssic.decode(data, scale=16))):
+        image = opened(data)
+        assert image.draft("RGB", size) is not None
+        assert np.array_equal(image, smaller)
+    image = opened(data)
+    assert image.draft(None, (30, 20)) == ("RGB", (0, 0, 30, 20))
+    assert np.array_equal(image, whole.reduce(2))
+    image = opened(data).select(1, fill="transparent")
+    image.draft(None, (15, 10))
+    assert np.array_equal(image, ssic.decode(data, 1, fill="transparent", scale=4))
     for size in ((31, 10), (60, 40), None):
         untouched = opened(data)
         assert untouched.draft("RGB", size) is None

@@ -178,6 +178,30 @@ def test_masks_from_a_segmenter(run: Run, pictures: Path, tmp_path: Path) -> Non
     assert summary(run, *args, "--group-quality", "0=15,cow=3")["unmatched"] == ["cow"]
 
 
+@pytest.mark.usefixtures("segmenter")
+def test_another_segmenter_of_the_name_makes_all_anew(run: Run, pictures: Path, tmp_path: Path) -> None:
+    args = (pictures, "-o", tmp_path / "out", "--segment")
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"one")
+    spec = f"halves:{model}"
+    assert counts(summary(run, *args, spec)) == (2, 0, 0)
+    moved = model.rename(tmp_path / "moved.bin")
+    spec = f"halves:{moved}"
+    assert counts(summary(run, *args, spec)) == (0, 2, 0)  # the same model, elsewhere
+    moved.write_bytes(b"two")
+    assert counts(summary(run, *args, spec)) == (2, 0, 0)
+    assert counts(summary(run, *args, "halves")) == (2, 0, 0)  # no model
+    assert counts(summary(run, *args, "halves:x")) == (2, 0, 0)  # another argument
+    assert counts(summary(run, *args, "halves:x")) == (0, 2, 0)
+    about = tmp_path / "halves-1.0.dist-info"
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: halves\nVersion: 1.1\n")
+    assert counts(summary(run, *args, "halves:x")) == (2, 0, 0)  # another version of its package
+    (about / "entry_points.txt").write_text("[ssic.segmenters]\nhalves = halves:make\nthirds = halves:make\n")
+    assert counts(summary(run, *args, "thirds:x")) == (2, 0, 0)  # another name
+    assert counts(summary(run, *args, "thirds:x", "--min-score", "0.3")) == (2, 0, 0)
+    assert counts(summary(run, *args, "thirds:x", "--min-score", "0.3")) == (0, 2, 0)
+
+
 def test_failures_are_listed_and_cost_nothing_else(run: Run, pictures: Path, tmp_path: Path) -> None:
     (pictures / "broken.png").write_bytes(b"no picture")
     (pictures / "empty.jpg").write_bytes(b"")

@@ -51,6 +51,18 @@ def test_pictures_are_those_of_decode(run: Run, coded: Path, tmp_path: Path) -> 
     assert 'there is no group "group 1"' in some["failures"][0]["error"]
 
 
+def test_thumbnails(run: Run, coded: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert batch(run, "decode", coded, "-o", out, "--scale", "8")["decoded"] == 1
+    with Image.open(out / "a.png") as image:
+        assert np.array_equal(image, ssic.decode((coded / "a.ssic").read_bytes(), scale=8))
+    assert batch(run, "decode", coded, "-o", out, "--scale", "8")["kept"] == 1
+    assert batch(run, "decode", coded, "-o", out, "--scale", "1")["decoded"] == 1
+    assert batch(run, "decode", coded, "-o", out)["kept"] == 1
+    code, _, err = run("batch", "decode", coded, "-o", out, "--scale", "3")
+    assert (code, "scale is 1, 4, 8 or 16" in err) == (2, True)
+
+
 def test_formats_of_pictures(run: Run, coded: Path, tmp_path: Path) -> None:
     assert batch(run, "decode", coded, "-o", tmp_path / "out", "--to", "jpg")["decoded"] == 1
     with Image.open(tmp_path / "out/a.jpg") as image:

@@ -156,6 +156,7 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
     facts = json.loads(out)
     assert facts.pop("seconds") > 0
     assert facts.pop("engine") == ssic.Codec.load().engine.name
+    assert facts.pop("scale") == 1
     box = {"output": str(tmp_path / "p.png"), "width": 80, "height": 48}
     assert facts == box | {"groups": ["dog", "person"], "damaged": [], "sealed": []}
     with Image.open(tmp_path / "p.png") as image:
@@ -163,6 +164,18 @@ def test_decode_some_groups(run: Run, inputs: Path, tmp_path: Path) -> None:
             (inputs / "photo.ssic").read_bytes(), ["dog", "person"], fill="transparent", crop=True
         )
         assert np.array_equal(image, expected)
+
+
+def test_decode_at_a_lower_resolution(run: Run, inputs: Path, tmp_path: Path) -> None:
+    options = ["--groups", "dog", "--crop", "--scale", "4", "--json"]
+    code, out, err = run("decode", inputs / "photo.ssic", "-o", tmp_path / "p.png", *options)
+    assert (code, err) == (0, "")
+    with Image.open(tmp_path / "p.png") as image:
+        expected = ssic.decode((inputs / "photo.ssic").read_bytes(), "dog", crop=True, scale=4)
+        assert np.array_equal(image, expected)
+    facts = json.loads(out)
+    assert (facts["width"], facts["height"]) == expected.shape[1::-1]
+    assert (facts["scale"], facts["engine"]) == (4, None)  # no network was run
 
 
 def test_damaged_groups_cost_themselves_only(run: Run, inputs: Path, tmp_path: Path) -> None:
@@ -190,6 +203,7 @@ def test_nothing_is_written_if_no_group_is_intact(run: Run, inputs: Path, tmp_pa
         ("p.jpg", "--fill transparent", "p.jpg: JPEG can't hold transparency: use .png"),
         ("p.xyz", "", 'p.xyz: pictures can\'t be written as ".xyz"'),
         ("p.png", "--fill blew", '"blew" is no colour'),
+        ("p.png", "--scale 2", "scale is 1, 4, 8 or 16, for 1/scale of the resolution, not 2"),
         ("p.png", "--groups cat", 'there is no group "cat"'),
     ],
 )

@@ -99,6 +99,25 @@ def test_any_latents_come_back_within_a_step_and_a_half(rows, columns, seed, siz
     assert total <= coded.ideal_bits * 1.001 + 20 * len(coded.by_group)
 
 
+@pytest.mark.parametrize("slices", [0, 1, 2, 5])
+def test_the_first_slices_alone_are_those_of_all(slices):
+    """What follows them in a substream, even damage, is not looked at."""
+    codec = ssic.Codec.load()
+    rng = np.random.default_rng(slices)
+    plan = make_plan(blob_mask(7, 5, 6, 3))
+    y = rng.laplace(size=(len(plan), codec.config.latent_channels)) * 9
+    z = rng.normal(size=(len(plan.pair_group), codec.config.hyper_channels))
+    quality = {0: 20, 1: 60, 2: 95}
+    coded = codec.coder.encode(plan, quality, y, z)
+    latents, damaged = codec.coder.decode(plan, quality, coded.by_group, slices=slices)
+    channels = sum(codec.config.slices[:slices])
+    assert damaged == []
+    assert np.array_equal(latents, coded.latents[:, :channels])
+    if slices in (1, 2):
+        cut = {g: data[: -len(data) // 4] + b"\1" for g, data in coded.by_group.items()}
+        assert np.array_equal(codec.coder.decode(plan, quality, cut, slices)[0], latents)
+
+
 @given(npst.arrays(np.float64, (1, 320), elements=st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e30])))
 @settings(max_examples=10)
 def test_latents_that_are_no_numbers_are_limited_not_fatal(y):

@@ -23,7 +23,7 @@ from ssic.errors import SegmenterError, UnknownGroup
 from ssic.groups.mask import GroupMask
 from ssic.groups.recipe import MaskRecipe
 from ssic.groups.segment import find_segmenter, instances
-from ssic.groups.segment.faces import PACKAGE, VERSION, FaceSegmenter, head, sides, weights
+from ssic.groups.segment.faces import PACKAGE, SHA256, VERSION, FaceSegmenter, head, sides, weights
 from ssic.protect import NotFound, those_there
 
 needs_weights = pytest.mark.skipif(not FACES, reason=f"{PACKAGE} is not installed")
@@ -227,6 +227,12 @@ def test_every_face_of_a_picture_is_sealed(
     with Image.open(keys / "all.png") as image:
         error = np.abs(np.asarray(image).astype(int) - two)[faces].mean()
     assert error < 8
+
+
+@needs_weights
+def test_what_it_is_goes_into_the_recipe_of_a_batch() -> None:
+    recipe = MaskRecipe("segmenter", segmenter="faces")
+    assert recipe.segmenter_identity() == {"name": "faces", "identity": f"CenterFace {SHA256[:16]}, heads 1"}
 
 
 @needs_weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -24,9 +26,20 @@ from PIL import Image
 import ssic
 from helpers import ROOT
 from helpers.commands import Run
-from ssic.errors import InvalidInput, SegmenterError
+from helpers.pictures import natural_picture
+from ssic.errors import InvalidInput, MaskError, SegmenterError
 from ssic.groups.mask import DroppedGroups, GroupMask
-from ssic.groups.segment import GROUP, Instance, LeftOut, available, find_segmenter, instances, segment
+from ssic.groups.segment import (
+    GROUP,
+    Instance,
+    LeftOut,
+    Shared,
+    available,
+    find_segmenter,
+    identity_of,
+    instances,
+    segment,
+)
 from ssic.pictures.preview import captions, draw
 
 PICTURE = np.zeros((64, 96, 3), np.uint8)
@@ -118,16 +131,91 @@ def test_the_order_in_which_instances_come_is_nothing_to_the_mask(
         assert any((i.mask & owned).any() for i in listed if i.name == name)
 
 
-def test_the_surest_groups_fit_and_the_rest_is_counted() -> None:
+def test_the_surest_classes_fit_and_the_rest_is_told() -> None:
     many = [box(f"n{n}", n / 400, n % 96, n % 64, n % 96 + 1, n % 64 + 1) for n in range(300)]
     with (
         pytest.warns(DroppedGroups),
-        pytest.warns(LeftOut, match="300 groups were found; left out, beyond the surest 254: 46"),
+        pytest.warns(
+            LeftOut, match="300 classes were found; left out, beyond the surest 254: n45, n44,.* 26 more"
+        ),
     ):
         mask = segment(giving(*many), PICTURE, min_score=0)
     assert set(mask.classes.values()) <= {f"n{n}" for n in range(46, 300)}
-    with pytest.warns(LeftOut, match="beyond the surest 1: 1"):
+    with pytest.warns(LeftOut, match="beyond the surest 1: n298"):
         assert segment(giving(*many[298:]), PICTURE, max_groups=1).classes == {1: "n299"}
+    with pytest.warns(LeftOut, match="beyond the surest 1: n299"):
+        assert segment(giving(*many[298:]), PICTURE, max_groups=1, always=["n298", "x"]).classes == {
+            1: "n298"
+        }
+    with pytest.raises(InvalidInput, match="n298 must have a group, and at most 1 are wanted"):
+        segment(giving(*many[298:]), PICTURE, max_groups=1, always=["n298", "n299"])
+
+
+def crowd(count: int) -> Iterator[Instance]:
+    """Faces of one block each, the surest first, and a dog that is less sure than any."""
+    for n in range(count):
+        y, x = 16 * (n // 20), 16 * (n % 20)
+        mask = np.zeros((256, 320), bool)
+        mask[y : y + 16, x : x + 16] = True
+        yield Instance("face", 1 - n / 1000, mask)
+    mask = np.zeros((256, 320), bool)
+    mask[240:, 300:] = True
+    yield Instance("dog", 0.3, mask)
+
+
+@pytest.mark.parametrize("most", [254, 5, 2])
+def test_in_a_crowd_the_last_group_of_a_class_takes_the_rest(most: int) -> None:
+    rgb = np.zeros((256, 320, 3), np.uint8)
+    with pytest.warns(Shared) as told:
+        mask = segment(lambda _: crowd(300), rgb, max_groups=most)
+    # One of the groups is the dog's, though every face is surer.
+    alone = [f"face {n}" for n in range(1, most - 1)]
+    rest = f"{'face' if most == 2 else f'face {most - 1}'} and {300 - most + 1} more"
+    assert [str(w.message) for w in told if w.category is Shared] == [
+        f'more were found than {most} groups hold: "{rest}" is {302 - most} in one group'
+    ]
+    assert list(mask.names.values()) == ["background", *alone, rest, "dog"]
+    faces = np.isin(mask.ids, mask.resolve("face"))
+    assert faces.sum() == 300
+    assert (mask.ids == most - 1).sum() == 302 - most
+    assert set(mask.scores) == {*range(1, most - 1), most}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = segment(lambda _: crowd(300), rgb, group_by="class")
+        assert segment(lambda _: crowd(253), rgb).names[253] == "face 253"  # as many as there is room for
+    assert dict(whole.names) == {0: "background", 1: "face", 2: "dog"}
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize("most", [None, 3])
+def test_every_face_of_a_crowd_is_sealed(run: Run, tmp_path: Path, others: Path, most: int | None) -> None:
+    Image.fromarray(natural_picture(1, 256, 320)).save(tmp_path / "crowd.png")
+    me = ssic.Identity.generate()
+    (tmp_path / "me.pub").write_text(str(me.recipient))
+    args = ["--segment", "crowd", "--encrypt", "face", "--recipient", tmp_path / "me.pub", "--model", "small"]
+    args += [] if most is None else ["--max-groups", most]
+    code, out, err = run("encode", tmp_path / "crowd.png", *args, "--json")
+    assert code == 0, err
+    shared = '"face 253 and 47 more" is 48' if most is None else '"face 2 and 298 more" is 299'
+    said = f"more were found than {most or 254} groups hold: {shared} in one group"
+    assert f"ssic: warning: {said}\n" in err
+    assert json.loads(out)["notes"] == [said]
+    opened = ssic.open(tmp_path / "crowd.ssic")
+    clear = [g.id for g in opened.groups if not g.encrypted]
+    assert [opened.mask.names[g] for g in clear] == ["background", "dog"]
+    assert (~np.isin(opened.mask.ids, clear)).sum() == 300  # the block of every face
+    code, out, err = run("batch", "encode", tmp_path / "crowd.png", "-o", tmp_path / "out", *args, "--json")
+    assert code == 0, err
+    assert [note["warning"] for note in json.loads(out)["warnings"]] == [said]
+    assert sum(g.encrypted for g in ssic.open(tmp_path / "out/crowd.ssic").groups) == (most or 254) - 1
+
+
+def test_label_maps_of_crowds_are_refused_with_a_way_out() -> None:
+    labels = np.arange(300, dtype=np.int32).reshape(15, 20)
+    with pytest.raises(
+        MaskError, match=r"300 groups; a file holds at most 255: merge some, .*--group-by class"
+    ):
+        GroupMask.from_label_map(labels, (320, 240))
 
 
 def test_nothing_found_is_one_group_and_a_warning() -> None:
@@ -201,6 +289,19 @@ class Bright:
         if mask.any():
             yield Instance("bright", 0.875, mask)
 
+def crowd(argument):
+    def find(rgb):
+        for n in range(300):
+            mask = np.zeros(rgb.shape[:2], bool)
+            y, x = 16 * (n // 20), 16 * (n % 20)
+            mask[y : y + 16, x : x + 16] = True
+            yield Instance("face", 1 - n / 1000, mask)
+        mask = np.zeros(rgb.shape[:2], bool)
+        mask[240:, 300:] = True
+        yield Instance("dog", 0.3, mask)
+    find.classes = "face", "dog"
+    return find
+
 def broken(argument):
     raise RuntimeError(f"no such model: {argument}")
 """
@@ -222,7 +323,7 @@ def others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     install(
         folder,
         "bright-things",
-        "bright = bright_things:Bright\nbroken = bright_things:broken\nlost = nowhere:X",
+        "bright = bright_things:Bright\nbroken = bright_things:broken\ncrowd = bright_things:crowd\nlost = nowhere:X",
     )
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.delitem(sys.modules, "bright_things", raising=False)
@@ -315,21 +416,25 @@ def test_torchvision_is_read_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> N
     module: Any = types.ModuleType("torchvision.models.detection")
     module.MaskRCNN_ResNet50_FPN_V2_Weights = about
     module.maskrcnn_resnet50_fpn_v2 = lambda weights: Network()
-    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    package: Any = types.ModuleType("torchvision")
+    package.__version__ = "0.99"
+    monkeypatch.setitem(sys.modules, "torchvision", package)
     monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
     monkeypatch.setitem(sys.modules, "torchvision.models.detection", module)
     segmenter = find_segmenter("torchvision")
     (found,) = instances(segmenter, np.full_like(PICTURE, 255))
     assert (found.name, found.score, int(found.mask.sum())) == ("person", 0.75, 16 * 32)
     assert segmenter.classes == ("person",)  # type: ignore[attr-defined]
+    facts = identity_of("torchvision", segmenter)
+    assert facts == {"name": "torchvision", "identity": f"torchvision 0.99, {about.DEFAULT}"}
 
 
-def test_ultralytics_is_read_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ultralytics_is_read_as_it_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     masks = torch.zeros(1, 64, 96)
     masks[0, :16, :32] = 1
 
     class Model:
-        task, names = "segment", {0: "person", 1: "dog"}
+        task, names, ckpt_path = "segment", {0: "person", 1: "dog"}, Path("nowhere.pt")
 
         def __init__(self, weights: str) -> None:
             assert weights == "mine.pt"
@@ -341,10 +446,18 @@ def test_ultralytics_is_read_as_it_answers(monkeypatch: pytest.MonkeyPatch) -> N
             return [types.SimpleNamespace(boxes=boxes, masks=types.SimpleNamespace(data=masks))]
 
     module: Any = types.ModuleType("ultralytics")
-    module.YOLO = Model
+    module.YOLO, module.__version__ = Model, "9.9"
     monkeypatch.setitem(sys.modules, "ultralytics", module)
     rgb = np.full_like(PICTURE, [1, 2, 3])
-    (found,) = instances(find_segmenter("ultralytics:mine.pt"), rgb)
+    segmenter = find_segmenter("ultralytics:mine.pt")
+    (found,) = instances(segmenter, rgb)
+    facts = {"name": "ultralytics", "argument": "mine.pt", "identity": "ultralytics 9.9"}
+    assert identity_of("ultralytics:mine.pt", segmenter) == facts
+    Model.ckpt_path = tmp_path / "downloaded.pt"
+    Model.ckpt_path.write_bytes(b"weights")
+    again = find_segmenter("ultralytics:mine.pt")
+    weighed = hashlib.sha256(b"weights").hexdigest()
+    assert identity_of("ultralytics:mine.pt", again)["identity"] == f"ultralytics 9.9, {weighed}"
     assert (found.name, found.score, int(found.mask.sum())) == ("dog", 0.5, 16 * 32)
 
 

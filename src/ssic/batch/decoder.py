@@ -35,6 +35,7 @@ class DecodeRecipe:
         groups: names, classes or ids; None is all. A file without one of them fails.
         fill: what stands where no decoded group is.
         crop: cut each picture to the box around its decoded groups.
+        scale: 4, 8 or 16 for 1/4, 1/8 or 1/16 of the resolution; None for all of it.
         model: None is the installed model that a file names.
         identities: files of private keys that open sealed groups. (Paths, because keys don't travel to other
             processes.)
@@ -48,6 +49,7 @@ class DecodeRecipe:
     groups: Sequence[str] | None = None
     fill: str = "black"
     crop: bool = False
+    scale: int | None = None
     model: str | None = None
     identities: Sequence[Path] = ()
     trust: Sequence[str] = ()
@@ -92,7 +94,9 @@ class Decoder(Work):
         trust = [VerifyKey.parse(word) for word in recipe.trust] or None
         keys = [key for path in recipe.identities for key in read_identities(path)] or None
         opened = SsicFile(data, model=recipe.model, identity=keys, trust=trust)
-        decoded = opened.decode_pixels(recipe.groups, crop=recipe.crop, engine=recipe.engine)
+        decoded = opened.decode_pixels(
+            recipe.groups, crop=recipe.crop, scale=recipe.scale or 1, engine=recipe.engine
+        )
         if decoded.sealed:
             warnings.warn(f"sealed and left out: {', '.join(decoded.sealed)}", SealedGroups, stacklevel=2)
         picture = compose(decoded.pixels, decoded.present, recipe.fill)

@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ssic.batch.coding import encode_picture
@@ -97,16 +96,16 @@ class Recipe:
 
         Raises:
             ModelError: there is no such model.
+            SegmenterError: there is no such segmenter.
         """
         facts = asdict(self) | {"model": current_weights(find_weights(self.model)).id.hex()}
         del facts["engine"], facts["max_pixels"], facts["max_memory"]
         facts |= {key: facts[key] or None for key in ("renumber", "pad")}
         facts["recipients"] = sorted(self.recipients)
         facts["mask"]["rule"] = self.mask.block_rule
-        spec = self.mask.segmenter
-        graph = Path(spec.partition(":")[2]) if spec else None
-        if graph is not None and graph.is_file():  # a model; another one at the same place is another recipe
-            facts["mask"]["segmenter"] = hashlib.sha256(graph.read_bytes()).hexdigest()
+        facts["mask"]["segmenter"] = (
+            self.mask.segmenter_identity()
+        )  # another one of its name is another recipe
         return hash_of(facts)
 
 

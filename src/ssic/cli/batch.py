@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from ssic.batch import Decoder, DecodeRecipe, Encoder, Recipe, Sealer, SealRecipe, find_jobs
 from ssic.cli.batch_run import Inputs, OutputFolder, RunOptions, find, run
-from ssic.cli.decode import Crop, Fill, SomeGroups
+from ssic.cli.decode import Crop, Fill, Scale, SomeGroups
 from ssic.cli.effort import Effort
 from ssic.cli.files import check_local, is_stdin, named, split
 from ssic.cli.keys import Cipher, Encrypted, HideOptions, Identities, Recipients, Trust, locks, verify_keys
@@ -20,6 +21,7 @@ from ssic.cli.masks import BatchMaskOptions
 from ssic.cli.options import Engine, Groups, Model, ModelOfFile
 from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import Rate, RateOptions
+from ssic.codec import check_scale
 from ssic.errors import InvalidInput
 from ssic.model.weights import DEFAULT_MODEL
 from ssic.pictures.fill import check_fill
@@ -49,6 +51,8 @@ def encode(
     mask, rate, secret = masks.recipe(), rates.read(), split(encrypt)
     _check_sealing(secret, rate, bool(recipient or hiding.given), recipient)
     hiding.check()
+    if secret is not None and mask.segmenter is not None:
+        mask = replace(mask, always=secret)
     recipe = Recipe(
         quality=60 if rate.quality is None else rate.quality,
         group_quality={str(name): quality for name, quality in rate.group_quality.items()},
@@ -113,6 +117,7 @@ def decode(
     groups: SomeGroups = None,
     fill: Fill = "black",
     crop: Crop = False,
+    scale: Scale = 1,
     identity: Identities = None,
     trust: Trust = None,
     model: ModelOfFile = None,
@@ -132,6 +137,7 @@ def decode(
         groups=split(groups),
         fill=fill,
         crop=crop,
+        scale=None if check_scale(scale) == 1 else scale,
         model=model,
         identities=tuple(identity or ()),
         trust=tuple(map(str, verify_keys(trust) or ())),

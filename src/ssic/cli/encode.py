@@ -20,7 +20,7 @@ from ssic.cli.options import AsJson, Engine, Model
 from ssic.cli.pictures import PictureOptions
 from ssic.cli.rate import Rate, RateOptions
 from ssic.cli.tables import show_file
-from ssic.cli.terminal import progress, say, say_json, warn
+from ssic.cli.terminal import noted, progress, say, say_json, warn
 from ssic.codec import Codec
 from ssic.errors import InvalidInput
 from ssic.file import SsicFile
@@ -73,11 +73,13 @@ def encode(
         output = _output_of(picture)
     check_output(output, (*inputs, model), as_json=as_json)
     keys = None if secret is None else recipients.locks()
+    if secret is not None and recipe.segmenter is not None:
+        recipe = replace(recipe, always=secret)
 
     def load_codec() -> Codec:
         return Codec.load(model, engine=engine)
 
-    with best_so_far(effort) as ending, progress("reading the picture") as stage:
+    with noted() as notes, best_so_far(effort) as ending, progress("reading the picture") as stage:
         loaded = reading.load(picture, limits)
         stage("reading the mask" if recipe.segmenter is None else "finding the groups")
         groups = masks.make(recipe, loaded, picture)
@@ -90,7 +92,7 @@ def encode(
             data = bytes(seal(data, secret, keys, **hiding.how()))
     info = SsicFile(data).info()  # first: what can't be read again shall not replace what is there
     write(output, data)
-    _report(output, info, coded, rate, as_json, begun)
+    _report(output, info, coded, rate, as_json, notes, begun)
     end_if_asked(ending, output)
 
 
@@ -184,12 +186,20 @@ def _check_sealed_targets(groups: GroupMask, secret: list[str], targets: Mapping
 
 
 def _report(
-    output: Path, info: dict[str, Any], coded: CodedPicture, rate: Rate, as_json: bool, begun: float
+    output: Path,
+    info: dict[str, Any],
+    coded: CodedPicture,
+    rate: Rate,
+    as_json: bool,
+    notes: list[str],
+    begun: float,
 ) -> None:
     reached = coded.reached
     if as_json:
         ran = {"engine": coded.engine, "seconds": round(time.perf_counter() - begun, 3)}
-        say_json(info | ({"reached": reached} if reached else {}) | ran)
+        said: dict[str, Any] = {"reached": reached} if reached else {}
+        said |= {"notes": notes} if notes else {}
+        say_json(info | said | ran)
         return
     piped = is_stdout(output)
     show_file("stdout" if piped else str(output), info, stderr=piped)

@@ -38,7 +38,12 @@ MinScore = Annotated[
     float | None, _option("Lowest score, 0 to 1, of what the segmenter finds. Default: 0.25.", "SCORE")
 ]
 MaxGroups = Annotated[
-    int | None, _option("At most N objects of those found, best scores first. Default: 254.", "N")
+    int | None,
+    _option(
+        "At most N groups of objects: those with the best scores, the last of each class with all others of it. "
+        "Default: 254.",
+        "N",
+    ),
 ]
 GroupBy = Annotated[
     str | None,

@@ -101,6 +101,24 @@ def running(debug: bool) -> Iterator[None]:
             raise SystemExit(_show_error(error)) from None
 
 
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """What ssic warns of within, as it is shown, for `--json`."""
+    notes: list[str] = []
+    show = warnings.showwarning
+
+    def note(message: Any, category: Any, *rest: Any, **named: Any) -> None:
+        if category.__module__.startswith("ssic."):
+            notes.append(str(message))
+        show(message, category, *rest, **named)
+
+    warnings.showwarning = note
+    try:
+        yield notes
+    finally:
+        warnings.showwarning = show
+
+
 def _show_usage(error: Any) -> int:
     text = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":  # it carries the help

@@ -271,6 +271,7 @@ class LatentCoder:
         quality: Mapping[int, int],
         substreams: Mapping[int, bytes],
         *,
+        slices: int | None = None,
         threads: int = 1,
     ) -> tuple[Latents, list[int]]:
         """Decode the latents of the plan's groups.
@@ -279,13 +280,14 @@ class LatentCoder:
             plan: of the wanted groups' blocks.
             quality: 1..100 of each group.
             substreams: bytes of each group.
+            slices: so many of the first ones only; what follows them in a substream is not looked at. All by default.
             threads: that share the work.
 
         Returns:
-            latents [N, M] with 6 fractional bits, and the ids of groups whose substream contradicts itself; their
-            latents are meaningless.
+            latents [N, M], or [N, channels of these slices], with 6 fractional bits, and the ids of groups whose
+            substream contradicts itself; their latents are meaningless.
         """
-        walk = Walk(self.twin, plan, quality, latents=True)
+        walk = Walk(self.twin, plan, quality, latents=True, slices=slices)
         decoders = [decoder_from_bytes(substreams[g]) for g in walk.groups]
         # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
         damaged = {rank for rank, g in enumerate(walk.groups) if substreams[g].endswith(b"\0")}

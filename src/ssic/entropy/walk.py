@@ -44,11 +44,26 @@ class Walk:
 
     Attributes:
         groups: ids of the plan's groups, ascending; the rank of a group is its index here.
-        latents: [N, M], 6 fractional bits, as far as they are decoded; None if they are not asked for.
+        latents: [N, M], or the channels of the slices asked for, 6 fractional bits, as far as they are decoded; None if
+            they are not asked for.
         hyper_latents: [P, Z], likewise.
     """
 
-    def __init__(self, twin: Twin, plan: Plan, quality: Mapping[int, int], *, latents: bool) -> None:
+    def __init__(
+        self,
+        twin: Twin,
+        plan: Plan,
+        quality: Mapping[int, int],
+        *,
+        latents: bool,
+        slices: int | None = None,
+    ) -> None:
+        """
+        Args:
+            latents: whether to keep them.
+            slices: to walk through so many only, the first ones; all by default.
+        """
+        self._slices = len(twin.config.slices) if slices is None else slices
         self.groups = np.unique(plan.group).tolist()
         self._twin, self._plan = twin, plan
         ranks, qualities = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
@@ -59,7 +74,7 @@ class Walk:
         self.hyper_latents = np.empty((len(plan.pair_count), twin.config.hyper_channels), LATENT_TYPE)
         self.latents: Latents | None = None
         if latents:
-            self.latents = np.empty((len(plan), twin.bounds[-1]), LATENT_TYPE)
+            self.latents = np.empty((len(plan), twin.bounds[self._slices]), LATENT_TYPE)
 
     def steps(self, pieces: Pieces) -> Iterator[Step]:
         """Each step, once the one before it has kept all its rows."""
@@ -67,7 +82,7 @@ class Walk:
         features = self._features(pieces)
         values = self._twin.new_values(len(self._plan))
         phases = [np.flatnonzero(self._plan.phase == p) for p in range(PHASES)]
-        for k in range(len(self._twin.config.slices)):
+        for k in range(self._slices):
             for phase, tokens in enumerate(phases):
                 if len(tokens):
                     yield self._slice_step(k, phase, tokens, features, values)

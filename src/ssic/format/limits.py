@@ -92,16 +92,17 @@ class DecodeLimits:
                 4,
             )
 
-    def check_decoding(self, pixels: int, width: int, height: int) -> None:
+    def check_decoding(self, pixels: int, width: int, height: int, scale: int = 1) -> None:
         """
         Args:
             pixels: that are to be decoded, in whole blocks.
             width, height: of the picture.
+            scale: at 1/scale of the resolution.
 
         Raises:
             LimitExceeded: that would take more memory than is allowed.
         """
-        need = decoding_memory(pixels, width, height)
+        need = decoding_memory(pixels, width, height, scale)
         if need > self.max_memory:
             raise LimitExceeded(
                 f"decoding {pixels:,} pixels takes about {spoken_bytes(need)}; the limit is "
@@ -121,7 +122,7 @@ def spoken_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
-def decoding_memory(pixels: int, width: int, height: int) -> int:
+def decoding_memory(pixels: int, width: int, height: int, scale: int = 1) -> int:
     """Bytes that decoding takes at most, about.
 
     >>> f"{decoding_memory(12_000_000, 4000, 3000) / 1e9:.1f} GB"
@@ -129,8 +130,10 @@ def decoding_memory(pixels: int, width: int, height: int) -> int:
 
     Args:
         pixels: that are decoded, of a picture of this width and height.
+        scale: at 1/scale of the resolution; the networks don't run then.
     """
-    return DECODED_BYTES * pixels + SHOWN_BYTES * width * height + _band_memory(pixels, width)
+    need = DECODED_BYTES * pixels + SHOWN_BYTES * width * height // scale**2
+    return need + _band_memory(pixels, width) if scale == 1 else need
 
 
 def encoding_memory(width: int, height: int) -> int:

@@ -111,7 +111,8 @@ def _owned(
         raise _empty_groups(empty)
     if len(left) > MAX_GROUPS:
         raise MaskError(
-            f"{len(left)} groups; a file holds at most {MAX_GROUPS}: merge some, or group by class"
+            f"{len(left)} groups; a file holds at most {MAX_GROUPS}: merge some, or group by class, where objects have "
+            'one (group_by="class", --group-by class)'
         )
     first = 0 if left[0] == 0 or len(left) == MAX_GROUPS else 1
     id_of = {n: n for n in left} if left[-1] < ABSENT else {n: k for k, n in enumerate(left, first)}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,15 @@ from ssic.arguments import is_number, is_whole
 from ssic.errors import InvalidInput, MaskError
 from ssic.groups.label_maps import Rule
 from ssic.groups.mask import GroupMask
-from ssic.groups.segment import MAX_OBJECTS, MIN_SCORE, Segmenter, check_classes, find_segmenter, segment
+from ssic.groups.segment import (
+    MAX_OBJECTS,
+    MIN_SCORE,
+    Segmenter,
+    check_classes,
+    find_segmenter,
+    identity_of,
+    segment,
+)
 
 Kind = Literal["none", "mask", "labels", "coco", "boxes", "grid", "segmenter"]
 GroupBy = Literal["instance", "class"]
@@ -43,7 +52,8 @@ class MaskRecipe:
         segmenter: NAME[:ARG], as for `ssic.groups.segment.find_segmenter`.
         keep: classes of what it finds that become groups; None is all.
         min_score: the lowest score of what it finds, 0 to 1.
-        max_groups: at most that many groups beside the background, best scores first; 1 to 254.
+        max_groups: at most that many groups beside the background, 1 to 254; objects beyond share groups (`segment`).
+        always: classes that get a group before surer ones do; None for none.
         group_by: a group per object, or per class (annotations, segmenters).
         rule: who owns a block, see `blocks_from_pixels`. None is "any" for segmenters, so that objects are whole, and
             "most" for everything else.
@@ -62,6 +72,7 @@ class MaskRecipe:
     keep: Sequence[str] | None = None
     min_score: float = MIN_SCORE
     max_groups: int = MAX_OBJECTS
+    always: Sequence[str] | None = None
     group_by: GroupBy = "instance"
     rule: Rule | None = None
     drop_empty: bool | None = None
@@ -116,6 +127,14 @@ class MaskRecipe:
         """
         if self.segmenter is not None:
             check_classes(_segmenter(self.segmenter), self.keep)
+
+    def segmenter_identity(self) -> dict[str, str] | None:
+        """What the segmenter is, see `ssic.groups.segment.identity_of`; None where there is none.
+
+        Raises:
+            SegmenterError: as `prepare`.
+        """
+        return None if self.segmenter is None else identity_of(self.segmenter, _segmenter(self.segmenter))
 
     @property
     def classes(self) -> Collection[str] | None:
@@ -193,13 +212,20 @@ class MaskRecipe:
                 max_groups=self.max_groups,
                 group_by=self.group_by,
                 rule=rule,
+                always=self.always or (),
             )
         if self.cells is not None:
             return GroupMask.grid(size, *self.cells)
         return GroupMask.single(size)
 
 
-@lru_cache(maxsize=1)
 def _segmenter(spec: str) -> Segmenter:
-    """One per process: it may be a model that takes seconds to load."""
+    path = Path(spec.partition(":")[2])
+    state = path.stat() if path.is_file() else None
+    return _made_once(spec, None if state is None else (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=1)
+def _made_once(spec: str, version: tuple[int, int] | None) -> Segmenter:
+    """One per process, for each version of its file: it may be a model that takes seconds to load."""
     return find_segmenter(spec)

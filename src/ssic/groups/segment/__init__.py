@@ -15,17 +15,20 @@ array([[1, 1, 0],
 from __future__ import annotations
 
 import difflib
+import hashlib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import is_number, is_whole, type_name
+from ssic.arguments import is_number, is_whole, listing, type_name
 from ssic.blocks import MAX_GROUPS
 from ssic.errors import InvalidInput, SegmenterError, SsicError
 from ssic.groups.label_maps import Rule
@@ -35,6 +38,8 @@ from ssic.names import as_text, numbered
 
 GROUP = "ssic.segmenters"
 """The entry points that name segmenters."""
+_OWN = "ssic"
+"""The package whose segmenters change without a new name or version only together with what they say of themselves."""
 MIN_SCORE = 0.25
 MAX_OBJECTS = MAX_GROUPS - 1
 """How many groups fit beside the background."""
@@ -42,6 +47,10 @@ MAX_OBJECTS = MAX_GROUPS - 1
 
 class LeftOut(UserWarning):
     """Something that a segmenter found, or all that was asked for, is in no group."""
+
+
+class Shared(UserWarning):
+    """More objects were found than there can be groups: the least sure of a class are one group."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +72,8 @@ class Segmenter(Protocol):
     """Maps a picture to what is in it.
 
     One that knows all its classes beforehand may say so in an attribute `classes`, a collection of names; then what
-    is asked for in vain is an error rather than an empty mask.
+    is asked for in vain is an error rather than an empty mask. And it may say in an attribute `identity`, a text, what
+    its masks depend on beside the version of its package: which weights, or the version of a package that brings them.
     """
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterable[Instance]:
@@ -115,6 +125,33 @@ def find_segmenter(spec: str) -> Segmenter:
         return factory(argument if colon else None)
 
 
+def identity_of(spec: str, segmenter: Segmenter) -> dict[str, str]:
+    """What decides the masks that a segmenter makes, as far as can be told: those of another one may differ.
+
+    Args:
+        spec: `NAME` or `NAME:ARG`, what it was made from with `find_segmenter`.
+
+    Returns:
+        "name"; "argument", where there is one, or rather the SHA-256 of the file that it names; "package", with its
+        version, where it is of another than ssic; and "identity", where it says what it is.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    name, _, argument = spec.partition(":")
+    entry = available()[name]
+    facts = {"name": name}
+    if argument:
+        path = Path(argument)
+        facts["argument"] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else argument
+    # Those that come with ssic say themselves when they change, so that not each of its versions makes other masks.
+    if entry.dist is None or entry.dist.name != _OWN:
+        facts["package"] = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    if (identity := getattr(segmenter, "identity", None)) is not None:
+        facts["identity"] = str(identity)
+    return facts
+
+
 def segment(
     segmenter: Segmenter,
     rgb: NDArray[np.uint8],
@@ -124,6 +161,7 @@ def segment(
     max_groups: int = MAX_OBJECTS,
     group_by: Literal["instance", "class"] = "instance",
     rule: Rule = "any",
+    always: Collection[str] = (),
 ) -> GroupMask:
     """The groups of a picture, [H, W, 3] uint8: one for each instance that a segmenter finds, or for each class.
 
@@ -134,17 +172,21 @@ def segment(
     Args:
         keep: the classes that become groups, all by default; the rest is background, and hides nothing.
         min_score: what is less sure than that is background.
-        max_groups: at most that many groups beside the background, 1..254: the surest.
+        max_groups: at most that many groups beside the background, 1..254. Every class gets one, the surest classes
+            first; what is left goes to the surest objects, and the last group of a class takes all others of it:
+            "person 254 and 46 more". So nothing of a class that is sealed is outside of its groups.
         rule: as of `blocks_from_pixels`. With "any" objects are whole: they own each block that they touch,
             so that none is cut off, and however small it is, it is there (unless others have more of its blocks).
+        always: classes that get a group before surer ones do, where there are more than `max_groups` classes.
 
     Warns:
-        LeftOut: groups beyond `max_groups`, or nothing was found at all.
+        LeftOut: classes beyond `max_groups`, or nothing was found at all.
+        Shared: objects beyond `max_groups`.
         DroppedGroups: groups that own no block.
 
     Raises:
         SegmenterError: a class in `keep` that the segmenter does not have, or it fails, or what it gives is unusable.
-        InvalidInput: an argument is out of range.
+        InvalidInput: an argument is out of range, or `max_groups` less than what `always` names and is found.
         MaskError: another `rule`.
     """
     if not isinstance(group_by, str) or group_by not in ("instance", "class"):
@@ -162,6 +204,8 @@ def segment(
         if not isinstance(keep, (str, Collection)) or not all(isinstance(name, str) for name in keep):
             raise InvalidInput(f"keep takes names of classes, not {keep!r:.80}")
         keep = [keep] if isinstance(keep, str) else keep
+    if isinstance(always, str) or not isinstance(always, Collection):
+        raise InvalidInput(f"always takes names of classes, not {always!r:.80}")
     check_classes(segmenter, keep)
     wanted = None if keep is None else set(keep)
     # Painted as they come, each pixel for the surest so far: one mask in memory, and their order does not matter.
@@ -180,7 +224,7 @@ def segment(
         asked = f" of {', '.join(keep)}" if keep else ""
         text = f"nothing{asked} was found that scores {min_score} or more: the picture is one group"
         warnings.warn(text, LeftOut, stacklevel=2)
-    return from_objects(_objects(labels, found, max_groups, group_by), rule, drop_empty=True)
+    return from_objects(_objects(labels, found, max_groups, group_by, always), rule, drop_empty=True)
 
 
 def instances(segmenter: Segmenter, rgb: NDArray[np.uint8]) -> Iterator[Instance]:
@@ -234,24 +278,47 @@ def _objects(
     found: list[tuple[str, float]],
     max_groups: int,
     group_by: Literal["instance", "class"],
+    always: Collection[str],
 ) -> Objects:
-    """`labels` 1, 2, ... of instances with these names and scores, renumbered: the surest first, grouped, and those
-    beyond `max_groups` given to the background. (What they hid scores less, and so goes with them.)"""
+    """`labels` 1, 2, ... of instances with these names and scores, renumbered and grouped: the surest first."""
     order = sorted(range(len(found)), key=lambda n: -found[n][1])
-    if group_by == "class":
-        of_class = list(dict.fromkeys(found[n][0] for n in order))
-        rank = {n: of_class.index(found[n][0]) + 1 for n in order}
-        scores: dict[int, float] = {}
-    else:
-        of_class = [found[n][0] for n in order]
-        rank = {n: k for k, n in enumerate(order, 1)}
-        scores = {k: found[n][1] for n, k in rank.items() if k <= max_groups}
-    if len(of_class) > max_groups:
-        text = f"{len(of_class)} groups were found; left out, beyond the surest {max_groups}"
-        warnings.warn(f"{text}: {len(of_class) - max_groups}", LeftOut, stacklevel=3)
-    classes = dict(enumerate(of_class[:max_groups], 1))
-    table = np.array([0, *(rank[n] if rank[n] <= max_groups else 0 for n in range(len(found)))], np.int32)
-    return Objects(table[labels], dict(enumerate(numbered(list(classes.values())), 1)), classes, scores)
+    of_class = [name for name, _ in found]
+    surest: dict[str, int] = {}  # of each class
+    for n in order:
+        surest.setdefault(of_class[n], n)
+    classes = sorted(surest, key=lambda name: name not in always)
+    if missed := [name for name in classes[max_groups:] if name in always]:
+        raise InvalidInput(
+            f"{listing(missed)} must have a group, and at most {max_groups} are wanted: allow more (max_groups, "
+            "--max-groups)"
+        )
+    if len(classes) > max_groups:
+        text = f"{len(classes)} classes were found; left out, beyond the surest {max_groups}"
+        warnings.warn(f"{text}: {listing(classes[max_groups:])}", LeftOut, stacklevel=3)
+    kept = set(classes[:max_groups])
+    leading = {surest[name] for name in kept}
+    if group_by == "instance":
+        further = [n for n in order if of_class[n] in kept and n not in leading]
+        leading |= set(further[: max_groups - len(leading)])
+    leaders = [n for n in order if n in leading]
+    group_of = {n: k for k, n in enumerate(leaders, 1)}
+    last = {of_class[n]: group_of[n] for n in leaders}  # of each class
+    group_of |= {n: last.get(of_class[n], 0) for n in order if n not in leading}
+    names = numbered([of_class[n] for n in leaders])
+    scores: dict[int, float] = {}
+    if group_by == "instance":
+        more = Counter(group_of[n] for n in order if n not in leading and group_of[n])
+        scores = {k: found[n][1] for k, n in enumerate(leaders, 1) if k not in more}
+        for k, count in more.items():
+            names[k - 1] += f" and {count} more"
+            text = (
+                f'more were found than {max_groups} groups hold: "{names[k - 1]}" is {count + 1} in one group'
+            )
+            warnings.warn(text, Shared, stacklevel=3)
+        names = numbered(names, ())
+    table = np.array([0, *(group_of[n] for n in range(len(found)))], np.int32)
+    by_group = {k: of_class[n] for k, n in enumerate(leaders, 1)}
+    return Objects(table[labels], dict(enumerate(names, 1)), by_group, scores)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ No weights come with ssic; whose they are, and under which licence, is their mak
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ class OnnxSegmenter:
                 f"{path} is a {self._model.task} graph, which gives no masks: one for segmentation is needed (-seg)"
             )
         self.classes = tuple(self._model.names.values())
+        self.identity = "YOLO 1"  # the file is known; raised whenever the same graph gives other masks
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         for found in self._model.predict(rgb, min_score=LOWEST):
@@ -55,6 +58,7 @@ class TorchvisionSegmenter:
         self._torch, self._network = torch, network.eval()
         self._names: list[str] = about.meta["categories"]
         self.classes = tuple(name for name in self._names if name not in ("__background__", "N/A"))
+        self.identity = f"torchvision {_needed('torchvision').__version__}, {about}"
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         values = self._torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 255
@@ -76,6 +80,10 @@ class UltralyticsSegmenter:
                 f"{weights} is a {self._model.task} model: one for segmentation is needed (-seg)"
             )
         self.classes = tuple(self._model.names.values())
+        # The package downloads what has no file yet, to a place that it then tells.
+        path = Path(str(getattr(self._model, "ckpt_path", None) or ""))
+        weighed = f", {hashlib.sha256(path.read_bytes()).hexdigest()}" if path.is_file() else ""
+        self.identity = f"ultralytics {_needed('ultralytics').__version__}{weighed}"
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
         # It takes arrays as OpenCV has them: blue first.

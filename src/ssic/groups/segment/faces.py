@@ -52,6 +52,8 @@ class FaceSegmenter:
     those of surer ones is left out."""
 
     classes = ("face",)
+    identity = f"CenterFace {SHA256[:16]}, heads 1"
+    """The weights, and a number to be raised whenever the same weights give other masks."""
 
     def __init__(self, argument: str | None = None) -> None:
         """

@@ -38,6 +38,8 @@ class ForegroundSegmenter:
         if argument:
             raise SegmenterError(f'the segmenter foreground takes no argument: "{argument}"')
         self._cv2 = optional("cv2", "segment", SegmenterError, "the segmenter foreground")
+        # Cascades and GrabCut are OpenCV's; the number is to be raised whenever what is made of them changes.
+        self.identity = f"OpenCV {self._cv2.__version__}, cut 1"
         self._faces = _Faces(self._cv2)
 
     def __call__(self, rgb: NDArray[np.uint8], /) -> Iterator[Instance]:
