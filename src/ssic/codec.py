@@ -258,8 +258,15 @@ class Codec:
                 y[own], z[pairs] = refined.y, refined.z
         progress("entropy")
         with one_blas_thread():
-            threads = self.engine.threads
-            return plan, self.coder.encode(plan, qualities, y, z, latents=latents, threads=threads)
+            return plan, self.coder.encode(
+                plan,
+                qualities,
+                y,
+                z,
+                latents=latents,
+                threads=self.engine.threads,
+                reached=_clock(progress, "entropy"),
+            )
 
     @cached_property
     def _refiner(self) -> Refiner:
@@ -271,13 +278,19 @@ class Codec:
         qualities: Mapping[int, int],
         segments: Mapping[int, bytes],
         slices: int | None = None,
+        progress: Progress = silent,
     ) -> tuple[Plan, Latents, list[int]]:
         """Substreams -> latents of their groups' blocks, of the first slices or of all, and the ids of groups that
         turned out damaged."""
         plan = make_plan(mask, np.isin(mask, list(segments)))
         with one_blas_thread():
             latents, damaged = self.coder.decode(
-                plan, qualities, segments, slices=slices, threads=self.engine.threads
+                plan,
+                qualities,
+                segments,
+                slices=slices,
+                threads=self.engine.threads,
+                reached=_clock(progress, "entropy"),
             )
         return plan, latents, damaged
 
@@ -290,7 +303,7 @@ class Codec:
     ) -> tuple[Plan, NDArray[np.uint8], list[int]]:
         """Substreams -> pixels [N, 4, 192] of their groups' blocks, and the ids of damaged groups."""
         progress("entropy")
-        plan, latents, damaged = self.decode_latents(mask, qualities, segments)
+        plan, latents, damaged = self.decode_latents(mask, qualities, segments, progress=progress)
         progress("synthesis")
         reached = _clock(progress, "synthesis")
         return plan, self.engine.synthesise(as_floats(latents), plan, qualities, reached), damaged
@@ -312,7 +325,7 @@ class Codec:
         """
         progress("entropy")
         reduction = Reduction(self.config, self._weights.floats, scale)
-        plan, latents, damaged = self.decode_latents(mask, qualities, segments, reduction.slices)
+        plan, latents, damaged = self.decode_latents(mask, qualities, segments, reduction.slices, progress)
         progress("synthesis")
         values, inside = as_floats(latents).astype(np.float64), sizes_inside(size, plan.block)
         with one_blas_thread():

@@ -115,7 +115,7 @@ def test_the_first_slices_alone_are_those_of_all(slices):
     assert np.array_equal(latents, coded.latents[:, :channels])
     if slices in (1, 2):
         cut = {g: data[: -len(data) // 4] + b"\1" for g, data in coded.by_group.items()}
-        assert np.array_equal(codec.coder.decode(plan, quality, cut, slices)[0], latents)
+        assert np.array_equal(codec.coder.decode(plan, quality, cut, slices=slices)[0], latents)
 
 
 @given(npst.arrays(np.float64, (1, 320), elements=st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e30])))

@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import nothing
 from ssic.model.config import BLOCK_VALUES, ModelConfig
 from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_grids, fine_neighbours
 
@@ -223,10 +224,6 @@ class Runner(Protocol[A]):
     def cut(self, tokens: A, part: slice) -> A:
         """A copy of some tokens."""
         ...
-
-
-def nothing(share: float) -> None:
-    pass
 
 
 def through(

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.engine.bands import BAND, Band, Piece, layers, nothing, through
+from ssic.arguments import nothing
+from ssic.engine.bands import BAND, Band, Piece, layers, through
 from ssic.engine.threads import available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError

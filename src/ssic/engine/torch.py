@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssic.engine.bands import BAND, Band, layers, nothing, through
+from ssic.arguments import nothing
+from ssic.engine.bands import BAND, Band, layers, through
 from ssic.engine.threads import ProcessWide, available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError

@@ -9,7 +9,7 @@ each symbol of a step. How a step is cut, and how many threads share the pieces,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import nothing
 from ssic.entropy.escapes import read_escape, write_escape
 from ssic.entropy.fixedpoint import LATENT_BITS, LATENT_TYPE, Fixed, Latents
 from ssic.entropy.pieces import Pieces, sharing
@@ -159,6 +160,7 @@ class LatentCoder:
         step_worth: float | None = None,
         latents: bool = True,
         threads: int = 1,
+        reached: Callable[[float], None] = nothing,
     ) -> Substreams:
         """Code the latents of all groups of the plan.
 
@@ -170,6 +172,7 @@ class LatentCoder:
             step_worth: in the place of the coder's own.
             latents: whether to keep the latents that the decoder will have.
             threads: that share the work.
+            reached: called now and then with the share of the work that is done. What it raises ends the work.
         """
         worth = self.step_worth if step_worth is None else step_worth
         walk = Walk(self.twin, plan, quality, latents=latents)
@@ -177,7 +180,7 @@ class LatentCoder:
         hyper: list[int] = []
         ideal = 0.0
         with sharing(self.piece, threads) as pieces:
-            for step in walk.steps(pieces):
+            for step in walk.steps(pieces, reached):
                 code = partial(self._code, step, z if step.hyper else y, len(encoders), worth)
                 coded = pieces.each(code, step.rows)
                 ideal += sum(piece.ideal for piece in coded)
@@ -273,6 +276,7 @@ class LatentCoder:
         *,
         slices: int | None = None,
         threads: int = 1,
+        reached: Callable[[float], None] = nothing,
     ) -> tuple[Latents, list[int]]:
         """Decode the latents of the plan's groups.
 
@@ -282,6 +286,7 @@ class LatentCoder:
             substreams: bytes of each group.
             slices: so many of the first ones only; what follows them in a substream is not looked at. All by default.
             threads: that share the work.
+            reached: as for `encode`.
 
         Returns:
             latents [N, M], or [N, channels of these slices], with 6 fractional bits, and the ids of groups whose
@@ -292,7 +297,7 @@ class LatentCoder:
         # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
         damaged = {rank for rank, g in enumerate(walk.groups) if substreams[g].endswith(b"\0")}
         with sharing(self.piece, threads) as pieces:
-            for step in walk.steps(pieces):
+            for step in walk.steps(pieces, reached):
                 self._decode_step(step, decoders, damaged, pieces)
         assert walk.latents is not None
         return walk.latents, [walk.groups[rank] for rank in sorted(damaged)]

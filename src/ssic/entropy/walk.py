@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.arguments import nothing
 from ssic.entropy.fixedpoint import LATENT_TYPE, VALUE_TYPE, Fixed, Latents, StoredValues
 from ssic.entropy.pieces import Pieces
 from ssic.entropy.twin import Twin
@@ -76,8 +77,19 @@ class Walk:
         if latents:
             self.latents = np.empty((len(plan), twin.bounds[self._slices]), LATENT_TYPE)
 
-    def steps(self, pieces: Pieces) -> Iterator[Step]:
-        """Each step, once the one before it has kept all its rows."""
+    def steps(self, pieces: Pieces, reached: Callable[[float], None] = nothing) -> Iterator[Step]:
+        """Each step, once the one before it has kept all its rows.
+
+        Args:
+            reached: called after each step with the share of all symbols that are done.
+        """
+        total, done = self.hyper_latents.size + len(self._plan) * self._twin.bounds[self._slices], 0
+        for step in self._steps(pieces):
+            yield step
+            done += len(step.rows) * (step.columns.stop - step.columns.start)
+            reached(done / total)
+
+    def _steps(self, pieces: Pieces) -> Iterator[Step]:
         yield self._hyper_step()
         features = self._features(pieces)
         values = self._twin.new_values(len(self._plan))
