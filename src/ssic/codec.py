@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import as_mapping, is_whole, type_name, whole_from_one
+from ssic.arguments import as_mapping, is_whole, whole_from_one
 from ssic.blocks import BLOCK, SCALES, Size, block_grid, cut_blocks, inside_blocks, sizes_inside
 from ssic.engine.base import Engine, find_engine
-from ssic.engine.effort import SCHEDULES, Clock, Stopped, as_stopped, check_effort, find_refiner, never
+from ssic.engine.effort import SCHEDULES, Stopped, as_stopped, check_effort, find_refiner, never
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
@@ -23,39 +23,21 @@ from ssic.entropy.fixedpoint import Latents, as_floats
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.errors import ImageError, InvalidInput, MaskError
-from ssic.format import ICC, Segment, default_limits, write_file
+from ssic.format import default_limits
 from ssic.format.layout import whole_order
 from ssic.format.limits import encoding_memory, spoken_bytes
 from ssic.groups.mask import GroupMask, MaskSource
 from ssic.model.config import QUALITIES
 from ssic.model.reduced import Reduction
 from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
+from ssic.picture_coder import PictureCoder
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
-from ssic.rate.targets import Target, Trial, meet_targets
+from ssic.progress import Clock, Progress, as_progress, shares, silent
+from ssic.rate.targets import Target, meet_targets
 from ssic.storage.atomic import write_whole
 
 DEFAULT_QUALITY = 60
-
-Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins: "analysis", "entropy", "synthesis"; and once a second, where one
-takes that long, with its name, how much is done and how long the rest takes. What it raises ends the work."""
-
-
-def silent(stage: str) -> None:
-    pass
-
-
-def _clock(progress: Progress, stage: str) -> Callable[[float], None]:
-    """Tells of shares of a stage that takes seconds."""
-    return Clock(1, progress, stage).reach
-
-
-def as_progress(given: Progress | None) -> Progress:
-    """What to call; nothing for None (`InvalidInput` if it can't be called)."""
-    if given is not None and not callable(given):
-        raise InvalidInput(f"progress is a function of a stage's name, not {type_name(given)}")
-    return given or silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +163,7 @@ class Codec:
         if target is not None:  # `quality` is what is sought
             named = [g for name in group_quality for g in groups.resolve(name)]
             fixed = {g: q for g, q in fixed.items() if g in named}
-        coder = _PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
+        coder = PictureCoder(self, picture, groups, _whole_order(groups, order), progress, effort, stopped)
         if target is None and not aims:
             _, coded = coder.encode(fixed, latents=latents)
             return Encoding(
@@ -237,7 +219,7 @@ class Codec:
         refiner = self._refiner if effort > 1 else None  # first: it may be missing
         progress("analysis")
         y, z = self.engine.analyse(
-            cut_blocks(pixels, plan.block), plan, qualities, _clock(progress, "analysis")
+            cut_blocks(pixels, plan.block), plan, qualities, shares(progress, "analysis")
         )
         if refiner is not None:
             clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
@@ -265,7 +247,7 @@ class Codec:
                 z,
                 latents=latents,
                 threads=self.engine.threads,
-                reached=_clock(progress, "entropy"),
+                reached=shares(progress, "entropy"),
             )
 
     @cached_property
@@ -290,7 +272,7 @@ class Codec:
                 segments,
                 slices=slices,
                 threads=self.engine.threads,
-                reached=_clock(progress, "entropy"),
+                reached=shares(progress, "entropy"),
             )
         return plan, latents, damaged
 
@@ -305,7 +287,7 @@ class Codec:
         progress("entropy")
         plan, latents, damaged = self.decode_latents(mask, qualities, segments, progress=progress)
         progress("synthesis")
-        reached = _clock(progress, "synthesis")
+        reached = shares(progress, "synthesis")
         return plan, self.engine.synthesise(as_floats(latents), plan, qualities, reached), damaged
 
     def decode_reduced(
@@ -361,96 +343,6 @@ def _load(path: Path, engine: str, version: tuple[int, int]) -> Codec:
 @lru_cache(maxsize=4)
 def _weights(path: Path, version: tuple[int, int]) -> Weights:
     return load_weights(path)
-
-
-_AT_ONCE = 4096
-"""Blocks whose error is computed at a time: it takes some 5 KB for each."""
-
-
-class _PictureCoder:
-    """A picture cut into groups, which can be coded one by one at any quality: a `ssic.rate.targets.GroupCoder`.
-
-    Attributes:
-        order: ids of all groups, in the order of their segments.
-        hyper_bytes: by (group, quality), of what was coded so far.
-    """
-
-    def __init__(
-        self,
-        codec: Codec,
-        picture: Picture,
-        groups: GroupMask,
-        order: Sequence[int],
-        progress: Progress,
-        effort: int = 1,
-        stopped: Stopped = never,
-    ) -> None:
-        self.order = order
-        self.hyper_bytes: dict[tuple[int, int], int] = {}
-        self._codec, self._picture, self._groups, self._progress = codec, picture, groups, progress
-        self._effort, self._stopped = effort, stopped
-
-    def quick(self) -> _PictureCoder | None:
-        """The same without refinement; None where this one is without it."""
-        if self._effort == 1:
-            return None
-        return _PictureCoder(self._codec, self._picture, self._groups, self.order, self._progress)
-
-    def encode(self, qualities: Mapping[int, int], *, latents: bool = False) -> tuple[Plan, Substreams]:
-        plan, coded = self._codec.encode_groups(
-            self._picture.pixels,
-            self._groups.ids,
-            qualities,
-            self._progress,
-            self._effort,
-            self._stopped,
-            latents=latents,
-        )
-        self.hyper_bytes |= {(g, q): coded.hyper_bytes[g] for g, q in qualities.items()}
-        return plan, coded
-
-    def trials(self, qualities: Mapping[int, int], *, decode: bool) -> dict[int, Trial]:
-        plan, coded = self.encode(qualities, latents=decode)
-        if not decode:
-            return {g: Trial(coded.by_group[g]) for g in qualities}
-        self._progress("synthesis")
-        blocks = self._codec.engine.synthesise(as_floats(coded.latents), plan, qualities)
-        squared = self._squared_error(plan.block, blocks)
-        return {g: Trial(coded.by_group[g], float(squared[plan.group == g].sum())) for g in qualities}
-
-    def _squared_error(self, block: NDArray[np.int64], blocks: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """[N] sum of squared errors of some blocks of the picture, without padding."""
-        squared = np.empty(len(block), np.int64)
-        for start in range(0, len(block), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            wrong = blocks[part].astype(np.int32)
-            wrong -= cut_blocks(self._picture.pixels, block[part])
-            wrong *= inside_blocks(self._picture.size, block[part])
-            squared[part] = np.square(wrong, out=wrong).sum((1, 2), dtype=np.int64)
-        return squared
-
-    def assemble(self, qualities: Mapping[int, int], substreams: Mapping[int, bytes]) -> bytes:
-        groups = self._groups
-        segments = [
-            Segment(
-                id=g,
-                name=groups.names[g],
-                quality=qualities[g],
-                payload=substreams[g],
-                class_name=groups.classes.get(g),
-                score=groups.scores.get(g),
-            )
-            for g in groups.groups
-        ]
-        return write_file(
-            width=self._picture.size[0],
-            height=self._picture.size[1],
-            model_id=self._codec.model_id,
-            mask=groups.ids,
-            segments=segments,
-            chunks={ICC: self._picture.icc} if self._picture.icc else None,
-            order=self.order,
-        )
 
 
 def encode(

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.blocks import Size
-from ssic.codec import Codec, Progress
+from ssic.codec import Codec
 from ssic.errors import ImageError, InvalidInput
 from ssic.format import Replacement
 from ssic.pictures.read import ImageSource, Picture, load_picture
+from ssic.progress import Progress
 
 
 class OtherProfile(UserWarning):

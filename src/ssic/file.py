@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, counted, listing
 from ssic.blocks import BLOCK
-from ssic.codec import Codec, Progress, as_progress, check_quality, check_scale, load_current
+from ssic.codec import Codec, check_quality, check_scale, load_current
 from ssic.crypto.access import SEALED, Access, Keys, Trust
 from ssic.decoded import DamagedGroups, Decoded, SealedGroups, joined_error, place_blocks
 from ssic.describe import describe
@@ -34,6 +34,7 @@ from ssic.model.weights import find_by_id, find_weights
 from ssic.notebook import html, outlined_png
 from ssic.pictures.fill import Fill, check_fill, compose
 from ssic.pictures.read import ImageSource
+from ssic.progress import Progress, as_progress
 from ssic.storage.atomic import write_whole
 from ssic.storage.source import Bytes, as_bytes
 

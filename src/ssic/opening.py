@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import as_mapping, type_name
-from ssic.codec import Encoding, Progress
+from ssic.codec import Encoding
 from ssic.crypto.access import Keys, Trust
 from ssic.engine.base import Engine
 from ssic.errors import InvalidInput
@@ -20,6 +20,7 @@ from ssic.file import GroupNames, SsicFile
 from ssic.format import DecodeLimits
 from ssic.format import merge as merge_files
 from ssic.pictures.fill import Fill
+from ssic.progress import Progress
 from ssic.storage.places import open_source
 from ssic.storage.source import ByteSource
 

@@ -41,7 +41,7 @@ def test_what_progress_raises_ends_encoding_and_decoding_at_each_stage() -> None
 
 def test_long_stages_tell_how_much_is_done_and_can_be_ended_there(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(0, 10**9, 5))
-    monkeypatch.setattr("ssic.engine.effort.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("ssic.progress.time.monotonic", lambda: next(seconds))
     codec = ssic.Codec.load("small", engine="onnx")
     picture = natural_picture(1, 128, 256)
     data = codec.encode(picture).data

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
-GROUND = {"errors", "arguments", "foreign_arrays", "names", "blocks", "imports", "version"}
+GROUND = {"errors", "arguments", "foreign_arrays", "names", "blocks", "imports", "progress", "version"}
 
 # Room -> the rooms that it may import from, beside the ground floor and itself. A room is a folder, or a file where
 # that says more; the most exact entry counts.
@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "arguments": {"errors"},
     "foreign_arrays": {"errors"},
     "names": set(),
+    "progress": {"arguments", "errors"},
     "blocks": {"arguments", "errors"},
     "plan": {"blocks"},
     "rangecoder": set(),
@@ -37,7 +38,9 @@ ALLOWED: dict[str, set[str]] = {
     "pictures": {"groups", *GROUND},
     "crypto": {"format", "storage", *GROUND},
     "rate": {"groups", "model", *GROUND},
+    "picture_coder": {"pictures", "groups", "format", "entropy", "engine", "rate", "plan", *GROUND},
     "codec": {
+        "picture_coder",
         "pictures",
         "groups",
         "format",

@@ -15,15 +15,16 @@ import ssic
 from helpers.commands import Run
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
+from ssic import progress as progress_module
 from ssic.batch.encoder import Recipe
 from ssic.cli.effort import best_so_far
 from ssic.codec import Codec
-from ssic.engine import effort as effort_module
 from ssic.engine import refine as refine_module
-from ssic.engine.effort import SCHEDULES, Clock
+from ssic.engine.effort import SCHEDULES
 from ssic.engine.task import Schedule
 from ssic.errors import EngineError, InvalidInput
 from ssic.file import SsicFile
+from ssic.progress import Clock
 
 PIXELS = natural_picture(3, 60, 76)  # padded to 4x5 blocks
 IDS = blob_mask(3, 4, 5, 2)
@@ -180,7 +181,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(effort_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
     said: list[str] = []
     clock = Clock(1000, said.append)
     for _ in range(10):

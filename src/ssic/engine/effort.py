@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 
 from ssic.arguments import type_name, whole_from_one
@@ -76,43 +74,3 @@ def as_stopped(given: Stopped | None) -> Stopped:
     if given is not None and not callable(given):
         raise InvalidInput(f"stopped is a function that tells whether to stop, not {type_name(given)}")
     return given or never
-
-
-@dataclass
-class Clock:
-    """Tells, once a second, how much is done and how long the rest will take.
-
-    Attributes:
-        total: units of work.
-        progress: called with a text.
-        stage: what that begins with.
-    """
-
-    total: float
-    progress: Callable[[str], None]
-    stage: str = "refining"
-    done: float = 0
-    _begun: tuple[float, float] | None = None
-    _told: float = -1.0
-
-    def advance(self, units: float) -> None:
-        """So much more is done."""
-        self.reach(self.done + units)
-
-    def reach(self, done: float) -> None:
-        """So much is done in all."""
-        self.done = done
-        now = time.monotonic()
-        if self._begun is None:  # the first step sets up much that the others find there: it says nothing
-            self._begun, self._told = (now, done), now
-        elif now >= self._told + 1 and done > self._begun[1]:
-            self._told = now
-            left = (now - self._begun[0]) * (self.total - done) / (done - self._begun[1])
-            self.progress(f"{self.stage}, {100 * done / self.total:.0f} %, {_spoken(left)} left")
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
