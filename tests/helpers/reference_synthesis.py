@@ -160,7 +160,12 @@ class ReferenceSynthesis:
                 out[i, part] = weights @ value[seen, part] / weights.sum()
         x = x + self.linear(f"{name}.proj", out)
         hidden = self.linear(f"{name}.up", self.norm(f"{name}.norm2", x))
-        return x + self.linear(f"{name}.down", hidden * (1 + _erf(hidden / math.sqrt(2))) / 2)
+        if self.config.get("gated", False):
+            half = hidden.shape[1] // 2
+            hidden = gelu(hidden[:, :half]) * hidden[:, half:]
+        else:
+            hidden = gelu(hidden)
+        return x + self.linear(f"{name}.down", hidden)
 
     @staticmethod
     def local(weight: Floats, x: Floats, tokens: Sequence[Token]) -> Floats:
@@ -172,6 +177,11 @@ class ReferenceSynthesis:
                 if j is not None and tokens[j].group == t.group:
                     out[i] += weight[k] * x[j]
         return out
+
+
+def gelu(a: Floats) -> Floats:
+    found: Floats = a * (1 + _erf(a / math.sqrt(2))) / 2
+    return found
 
 
 def assembled(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -39,13 +39,22 @@ def small() -> Weights:
     return load_weights(find_weights("small"))
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Weights:
+def random_blocks(kind: str) -> Weights:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from helpers.random_weights import random_weights
+    from helpers.random_weights import KINDS, random_weights
 
-    return unpack_weights(random_weights(0))
+    return unpack_weights(random_weights(0, KINDS[kind]))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Weights:
+    return random_blocks("local")
+
+
+@pytest.fixture(scope="module")
+def gated() -> Weights:
+    return random_blocks("gated")
 
 
 def scene(seed: int, rows: int, columns: int, groups: int):
@@ -91,8 +100,10 @@ def test_a_group_gives_the_same_bits_alone_and_in_company(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("rows", "columns", "groups"), [(1, 1, 1), (5, 3, 3), (13, 17, 5), (24, 30, 6)])
-def test_so_do_networks_that_mix_neighbours(engine, tiny, rows, columns, groups):
-    check_alone_and_in_company(find_engine(engine, tiny), *scene(rows, rows, columns, groups))
+@pytest.mark.parametrize("name", ["tiny", "gated"])
+def test_so_do_networks_that_mix_neighbours(request, name, engine, rows, columns, groups):
+    weights = request.getfixturevalue(name)
+    check_alone_and_in_company(find_engine(engine, weights), *scene(rows, rows, columns, groups))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -193,7 +204,7 @@ def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
     )  # 400 blocks are 20 rows: 16 of a band, and some from the one before
 
 
-@pytest.mark.parametrize("name", ["small", "tiny"])
+@pytest.mark.parametrize("name", ["small", "tiny", "gated"])
 def test_engines_agree(name, request):
     pytest.importorskip("torch")
     weights = request.getfixturevalue(name)

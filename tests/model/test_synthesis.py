@@ -50,15 +50,20 @@ def test_pixels_are_those_of_the_page(case, engine):
     check_pixels(find_weights("small"), engine, *PICTURES[case])
 
 
-@pytest.fixture(scope="module")
-def mixing(tmp_path_factory) -> Path:
+def written(folder: Path, kind: str) -> Path:
+    """Random weights of a kind of blocks."""
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from helpers.random_weights import random_weights
+    from helpers.random_weights import KINDS, random_weights
 
-    path = tmp_path_factory.mktemp("weights") / "mixing.safetensors"
-    path.write_bytes(random_weights(1))
+    path = folder / f"{kind}.safetensors"
+    path.write_bytes(random_weights(1, KINDS[kind]))
     return path
+
+
+@pytest.fixture(scope="module")
+def mixing(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("weights"), "local")
 
 
 @pytest.mark.parametrize("engine", EXACT)
@@ -66,6 +71,13 @@ def mixing(tmp_path_factory) -> Path:
 def test_so_are_those_of_networks_that_mix_neighbours(case, engine, mixing):
     decoded = check_pixels(mixing, engine, *PICTURES[case])
     assert np.mean((decoded > 0) & (decoded < 255)) > 0.2  # clipped pixels would show nothing
+
+
+@pytest.mark.parametrize("engine", EXACT)
+@pytest.mark.parametrize("kind", ["gated"])
+def test_so_are_those_of_networks_with_other_blocks(kind, engine, tmp_path):
+    decoded = check_pixels(written(tmp_path, kind), engine, *PICTURES["tall"])
+    assert np.mean((decoded > 0) & (decoded < 255)) > 0.2
 
 
 def test_the_mixing_of_neighbours_shows(mixing):

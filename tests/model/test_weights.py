@@ -40,6 +40,7 @@ CONFIGS = (
     ModelConfig(
         name="local", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), local=True, anchors=3, mlp_ratio=2
     ),
+    ModelConfig(name="gated", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), gated=True, mlp_ratio=1),
 )
 
 
@@ -390,6 +391,8 @@ MALFORMED: dict[str, Callable[[bytes], bytes]] = {
     "lambda of infinity": config(lambda_range=[0.001, float("inf")]),
     "lambda of three": config(lambda_range=[0.001, 0.1, 0.2]),
     "local a number": config(local=1),
+    "gated a number": config(gated=1),
+    "gated": config(gated=True),
     "local": config(local=True),
     "name a number": config(name=7),
     "name of nothing": config(name=""),

@@ -48,6 +48,7 @@ LOCAL = ModelConfig(
     local=True,
 )
 PLAIN = replace(LOCAL, widths=(32, 32), depths=(1, 2), slices=(4, 12, 8, 20), local=False)
+GATED = replace(LOCAL, gated=True)
 TINY = replace(LOCAL, depths=(2, 1), slices=(4, 8, 12))
 
 
@@ -85,7 +86,8 @@ def small_step(config: ModelConfig = TINY, side: int = 64) -> Step:
 
 
 @pytest.mark.parametrize(
-    ("config", "shape"), [(LOCAL, (16, 16)), (LOCAL, (5, 7)), (PLAIN, (8, 24)), (PLAIN, (2, 2))]
+    ("config", "shape"),
+    [(LOCAL, (16, 16)), (LOCAL, (5, 7)), (PLAIN, (8, 24)), (PLAIN, (2, 2)), (GATED, (5, 7))],
 )
 def test_whole_crops_give_what_lists_of_blocks_give(config, shape):
     """Pixels, bits, objective and every gradient; also where windows and cells stick out."""

@@ -68,12 +68,12 @@ def layers(config: ModelConfig, side: str) -> list[Layer]:
     ):
         width = config.widths[i]
         found.append(Layer(f"{side}.{joint}", given, None, False, lag, tokens**2, width))
-        for k in range(config.depths[i]):
-            shift = WINDOW // 2 * (k % 2)
+        for k, block in enumerate(config.blocks(i)):
             # The least lag at which rows of windows end where bands do.
-            lag += config.local
-            lag += (shift - lag * tokens) % WINDOW // tokens
-            found.append(Layer(f"{side}.{level}.{k}", tokens, shift, config.local, lag, tokens**2, width))
+            lag += block.local
+            lag += (block.shift - lag * tokens) % WINDOW // tokens
+            name = f"{side}.{level}.{k}"
+            found.append(Layer(name, tokens, block.shift, block.local, lag, tokens**2, width))
         given = tokens
     last = (1, config.latent_channels) if analysis else (4, BLOCK_VALUES // 4)
     found.append(Layer(f"{side}.end", given, None, False, lag, *last))

@@ -23,7 +23,7 @@ from ssic.engine.bands import BAND, Band, layers, nothing, through
 from ssic.engine.threads import ProcessWide, available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError
-from ssic.model.config import BLOCK_VALUES
+from ssic.model.config import BLOCK_VALUES, BlockShape
 from ssic.model.weights import Weights
 from ssic.nets.layers import GISwinBlock, Layers, WindowIndex
 from ssic.nets.network import Network
@@ -167,9 +167,10 @@ class PiecewiseLinear(nn.Linear):
 class PiecewiseBlock(GISwinBlock):
     """A GI Swin block that runs in pieces: of tokens, and of windows as many as hold a piece's tokens twice."""
 
-    def __init__(self, calls: Calls, tokens: int, *args: Any) -> None:
-        width, head_width, mlp_ratio, local, _ = args
-        super().__init__(width, head_width, mlp_ratio, local)
+    def __init__(
+        self, calls: Calls, tokens: int, shape: BlockShape, linear: Callable[[int, int], nn.Linear]
+    ) -> None:
+        super().__init__(shape)  # its linear maps are plain: pieces are what they are given
         self.calls, self.tokens = calls, tokens
 
     def band(self, x: Tensor, first: int, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssic.model import gains
+from ssic.model.config import BlockShape
 from ssic.plan import WINDOW
 
 
@@ -140,7 +141,7 @@ class QualityTable(nn.Module):
 
 
 class GISwinBlock(nn.Module):
-    """Window attention in which a token attends to tokens of its own group only, then an MLP per token.
+    """Window attention in which a token attends to tokens of its own group only, then a feed-forward per token.
 
     The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
     masked has weight exactly zero.
@@ -150,31 +151,25 @@ class GISwinBlock(nn.Module):
 
     def __init__(
         self,
-        width: int,
-        head_width: int,
-        mlp_ratio: int,
-        local: bool,
+        shape: BlockShape,
         linear: Callable[[int, int], nn.Linear] = nn.Linear,
     ) -> None:
         """
         Args:
-            width: channels of a token.
-            head_width: channels per attention head; divides `width`.
-            mlp_ratio: hidden width of the MLP over `width`.
-            local: mix each token with its neighbours of the same group first.
             linear: makes the linear maps of tokens.
         """
         super().__init__()
-        self.local = nn.Parameter(torch.zeros(9, width)) if local else None
-        self.width = width
-        self.heads = width // head_width
-        self.scale = head_width**-0.5
+        width = shape.width
+        self.shape = shape
+        self.local = nn.Parameter(torch.zeros(9, width)) if shape.local else None
+        self.width, self.heads = width, shape.heads
+        self.scale = shape.head_width**-0.5
         self.norm1 = nn.LayerNorm(width)
         self.qkv = linear(width, 3 * width)
         self.proj = linear(width, width)
         self.norm2 = nn.LayerNorm(width)
-        self.up = linear(width, mlp_ratio * width)
-        self.down = linear(mlp_ratio * width, width)
+        self.up = linear(width, shape.hidden * (1 + shape.gated))
+        self.down = linear(shape.hidden, width)
         self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
         at = torch.arange(WINDOW, dtype=torch.int32)
         row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
@@ -209,14 +204,18 @@ class GISwinBlock(nn.Module):
 
     def mlp(self, x: Tensor) -> Tensor:
         """[N, width] -> [N, width]."""
-        return self.down(F.gelu(self.up(self.norm2(x))))
+        hidden = self.up(self.norm2(x))
+        if self.shape.gated:
+            value, gate = hidden.chunk(2, -1)
+            return self.down(F.gelu(value) * gate)
+        return self.down(F.gelu(hidden))
 
-    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, level: LevelIndex) -> Tensor:
         """[N, width] -> [N, width]."""
         if self.local is not None:
-            assert neighbours is not None, "the plan was made for a network without local mixing"
-            x = x + mixed_locally(x, self.local.to(x.dtype), neighbours)
-        return self._attentive(x, windows)
+            assert level.neighbours is not None, "the plan was made for a network without local mixing"
+            x = x + mixed_locally(x, self.local.to(x.dtype), level.neighbours)
+        return self._attentive(x, level.windows[self.shape.shift > 0])
 
     def _attentive(self, x: Tensor, windows: WindowIndex) -> Tensor:
         """[N, width] -> [N, width], all but the neighbours."""
@@ -256,7 +255,7 @@ class Layers(NamedTuple):
 
     Attributes:
         linear: makes a linear map of tokens, (inputs, outputs, bias=True).
-        block: makes a GI Swin block, with the arguments of `GISwinBlock`.
+        block: makes a transformer block, with the arguments of `GISwinBlock`.
     """
 
     linear: Callable[..., nn.Linear] = nn.Linear

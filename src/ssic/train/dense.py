@@ -147,11 +147,14 @@ class Dense:
         near: Tensor,
         biases: dict[nn.Module, Tensor],
     ) -> Tensor:
-        for i, block in enumerate(blocks):
+        for block in blocks:
             m: Any = block
+            shifted = m.shape.shift > 0
             layers = tuple(_layer(part) for part in (m.norm1, m.qkv, m.proj, m.norm2, m.up, m.down))
             local = None if m.local is None else (m.local, near)
-            x = self.functions.block(x, hidden[i % 2], biases[m], local, layers, i % 2 == 1, self.dtype)
+            x = self.functions.block(
+                *(x, hidden[shifted], biases[m], local, layers, shifted, m.shape.gated, self.dtype)
+            )
         return x
 
     def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, noise: bool) -> Estimate:

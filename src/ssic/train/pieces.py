@@ -45,6 +45,7 @@ def block(
     local: tuple[Tensor, Tensor] | None,
     layers: tuple[Layer, Layer, Layer, Layer, Layer, Layer],
     shifted: bool,
+    gated: bool,
     dtype: torch.dtype,
 ) -> Tensor:
     """`ssic.nets.layers.GISwinBlock`.
@@ -56,6 +57,7 @@ def block(
         local: weights [9, C] of local mixing, and which neighbours count, [B, H, W, 8] bool.
         layers: norm1, qkv, proj, norm2, up, down.
         shifted: work on shifted windows.
+        gated: half of what `up` gives are gates.
     """
     norm1, qkv, proj, norm2, up, down = layers
     heads, c = len(bias), x.shape[3]
@@ -68,7 +70,13 @@ def block(
     weights = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1).to(dtype)
     seen = (weights @ v).transpose(1, 2).reshape(-1, SLOTS, c)
     x = x + linear(from_windows(seen, x.shape, SHIFT * shifted), proj, dtype).float()
-    return x + linear(F.gelu(linear(norm(x, norm2), up, dtype)), down, dtype).float()
+    inner = linear(norm(x, norm2), up, dtype)
+    if gated:
+        value, gate = inner.chunk(2, -1)
+        inner = F.gelu(value) * gate
+    else:
+        inner = F.gelu(inner)
+    return x + linear(inner, down, dtype).float()
 
 
 def _mixed(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
