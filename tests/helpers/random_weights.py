@@ -26,7 +26,11 @@ CONFIG = ModelConfig(
     local=True,
 )
 
-KINDS = {"local": CONFIG, "gated": replace(CONFIG, gated=True)}
+KINDS = {
+    "local": CONFIG,
+    "gated": replace(CONFIG, gated=True),
+    "sparse": replace(CONFIG, attention_every=2),
+}
 """What transformer blocks can be made of."""
 
 

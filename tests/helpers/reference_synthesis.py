@@ -130,14 +130,16 @@ class ReferenceSynthesis:
     def stage(self, name: str, x: Floats, tokens: Sequence[Token], grid: tuple[int, int]) -> Floats:
         depth = self.config["depths"]["fine" not in name]
         for k in range(depth):
-            x = self.block(f"{name}.{k}", x, tokens, grid, shifted=k % 2 == 1)
+            if self.config.get("local", False):
+                x = x + self.local(self.tensors[f"synthesis.{name}.{k}.local"], x, tokens)
+            if (k + 1) % self.config.get("attention_every", 1) == 0:
+                x = self.attention(f"{name}.{k}", x, tokens, grid, shifted=k % 2 == 1)
+            x = self.feed_forward(f"{name}.{k}", x)
         return x
 
-    def block(
+    def attention(
         self, name: str, x: Floats, tokens: Sequence[Token], grid: tuple[int, int], shifted: bool
     ) -> Floats:
-        if self.config.get("local", False):
-            x = x + self.local(self.tensors[f"synthesis.{name}.local"], x, tokens)
         qkv = self.linear(f"{name}.qkv", self.norm(f"{name}.norm1", x))
         query, key, value = np.split(qkv, 3, axis=1)
         width = self.config["head_width"]
@@ -158,7 +160,9 @@ class ReferenceSynthesis:
                 a = key[seen, part] @ query[i, part] / math.sqrt(width) + position[r, h]
                 weights = np.exp(a - a.max())
                 out[i, part] = weights @ value[seen, part] / weights.sum()
-        x = x + self.linear(f"{name}.proj", out)
+        return x + self.linear(f"{name}.proj", out)
+
+    def feed_forward(self, name: str, x: Floats) -> Floats:
         hidden = self.linear(f"{name}.up", self.norm(f"{name}.norm2", x))
         if self.config.get("gated", False):
             half = hidden.shape[1] // 2

@@ -57,6 +57,12 @@ def gated() -> Weights:
     return random_blocks("gated")
 
 
+@pytest.fixture(scope="module")
+def sparse() -> Weights:
+    """The second of two blocks attends, and neither the first nor the third."""
+    return random_blocks("sparse")
+
+
 def scene(seed: int, rows: int, columns: int, groups: int):
     ids = blob_mask(seed, rows, columns, groups)
     rng = np.random.default_rng(seed)
@@ -100,14 +106,14 @@ def test_a_group_gives_the_same_bits_alone_and_in_company(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("rows", "columns", "groups"), [(1, 1, 1), (5, 3, 3), (13, 17, 5), (24, 30, 6)])
-@pytest.mark.parametrize("name", ["tiny", "gated"])
+@pytest.mark.parametrize("name", ["tiny", "gated", "sparse"])
 def test_so_do_networks_that_mix_neighbours(request, name, engine, rows, columns, groups):
     weights = request.getfixturevalue(name)
     check_alone_and_in_company(find_engine(engine, weights), *scene(rows, rows, columns, groups))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["small", "tiny"])
+@pytest.mark.parametrize("name", ["small", "tiny", "sparse"])
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -189,8 +195,9 @@ class Counted:
 
 
 @pytest.mark.parametrize("side", ["analysis", "synthesis"])
-def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
-    config = replace(small.config, depths=(3, 3), local=True)
+@pytest.mark.parametrize("attention_every", [1, 2, 3, 4])
+def test_bands_compute_each_block_once_and_hold_a_few_rows(small, attention_every, side):
+    config = replace(small.config, depths=(3, 3), local=True, attention_every=attention_every)
     plan = make_plan(np.zeros((1000, 20), np.uint8))
     counted = Counted()
     parts = list(through(plan, layers(config, side), counted, 400))
@@ -204,7 +211,7 @@ def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
     )  # 400 blocks are 20 rows: 16 of a band, and some from the one before
 
 
-@pytest.mark.parametrize("name", ["small", "tiny", "gated"])
+@pytest.mark.parametrize("name", ["small", "tiny", "gated", "sparse"])
 def test_engines_agree(name, request):
     pytest.importorskip("torch")
     weights = request.getfixturevalue(name)

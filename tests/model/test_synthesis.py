@@ -74,7 +74,7 @@ def test_so_are_those_of_networks_that_mix_neighbours(case, engine, mixing):
 
 
 @pytest.mark.parametrize("engine", EXACT)
-@pytest.mark.parametrize("kind", ["gated"])
+@pytest.mark.parametrize("kind", ["gated", "sparse"])
 def test_so_are_those_of_networks_with_other_blocks(kind, engine, tmp_path):
     decoded = check_pixels(written(tmp_path, kind), engine, *PICTURES["tall"])
     assert np.mean((decoded > 0) & (decoded < 255)) > 0.2

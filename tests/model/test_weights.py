@@ -41,6 +41,7 @@ CONFIGS = (
         name="local", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), local=True, anchors=3, mlp_ratio=2
     ),
     ModelConfig(name="gated", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), gated=True, mlp_ratio=1),
+    ModelConfig(name="sparse", widths=(32, 96), depths=(1, 3), local=True, attention_every=2),
 )
 
 
@@ -393,6 +394,10 @@ MALFORMED: dict[str, Callable[[bytes], bytes]] = {
     "local a number": config(local=1),
     "gated a number": config(gated=1),
     "gated": config(gated=True),
+    "attention true": config(attention_every=True),
+    "attention in none": config(attention_every=0),
+    "sparse without mixing": config(attention_every=2),
+    "sparse": config(attention_every=2, local=True),
     "local": config(local=True),
     "name a number": config(name=7),
     "name of nothing": config(name=""),

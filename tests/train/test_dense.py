@@ -49,6 +49,7 @@ LOCAL = ModelConfig(
 )
 PLAIN = replace(LOCAL, widths=(32, 32), depths=(1, 2), slices=(4, 12, 8, 20), local=False)
 GATED = replace(LOCAL, gated=True)
+SPARSE = replace(LOCAL, attention_every=2)
 TINY = replace(LOCAL, depths=(2, 1), slices=(4, 8, 12))
 
 
@@ -87,7 +88,14 @@ def small_step(config: ModelConfig = TINY, side: int = 64) -> Step:
 
 @pytest.mark.parametrize(
     ("config", "shape"),
-    [(LOCAL, (16, 16)), (LOCAL, (5, 7)), (PLAIN, (8, 24)), (PLAIN, (2, 2)), (GATED, (5, 7))],
+    [
+        (LOCAL, (16, 16)),
+        (LOCAL, (5, 7)),
+        (PLAIN, (8, 24)),
+        (PLAIN, (2, 2)),
+        (GATED, (5, 7)),
+        (SPARSE, (5, 7)),
+    ],
 )
 def test_whole_crops_give_what_lists_of_blocks_give(config, shape):
     """Pixels, bits, objective and every gradient; also where windows and cells stick out."""

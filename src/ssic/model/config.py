@@ -57,7 +57,7 @@ class BlockShape:
         hidden: channels between the feed-forward's two linear maps.
         gated: the feed-forward multiplies what it passes on by gates: its first map gives twice `hidden`.
         local: mix each token with its neighbours of the same group first.
-        shift: of the windows of attention, in tokens.
+        shift: of the windows of attention, in tokens; None for a block without attention.
     """
 
     width: int
@@ -65,7 +65,7 @@ class BlockShape:
     hidden: int
     gated: bool
     local: bool
-    shift: int
+    shift: int | None
 
     @property
     def heads(self) -> int:
@@ -91,6 +91,8 @@ class ModelConfig:
             error on the 0..255 scale; log-linear between.
         local: mix each token with its neighbours of the same group by a depthwise 3x3 convolution, before attention.
         gated: the feed-forward of each block is `down(gelu(a) * b)` with (a, b) = up(x), and not `down(gelu(up(x)))`.
+        attention_every: the last of so many blocks of a resolution attends to its window; the others only mix
+            neighbours, which takes `local`, and feed forward. With 2 these are the blocks on shifted windows.
     """
 
     name: str = "small"
@@ -106,6 +108,7 @@ class ModelConfig:
     lambda_range: tuple[float, float] = (0.001, 0.256)
     local: bool = False
     gated: bool = False
+    attention_every: int = 1
 
     def __post_init__(self) -> None:
         """
@@ -142,6 +145,11 @@ class ModelConfig:
         for name in ("local", "gated"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is true or false, not {getattr(self, name)!r}")
+        if self.attention_every > 1 and not self.local:
+            raise ValueError(
+                f"attention_every {self.attention_every} leaves blocks without attention: local must be true, or they "
+                "see nothing around them"
+            )
 
     @property
     def latent_channels(self) -> int:
@@ -167,7 +175,10 @@ class ModelConfig:
         if self.gated:
             hidden = max(round(2 * hidden / 3 / HIDDEN_MULTIPLE), 1) * HIDDEN_MULTIPLE
         # Every second block works on shifted windows.
-        shifts = [WINDOW // 2 * (k % 2) for k in range(self.depths[level])]
+        shifts = [
+            WINDOW // 2 * (k % 2) if (k + 1) % self.attention_every == 0 else None
+            for k in range(self.depths[level])
+        ]
         return [BlockShape(width, self.head_width, hidden, self.gated, self.local, shift) for shift in shifts]
 
     def to_json(self) -> str:
@@ -196,7 +207,7 @@ class ModelConfig:
         return cls(**fields)
 
 
-_LATER = ("gated",)
+_LATER = ("gated", "attention_every")
 """Fields that the first models were made without."""
 
 _BOUNDS = (
@@ -209,6 +220,7 @@ _BOUNDS = (
     ("hyper_features", 1, 1 << 11),
     ("context_width", 1, LARGEST_SUM - 1),
     ("anchors", 2, QUALITIES),
+    ("attention_every", 1, 64),
 )
 """Integer fields, those of a single number and those of several, and the least and the largest value."""
 

@@ -53,10 +53,11 @@ def float_shapes(config: ModelConfig) -> dict[str, Shape]:
             block, width = f"{name}.{i}", shape.width
             if shape.local:
                 shapes[f"{block}.local"] = (9, width)
-            shapes[f"{block}.position"] = ((2 * WINDOW - 1) ** 2, shape.heads)
-            norm(f"{block}.norm1", width)
-            linear(f"{block}.qkv", width, 3 * width)
-            linear(f"{block}.proj", width, width)
+            if shape.shift is not None:
+                shapes[f"{block}.position"] = ((2 * WINDOW - 1) ** 2, shape.heads)
+                norm(f"{block}.norm1", width)
+                linear(f"{block}.qkv", width, 3 * width)
+                linear(f"{block}.proj", width, width)
             norm(f"{block}.norm2", width)
             linear(f"{block}.up", width, shape.hidden * (1 + shape.gated))
             linear(f"{block}.down", shape.hidden, width)

@@ -144,7 +144,7 @@ class GISwinBlock(nn.Module):
     """Window attention in which a token attends to tokens of its own group only, then a feed-forward per token.
 
     The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
-    masked has weight exactly zero.
+    masked has weight exactly zero. Blocks may mix neighbours before it, and may be without attention.
     """
 
     relative: Tensor
@@ -164,21 +164,24 @@ class GISwinBlock(nn.Module):
         self.local = nn.Parameter(torch.zeros(9, width)) if shape.local else None
         self.width, self.heads = width, shape.heads
         self.scale = shape.head_width**-0.5
-        self.norm1 = nn.LayerNorm(width)
-        self.qkv = linear(width, 3 * width)
-        self.proj = linear(width, width)
+        if shape.shift is not None:
+            self.norm1 = nn.LayerNorm(width)
+            self.qkv = linear(width, 3 * width)
+            self.proj = linear(width, width)
         self.norm2 = nn.LayerNorm(width)
         self.up = linear(width, shape.hidden * (1 + shape.gated))
         self.down = linear(shape.hidden, width)
-        self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
-        at = torch.arange(WINDOW, dtype=torch.int32)
-        row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
-        relative = (
-            (row[:, None] - row + WINDOW - 1) * (2 * WINDOW - 1) + column[:, None] - column + WINDOW - 1
-        )
-        self.register_buffer("relative", relative.reshape(-1), persistent=False)
         # The residual branches start silent: at first the codec is its linear bypass.
-        for layer in (self.proj, self.down):
+        silent = [self.down]
+        if shape.shift is not None:
+            self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
+            at = torch.arange(WINDOW, dtype=torch.int32)
+            row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
+            across = 2 * WINDOW - 1
+            relative = (row[:, None] - row + WINDOW - 1) * across + column[:, None] - column + WINDOW - 1
+            self.register_buffer("relative", relative.reshape(-1), persistent=False)
+            silent.append(self.proj)
+        for layer in silent:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -215,30 +218,24 @@ class GISwinBlock(nn.Module):
         if self.local is not None:
             assert level.neighbours is not None, "the plan was made for a network without local mixing"
             x = x + mixed_locally(x, self.local.to(x.dtype), level.neighbours)
-        return self._attentive(x, level.windows[self.shape.shift > 0])
+        shift = self.shape.shift
+        return self._after_mixing(x, None if shift is None else level.windows[shift > 0])
 
-    def _attentive(self, x: Tensor, windows: WindowIndex) -> Tensor:
-        """[N, width] -> [N, width], all but the neighbours."""
-        attended = self.attend(into_windows(self.project(x), windows), windows.key)
-        x = x + self.proj(out_of_windows(attended, windows))
+    def _after_mixing(self, x: Tensor, windows: WindowIndex | None) -> Tensor:
+        """[N, width] -> [N, width], all but the neighbours; windows for a block with attention."""
+        if windows is not None:
+            attended = self.attend(into_windows(self.project(x), windows), windows.key)
+            x = x + self.proj(out_of_windows(attended, windows))
         return x + self.mlp(x)
 
-    def piece(
-        self,
-        x: Tensor,
-        own: Tensor,
-        gather: Tensor,
-        key: Tensor,
-        scatter: Tensor,
-        neighbours: Tensor | None = None,
-    ) -> Tensor:
-        """Some windows of a larger list.
+    def piece(self, x: Tensor, own: Tensor, windows: WindowIndex | None, neighbours: Tensor | None) -> Tensor:
+        """Some tokens of a larger list: those of some windows, or, without attention, any.
 
         Args:
             x: [T, width], the first of them zero.
-            own: [n] position in x of each of the windows' tokens.
-            gather, key, scatter: windows over these, see `ssic.plan.Windows`.
-            neighbours: [n, 8] positions in x, 0 for none.
+            own: [n] position in x of each of the tokens.
+            windows: over these, counted in `own`; None for a block without attention.
+            neighbours: [n, 8] positions in x, 0 for none; None for a block without local mixing.
 
         Returns:
             [n, width]
@@ -247,7 +244,7 @@ class GISwinBlock(nn.Module):
         if self.local is not None:
             assert neighbours is not None, "the piece was made for a network without local mixing"
             t = t + _weighed(t, x, self.local.to(x.dtype), neighbours)
-        return self._attentive(t, WindowIndex(gather, key, scatter))
+        return self._after_mixing(t, windows)
 
 
 class Layers(NamedTuple):
