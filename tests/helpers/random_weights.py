@@ -30,6 +30,7 @@ KINDS = {
     "local": CONFIG,
     "gated": replace(CONFIG, gated=True),
     "sparse": replace(CONFIG, attention_every=2),
+    "dictionary": replace(CONFIG, dictionary=24),
 }
 """What transformer blocks can be made of."""
 
@@ -40,6 +41,8 @@ def random_weights(seed: int, config: ModelConfig = CONFIG) -> bytes:
     floats = {}
     for name, value in Network(config).state_dict().items():
         scale = 0.1 if value.ndim < 2 else 0.5 / value.shape[-1] ** 0.5
+        if "dictionary" in name and name.endswith(("keys", "values")):
+            scale = 8.0  # what is small is averaged away
         floats[name] = (torch.randn_like(value) * scale).numpy()
     floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
     stored = stored_floats(floats)

@@ -134,8 +134,23 @@ class ReferenceSynthesis:
                 x = x + self.local(self.tensors[f"synthesis.{name}.{k}.local"], x, tokens)
             if (k + 1) % self.config.get("attention_every", 1) == 0:
                 x = self.attention(f"{name}.{k}", x, tokens, grid, shifted=k % 2 == 1)
+            if "coarse" in name and self.config.get("dictionary", 0):
+                x = self.dictionary(f"{name}.{k}.dictionary", x)
             x = self.feed_forward(f"{name}.{k}", x)
         return x
+
+    def dictionary(self, name: str, x: Floats) -> Floats:
+        query = self.linear(f"{name}.query", self.norm(f"{name}.norm", x))
+        keys, values = (self.tensors[f"synthesis.{name}.{part}"] for part in ("keys", "values"))
+        width = self.config["head_width"]
+        out = np.zeros_like(x)
+        for i in range(len(x)):
+            for h in range(x.shape[1] // width):
+                part = slice(h * width, (h + 1) * width)
+                a = keys[:, part] @ query[i, part] / math.sqrt(width)
+                weights = np.exp(a - a.max())
+                out[i, part] = weights @ values[:, part] / weights.sum()
+        return x + self.linear(f"{name}.proj", out)
 
     def attention(
         self, name: str, x: Floats, tokens: Sequence[Token], grid: tuple[int, int], shifted: bool

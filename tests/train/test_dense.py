@@ -50,6 +50,7 @@ LOCAL = ModelConfig(
 PLAIN = replace(LOCAL, widths=(32, 32), depths=(1, 2), slices=(4, 12, 8, 20), local=False)
 GATED = replace(LOCAL, gated=True)
 SPARSE = replace(LOCAL, attention_every=2)
+DICTIONARY = replace(LOCAL, dictionary=24, gated=True, attention_every=3)
 TINY = replace(LOCAL, depths=(2, 1), slices=(4, 8, 12))
 
 
@@ -95,6 +96,7 @@ def small_step(config: ModelConfig = TINY, side: int = 64) -> Step:
         (PLAIN, (2, 2)),
         (GATED, (5, 7)),
         (SPARSE, (5, 7)),
+        (DICTIONARY, (5, 7)),
     ],
 )
 def test_whole_crops_give_what_lists_of_blocks_give(config, shape):

@@ -198,7 +198,7 @@ class PiecewiseBlock(GISwinBlock):
             if windows is not None and attended is not None:
                 found = attended.index_select(0, windows.scatter[part])
                 rows = rows + self.proj(_filled(found, tokens))
-            out[part] = (rows + self.mlp(rows))[: part.stop - part.start]
+            out[part] = self.alone(rows)[: part.stop - part.start]
 
         self.calls.each(finish, n, tokens)
         return out

@@ -58,6 +58,7 @@ class BlockShape:
         gated: the feed-forward multiplies what it passes on by gates: its first map gives twice `hidden`.
         local: mix each token with its neighbours of the same group first.
         shift: of the windows of attention, in tokens; None for a block without attention.
+        entries: of the dictionary that tokens attend to; 0 for none.
     """
 
     width: int
@@ -66,6 +67,7 @@ class BlockShape:
     gated: bool
     local: bool
     shift: int | None
+    entries: int
 
     @property
     def heads(self) -> int:
@@ -93,6 +95,7 @@ class ModelConfig:
         gated: the feed-forward of each block is `down(gelu(a) * b)` with (a, b) = up(x), and not `down(gelu(up(x)))`.
         attention_every: the last of so many blocks of a resolution attends to its window; the others only mix
             neighbours, which takes `local`, and feed forward. With 2 these are the blocks on shifted windows.
+        dictionary: learned entries that the tokens at 1/16 attend to, in each block; 0 for none.
     """
 
     name: str = "small"
@@ -109,6 +112,7 @@ class ModelConfig:
     local: bool = False
     gated: bool = False
     attention_every: int = 1
+    dictionary: int = 0
 
     def __post_init__(self) -> None:
         """
@@ -179,7 +183,11 @@ class ModelConfig:
             WINDOW // 2 * (k % 2) if (k + 1) % self.attention_every == 0 else None
             for k in range(self.depths[level])
         ]
-        return [BlockShape(width, self.head_width, hidden, self.gated, self.local, shift) for shift in shifts]
+        entries = self.dictionary if level == 1 else 0
+        return [
+            BlockShape(width, self.head_width, hidden, self.gated, self.local, shift, entries)
+            for shift in shifts
+        ]
 
     def to_json(self) -> str:
         """Canonical JSON: the same configuration always gives the same text. Fields that came later are left out where
@@ -207,7 +215,7 @@ class ModelConfig:
         return cls(**fields)
 
 
-_LATER = ("gated", "attention_every")
+_LATER = ("gated", "attention_every", "dictionary")
 """Fields that the first models were made without."""
 
 _BOUNDS = (
@@ -221,6 +229,7 @@ _BOUNDS = (
     ("context_width", 1, LARGEST_SUM - 1),
     ("anchors", 2, QUALITIES),
     ("attention_every", 1, 64),
+    ("dictionary", 0, 1 << 10),
 )
 """Integer fields, those of a single number and those of several, and the least and the largest value."""
 
@@ -233,9 +242,23 @@ def _check_integers(name: str, value: Any, low: int, high: int) -> None:
         raise ValueError(f"{name} is {kind} from {low} to {high}, not {value!r}")
 
 
-PRESETS = {
-    "small": ModelConfig(),
-    "base": ModelConfig(
-        name="base", widths=(192, 320), depths=(3, 3), hyper_channels=64, context_width=256, local=True
-    ),
+BASE = ModelConfig(
+    name="base", widths=(192, 320), depths=(3, 3), hyper_channels=64, context_width=256, local=True
+)
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        dataclasses.replace(BASE, name="base-gated", gated=True),
+        dataclasses.replace(BASE, name="base-sparse", attention_every=2),
+        # As sparse, and deeper by what that saves.
+        dataclasses.replace(BASE, name="base-sparse-deep", attention_every=2, depths=(4, 4)),
+        dataclasses.replace(BASE, name="base-dictionary", dictionary=128),
+        dataclasses.replace(
+            BASE, name="base-gated-sparse-deep", gated=True, attention_every=2, depths=(4, 4)
+        ),
+    )
 }
+"""Configurations that are to be compared with `base`; no model of them is shipped."""
+
+PRESETS = {"small": ModelConfig(), "base": BASE, **EXPERIMENTS}

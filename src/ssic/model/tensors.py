@@ -58,6 +58,14 @@ def float_shapes(config: ModelConfig) -> dict[str, Shape]:
                 norm(f"{block}.norm1", width)
                 linear(f"{block}.qkv", width, 3 * width)
                 linear(f"{block}.proj", width, width)
+            if shape.entries:
+                norm(f"{block}.dictionary.norm", width)
+                linear(f"{block}.dictionary.query", width, width)
+                shapes[f"{block}.dictionary.keys"] = shapes[f"{block}.dictionary.values"] = (
+                    shape.entries,
+                    width,
+                )
+                linear(f"{block}.dictionary.proj", width, width)
             norm(f"{block}.norm2", width)
             linear(f"{block}.up", width, shape.hidden * (1 + shape.gated))
             linear(f"{block}.down", shape.hidden, width)

@@ -140,11 +140,35 @@ class QualityTable(nn.Module):
         return self.table().index_select(0, quality - 1)
 
 
+class Dictionary(nn.Module):
+    """Attention of each token to learned entries: what was common in training is at hand, and no token sees another."""
+
+    def __init__(self, shape: BlockShape, linear: Callable[[int, int], nn.Linear]) -> None:
+        super().__init__()
+        self.heads, self.scale = shape.heads, shape.head_width**-0.5
+        self.norm = nn.LayerNorm(shape.width)
+        self.query = linear(shape.width, shape.width)
+        self.keys = nn.Parameter(torch.randn(shape.entries, shape.width))
+        self.values = nn.Parameter(torch.randn(shape.entries, shape.width))
+        self.proj = linear(shape.width, shape.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width]."""
+
+        def heads(t: Tensor) -> Tensor:
+            return t.reshape(-1, self.heads, x.shape[1] // self.heads).transpose(0, 1)
+
+        q, k, v = heads(self.query(self.norm(x))), heads(self.keys), heads(self.values)
+        found = torch.softmax(q @ k.transpose(1, 2) * self.scale, -1) @ v
+        return self.proj(found.transpose(0, 1).reshape(x.shape))
+
+
 class GISwinBlock(nn.Module):
     """Window attention in which a token attends to tokens of its own group only, then a feed-forward per token.
 
     The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
-    masked has weight exactly zero. Blocks may mix neighbours before it, and may be without attention.
+    masked has weight exactly zero. Blocks may mix neighbours before it, may be without attention, and may look
+    into a dictionary.
     """
 
     relative: Tensor
@@ -168,6 +192,7 @@ class GISwinBlock(nn.Module):
             self.norm1 = nn.LayerNorm(width)
             self.qkv = linear(width, 3 * width)
             self.proj = linear(width, width)
+        self.dictionary = Dictionary(shape, linear) if shape.entries else None
         self.norm2 = nn.LayerNorm(width)
         self.up = linear(width, shape.hidden * (1 + shape.gated))
         self.down = linear(shape.hidden, width)
@@ -181,6 +206,8 @@ class GISwinBlock(nn.Module):
             relative = (row[:, None] - row + WINDOW - 1) * across + column[:, None] - column + WINDOW - 1
             self.register_buffer("relative", relative.reshape(-1), persistent=False)
             silent.append(self.proj)
+        if self.dictionary is not None:
+            silent.append(self.dictionary.proj)
         for layer in silent:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -226,6 +253,12 @@ class GISwinBlock(nn.Module):
         if windows is not None:
             attended = self.attend(into_windows(self.project(x), windows), windows.key)
             x = x + self.proj(out_of_windows(attended, windows))
+        return self.alone(x)
+
+    def alone(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width], what each token does by itself: all after attention."""
+        if self.dictionary is not None:
+            x = x + self.dictionary(x)
         return x + self.mlp(x)
 
     def piece(self, x: Tensor, own: Tensor, windows: WindowIndex | None, neighbours: Tensor | None) -> Tensor:

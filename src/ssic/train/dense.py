@@ -155,8 +155,12 @@ class Dense:
             if shift is not None:
                 layers = _layer(m.norm1), _layer(m.qkv), _layer(m.proj)
                 attention = pieces.Attention(hidden[shift > 0], biases[m], *layers, shift)
+            dictionary, d = None, m.dictionary
+            if d is not None:
+                layers = _layer(d.norm), _layer(d.query), _layer(d.proj)
+                dictionary = pieces.Dictionary(d.keys, d.values, *layers, d.heads)
             forward = pieces.Forward(_layer(m.norm2), _layer(m.up), _layer(m.down), m.shape.gated)
-            x = self.functions.block(x, local, attention, forward, self.dtype)
+            x = self.functions.block(x, local, attention, dictionary, forward, self.dtype)
         return x
 
     def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, noise: bool) -> Estimate:

@@ -57,6 +57,17 @@ class Attention(NamedTuple):
     shift: int
 
 
+class Dictionary(NamedTuple):
+    """Of a transformer block: keys and values [entries, C]."""
+
+    keys: Tensor
+    values: Tensor
+    norm: Layer
+    query: Layer
+    proj: Layer
+    heads: int
+
+
 class Forward(NamedTuple):
     """The feed-forward of a transformer block; if it is gated, the second half of what `up` gives are gates."""
 
@@ -70,6 +81,7 @@ def block(
     x: Tensor,
     local: tuple[Tensor, Tensor] | None,
     attention: Attention | None,
+    dictionary: Dictionary | None,
     forward: Forward,
     dtype: torch.dtype,
 ) -> Tensor:
@@ -83,6 +95,8 @@ def block(
         x = x + _mixed(x, *local)
     if attention is not None:
         x = x + _attended(x, attention, dtype)
+    if dictionary is not None:
+        x = x + _recalled(x, dictionary, dtype)
     inner = linear(norm(x, forward.norm), forward.up, dtype)
     if forward.gated:
         value, gate = inner.chunk(2, -1)
@@ -101,6 +115,17 @@ def _attended(x: Tensor, attention: Attention, dtype: torch.dtype) -> Tensor:
     weights = torch.softmax(scores.masked_fill(attention.hidden, float("-inf")), -1).to(dtype)
     seen = (weights @ v).transpose(1, 2).reshape(-1, SLOTS, c)
     return linear(from_windows(seen, x.shape, shift), attention.proj, dtype).float()
+
+
+def _recalled(x: Tensor, dictionary: Dictionary, dtype: torch.dtype) -> Tensor:
+    queries = linear(norm(x, dictionary.norm), dictionary.query, dtype)
+    q, k, v = (
+        t.to(dtype).view(-1, dictionary.heads, x.shape[3] // dictionary.heads).transpose(0, 1)
+        for t in (queries, dictionary.keys, dictionary.values)
+    )
+    scores = (q @ k.transpose(1, 2)).float() * q.shape[2] ** -0.5
+    found = torch.softmax(scores, -1).to(dtype) @ v
+    return linear(found.transpose(0, 1).reshape(x.shape), dictionary.proj, dtype).float()
 
 
 def _mixed(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
