@@ -236,7 +236,7 @@ class GISwinBlock(nn.Module):
         """[N, width] -> [N, width]."""
         hidden = self.up(self.norm2(x))
         if self.shape.gated:
-            value, gate = hidden.chunk(2, -1)
+            value, gate = hidden.split(self.shape.hidden, -1)
             return self.down(F.gelu(value) * gate)
         return self.down(F.gelu(hidden))
 
