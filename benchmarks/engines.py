@@ -1,21 +1,26 @@
 """The networks alone, engine beside engine: seconds and memory.
 
     python benchmarks/engines.py --model small base --engine onnx torch:cpu:float32 torch:cpu:bfloat16
+    python benchmarks/engines.py --untrained base base-gated base-sparse    # what presets cost, before any training
 
 For each model, engine and number of threads, in a process of its own: the processor time of all threads and the wall
 time that analysis and synthesis of a picture take, the least of several runs after one that is thrown away; and for
 pictures of 4000x3000, once, the same per pixel and what the process took at most beyond the loaded engine. Content
-doesn't matter to the time, so pixels and latents are random; the mask has nine groups.
+doesn't matter to the time, so pixels and latents are random; the mask has nine groups. Untrained networks are measured
+at 768x512 only, with their parameters and products of matrices; runs of all of them take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 SMALL, LARGE = (768, 512), (4000, 3000)
@@ -77,6 +82,52 @@ def child(
     return found
 
 
+def untrained(options: argparse.Namespace) -> None:
+    """What presets cost."""
+    from _cost import complexity
+    from _cost import untrained as made
+    from _report import emit, table
+    from ssic.model.config import PRESETS
+    from ssic.model.tensors import float_shapes
+
+    results: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.untrained:
+            (Path(folder) / name).write_bytes(made(PRESETS[name]))
+            shapes = float_shapes(PRESETS[name]).values()
+            results[name] = {
+                "parameters": sum(math.prod(shape) for shape in shapes),
+                "kmac": complexity(PRESETS[name]),
+                "seconds": {},
+            }
+        for _ in range(options.rounds):
+            for engine in options.engine:
+                for threads in options.threads:
+                    for name, facts in results.items():
+                        one = child(options, str(Path(folder) / name), engine, threads, large=False)
+                        of_key = facts["seconds"].setdefault(f"{engine}, {threads}", [])
+                        of_key.append([one[side]["processor"] for side in ("analysis", "synthesis")])
+    keys = list(next(iter(results.values()))["seconds"])
+    rows = []
+    for name, facts in results.items():
+        least = [[min(side) for side in zip(*facts["seconds"][key], strict=True)] for key in keys]
+        rows.append(
+            [
+                *(name, f"{facts['parameters'] / 1e6:.2f} M"),
+                *(" / ".join(f"{k:.1f}" for k in facts["kmac"]),),
+                *(" / ".join(f"{1000 * s:.0f}" for s in pair) for pair in least),
+            ]
+        )
+    heads = [f"{key} thread(s), CPU ms" for key in keys]
+    emit(
+        "Untrained networks, analysis / synthesis, 768x512",
+        results,
+        [table(["preset", "parameters", "kMAC per pixel", *heads], rows)],
+        options.json,
+        None,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -85,12 +136,17 @@ def main() -> None:
     parser.add_argument("--engine", nargs="+", default=["onnx", "torch:cpu:float32", "torch:cpu:bfloat16"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--untrained", nargs="+", metavar="PRESET", help="instead of --model")
+    parser.add_argument("--rounds", type=int, default=2, help="of --untrained")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measured(options)))
+        return
+    if options.untrained:
+        untrained(options)
         return
 
     from _report import emit, table

@@ -22,11 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from _cost import complexity
 from ssic.model.config import PRESETS, ModelConfig
-from ssic.nets.network import Network, PlanTensors
-from ssic.plan import make_plan
 from ssic.train.dense import Dense
 from ssic.train.grids import Sight
 from ssic.train.options import TrainOptions
@@ -117,6 +115,9 @@ VARIANTS = {
     "crop-512": Variant(options={"crop": 512}, crops=1 / 4),
     "half-batch": Variant(crops=1 / 2),
     "local": _config(local=True),
+    "gated": _config(gated=True),
+    "local-sparse": _config(local=True, attention_every=2),
+    "dictionary": _config(dictionary=128),
     # Widths and depths at about equal kMAC per pixel: 12 w^2 + 128 w per token and block, four fine tokens to a coarse.
     "more-coarse": _config(depths=(1, 3)),
     "more-fine": _config(depths=(3, 1)),
@@ -129,23 +130,6 @@ VARIANTS = {
     "no-neighbours": Variant(change=no_neighbours),
     "sum-pooling": Variant(change=sum_pooling),
 }
-
-
-def complexity(config: ModelConfig) -> float:
-    """kMAC per pixel of both transforms."""
-    network, side = (
-        Network(config).eval(),
-        32,
-    )  # as many tokens as fill whole pieces: inference pads the last one
-    plan = make_plan(torch.zeros(side, side, dtype=torch.uint8).numpy())
-    blocks, pairs = torch.full((side**2,), 50), torch.full((len(plan.pair_group),), 50)
-    tensors = PlanTensors.of(plan, blocks, pairs, local=config.local)
-    m = config.latent_channels
-    q, fine, coarse = tensors.quality, tensors.fine, tensors.coarse
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.analysis(torch.zeros(side**2, 4, 192), torch.ones(m), q, fine, coarse)
-        network.synthesis(torch.zeros(side**2, m), torch.zeros(side**2, m), q, fine, coarse)
-    return counter.get_total_flops() / 2 / (16 * side) ** 2 / 1000
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -179,7 +163,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "crop": start.options.crop,
         "start": args.weights.stem if args.weights else "KLT",
         "parameters": sum(p.numel() for p in start.network.parameters()),
-        "kmac": round(complexity(variant.config), 1),
+        "kmac": round(sum(complexity(variant.config)), 1),
         "cpu_seconds": round(cpu),
         "seconds": round(seconds),
         **facts,

@@ -1,7 +1,9 @@
-"""Weights of a small network that mixes neighbours, every parameter random: zeros would hide a leak, and the shipped
+"""Weights of small networks that mix neighbours, every parameter random: zeros would hide a leak, and the shipped
 `small` mixes none. Needs PyTorch and onnx."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,14 +26,24 @@ CONFIG = ModelConfig(
     local=True,
 )
 
+KINDS = {
+    "local": CONFIG,
+    "gated": replace(CONFIG, gated=True),
+    "sparse": replace(CONFIG, attention_every=2),
+    "dictionary": replace(CONFIG, dictionary=24),
+}
+"""What transformer blocks can be made of."""
 
-def random_weights(seed: int) -> bytes:
+
+def random_weights(seed: int, config: ModelConfig = CONFIG) -> bytes:
     """A weights file, graphs included."""
     torch.manual_seed(seed)
     floats = {}
-    for name, value in Network(CONFIG).state_dict().items():
+    for name, value in Network(config).state_dict().items():
         scale = 0.1 if value.ndim < 2 else 0.5 / value.shape[-1] ** 0.5
+        if "dictionary" in name and name.endswith(("keys", "values")):
+            scale = 8.0  # what is small is averaged away
         floats[name] = (torch.randn_like(value) * scale).numpy()
     floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
     stored = stored_floats(floats)
-    return with_graphs(pack_weights(CONFIG, stored, freeze(CONFIG, stored), {}))
+    return with_graphs(pack_weights(config, stored, freeze(config, stored), {}))

@@ -130,14 +130,31 @@ class ReferenceSynthesis:
     def stage(self, name: str, x: Floats, tokens: Sequence[Token], grid: tuple[int, int]) -> Floats:
         depth = self.config["depths"]["fine" not in name]
         for k in range(depth):
-            x = self.block(f"{name}.{k}", x, tokens, grid, shifted=k % 2 == 1)
+            if self.config.get("local", False):
+                x = x + self.local(self.tensors[f"synthesis.{name}.{k}.local"], x, tokens)
+            if (k + 1) % self.config.get("attention_every", 1) == 0:
+                x = self.attention(f"{name}.{k}", x, tokens, grid, shifted=k % 2 == 1)
+            if "coarse" in name and self.config.get("dictionary", 0):
+                x = self.dictionary(f"{name}.{k}.dictionary", x)
+            x = self.feed_forward(f"{name}.{k}", x)
         return x
 
-    def block(
+    def dictionary(self, name: str, x: Floats) -> Floats:
+        query = self.linear(f"{name}.query", self.norm(f"{name}.norm", x))
+        keys, values = (self.tensors[f"synthesis.{name}.{part}"] for part in ("keys", "values"))
+        width = self.config["head_width"]
+        out = np.zeros_like(x)
+        for i in range(len(x)):
+            for h in range(x.shape[1] // width):
+                part = slice(h * width, (h + 1) * width)
+                a = keys[:, part] @ query[i, part] / math.sqrt(width)
+                weights = np.exp(a - a.max())
+                out[i, part] = weights @ values[:, part] / weights.sum()
+        return x + self.linear(f"{name}.proj", out)
+
+    def attention(
         self, name: str, x: Floats, tokens: Sequence[Token], grid: tuple[int, int], shifted: bool
     ) -> Floats:
-        if self.config.get("local", False):
-            x = x + self.local(self.tensors[f"synthesis.{name}.local"], x, tokens)
         qkv = self.linear(f"{name}.qkv", self.norm(f"{name}.norm1", x))
         query, key, value = np.split(qkv, 3, axis=1)
         width = self.config["head_width"]
@@ -158,9 +175,16 @@ class ReferenceSynthesis:
                 a = key[seen, part] @ query[i, part] / math.sqrt(width) + position[r, h]
                 weights = np.exp(a - a.max())
                 out[i, part] = weights @ value[seen, part] / weights.sum()
-        x = x + self.linear(f"{name}.proj", out)
+        return x + self.linear(f"{name}.proj", out)
+
+    def feed_forward(self, name: str, x: Floats) -> Floats:
         hidden = self.linear(f"{name}.up", self.norm(f"{name}.norm2", x))
-        return x + self.linear(f"{name}.down", hidden * (1 + _erf(hidden / math.sqrt(2))) / 2)
+        if self.config.get("gated", False):
+            half = hidden.shape[1] // 2
+            hidden = gelu(hidden[:, :half]) * hidden[:, half:]
+        else:
+            hidden = gelu(hidden)
+        return x + self.linear(f"{name}.down", hidden)
 
     @staticmethod
     def local(weight: Floats, x: Floats, tokens: Sequence[Token]) -> Floats:
@@ -172,6 +196,11 @@ class ReferenceSynthesis:
                 if j is not None and tokens[j].group == t.group:
                     out[i] += weight[k] * x[j]
         return out
+
+
+def gelu(a: Floats) -> Floats:
+    found: Floats = a * (1 + _erf(a / math.sqrt(2))) / 2
+    return found
 
 
 def assembled(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -25,9 +25,11 @@ from ssic.blocks import ABSENT
 from ssic.engine import base, threads
 from ssic.engine.bands import Band, layers, through
 from ssic.engine.base import Engine, find_engine
+from ssic.engine.inputs import index_inputs, pair_inputs, quality_input
 from ssic.engine.onnx import OnnxEngine
 from ssic.errors import EngineError, InvalidInput, ModelError
-from ssic.model.weights import Weights, find_weights, load_weights, unpack_weights
+from ssic.imports import onnx_runtime
+from ssic.model.weights import GRAPH_LOCATION, Weights, find_weights, load_weights, unpack_weights
 from ssic.plan import make_plan
 from ssic.storage.source import FIRST_BYTES
 
@@ -39,13 +41,33 @@ def small() -> Weights:
     return load_weights(find_weights("small"))
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Weights:
+def random_blocks(kind: str) -> Weights:
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from helpers.random_weights import random_weights
+    from helpers.random_weights import KINDS, random_weights
 
-    return unpack_weights(random_weights(0))
+    return unpack_weights(random_weights(0, KINDS[kind]))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Weights:
+    return random_blocks("local")
+
+
+@pytest.fixture(scope="module")
+def gated() -> Weights:
+    return random_blocks("gated")
+
+
+@pytest.fixture(scope="module")
+def sparse() -> Weights:
+    """The second of two blocks attends, and neither the first nor the third."""
+    return random_blocks("sparse")
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> Weights:
+    return random_blocks("dictionary")
 
 
 def scene(seed: int, rows: int, columns: int, groups: int):
@@ -91,12 +113,14 @@ def test_a_group_gives_the_same_bits_alone_and_in_company(
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("rows", "columns", "groups"), [(1, 1, 1), (5, 3, 3), (13, 17, 5), (24, 30, 6)])
-def test_so_do_networks_that_mix_neighbours(engine, tiny, rows, columns, groups):
-    check_alone_and_in_company(find_engine(engine, tiny), *scene(rows, rows, columns, groups))
+@pytest.mark.parametrize("name", ["tiny", "gated", "sparse", "dictionary"])
+def test_so_do_networks_that_mix_neighbours(request, name, engine, rows, columns, groups):
+    weights = request.getfixturevalue(name)
+    check_alone_and_in_company(find_engine(engine, weights), *scene(rows, rows, columns, groups))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["small", "tiny"])
+@pytest.mark.parametrize("name", ["small", "tiny", "sparse"])
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -178,8 +202,9 @@ class Counted:
 
 
 @pytest.mark.parametrize("side", ["analysis", "synthesis"])
-def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
-    config = replace(small.config, depths=(3, 3), local=True)
+@pytest.mark.parametrize("attention_every", [1, 2, 3, 4])
+def test_bands_compute_each_block_once_and_hold_a_few_rows(small, attention_every, side):
+    config = replace(small.config, depths=(3, 3), local=True, attention_every=attention_every)
     plan = make_plan(np.zeros((1000, 20), np.uint8))
     counted = Counted()
     parts = list(through(plan, layers(config, side), counted, 400))
@@ -193,7 +218,7 @@ def test_bands_compute_each_block_once_and_hold_a_few_rows(small, side):
     )  # 400 blocks are 20 rows: 16 of a band, and some from the one before
 
 
-@pytest.mark.parametrize("name", ["small", "tiny"])
+@pytest.mark.parametrize("name", ["small", "tiny", "gated", "sparse", "dictionary"])
 def test_engines_agree(name, request):
     pytest.importorskip("torch")
     weights = request.getfixturevalue(name)
@@ -206,6 +231,26 @@ def test_engines_agree(name, request):
     pixels, pixels2 = (e.synthesise(np.rint(y), plan, QUALITY).astype(int) for e in (one, two))
     assert np.abs(pixels - pixels2).max() <= 1
     assert (pixels != pixels2).mean() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["tiny", "gated", "sparse", "dictionary"])
+def test_whole_graphs_give_what_their_layers_give(name, request):
+    weights = request.getfixturevalue(name)
+    ids, blocks = scene(3, 12, 16, 3)  # a multiple of 16 blocks: nothing is to be filled up
+    plan = make_plan(ids)
+    y, z = OnnxEngine(weights).analyse(blocks, plan, QUALITY)
+    pixels = OnnxEngine(weights).synthesise(np.rint(y), plan, QUALITY)
+    inputs = index_inputs(plan, local=True) | pair_inputs(plan) | {"quality": quality_input(plan, QUALITY)}
+    inputs |= {"pixels": blocks.astype(np.float32), "latents": np.rint(y)}
+    for side, expected in (("analysis", (y, z)), ("synthesis", (pixels,))):
+        options = onnx_runtime().SessionOptions()
+        data = weights.data
+        options.add_external_initializers_from_files_in_memory([GRAPH_LOCATION], [data], [len(data)])
+        session = onnx_runtime().InferenceSession(weights.graphs[side].tobytes(), options)
+        found = session.run(None, {entry.name: inputs[entry.name] for entry in session.get_inputs()})
+        for one, other in zip(found, expected, strict=True):
+            tolerance = 1 if side == "synthesis" else 1e-3
+            np.testing.assert_allclose(one, other.astype(np.float32), rtol=1e-4, atol=tolerance)
 
 
 @pytest.mark.parametrize("writer", ENGINES)

@@ -11,7 +11,7 @@ import torch
 
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
-from helpers.random_weights import CONFIG
+from helpers.random_weights import CONFIG, KINDS
 from helpers.reference_training import estimate
 from ssic.blocks import to_blocks
 from ssic.model.config import PRESETS, ModelConfig
@@ -43,10 +43,10 @@ def tensors(mask: np.ndarray, quality: int = 50) -> PlanTensors:
     )
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (11, 13)])
-def test_no_gradient_crosses_a_border(shape):
+@pytest.mark.parametrize(("kind", "shape"), [("local", (16, 16)), *((kind, (11, 13)) for kind in KINDS)])
+def test_no_gradient_crosses_a_border(kind, shape):
     mask = blob_mask(2, *shape, 4)
-    network, plan = random_network(), tensors(mask)
+    network, plan = random_network(KINDS[kind]), tensors(mask)
     picture = natural_picture(2, 16 * shape[0], 16 * shape[1])
     x = (torch.from_numpy(to_blocks(picture)).float() / 255 - 0.5).requires_grad_()
     own = torch.from_numpy(mask.reshape(-1) == 1)
@@ -79,9 +79,7 @@ def test_block_gradients_are_those_of_the_plain_formula():
     block = network.analysis.blocks_coarse[1]
     n = len(plan.quality)
     x = torch.randn(n, TINY.widths[1], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda t: block(t, plan.coarse.windows[1], plan.coarse.neighbours)[:: max(1, n // 5), ::16], (x,)
-    )
+    assert torch.autograd.gradcheck(lambda t: block(t, plan.coarse)[:: max(1, n // 5), ::16], (x,))
 
 
 def test_local_mixing_and_its_gradients_are_those_of_a_masked_convolution():

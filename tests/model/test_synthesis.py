@@ -50,15 +50,20 @@ def test_pixels_are_those_of_the_page(case, engine):
     check_pixels(find_weights("small"), engine, *PICTURES[case])
 
 
-@pytest.fixture(scope="module")
-def mixing(tmp_path_factory) -> Path:
+def written(folder: Path, kind: str) -> Path:
+    """Random weights of a kind of blocks."""
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from helpers.random_weights import random_weights
+    from helpers.random_weights import KINDS, random_weights
 
-    path = tmp_path_factory.mktemp("weights") / "mixing.safetensors"
-    path.write_bytes(random_weights(1))
+    path = folder / f"{kind}.safetensors"
+    path.write_bytes(random_weights(1, KINDS[kind]))
     return path
+
+
+@pytest.fixture(scope="module")
+def mixing(tmp_path_factory) -> Path:
+    return written(tmp_path_factory.mktemp("weights"), "local")
 
 
 @pytest.mark.parametrize("engine", EXACT)
@@ -68,15 +73,26 @@ def test_so_are_those_of_networks_that_mix_neighbours(case, engine, mixing):
     assert np.mean((decoded > 0) & (decoded < 255)) > 0.2  # clipped pixels would show nothing
 
 
-def test_the_mixing_of_neighbours_shows(mixing):
-    """Without it the reference gives other pixels: so the test above would fail if an engine left it out."""
-    config, floats = load_floats(mixing)
+@pytest.mark.parametrize("engine", EXACT)
+@pytest.mark.parametrize("kind", ["gated", "sparse", "dictionary"])
+def test_so_are_those_of_networks_with_other_blocks(kind, engine, tmp_path):
+    decoded = check_pixels(written(tmp_path, kind), engine, *PICTURES["tall"])
+    assert np.mean((decoded > 0) & (decoded < 255)) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("kind", "without"), [("local", {"local": False}), ("dictionary", {"dictionary": 0})]
+)
+def test_what_blocks_are_made_of_shows(kind, without, tmp_path):
+    """Without it the reference gives other pixels: so the tests above would fail if an engine left it out. Gated and
+    sparse blocks have other shapes."""
+    config, floats = load_floats(written(tmp_path, kind))
     rng = np.random.default_rng(0)
     mask = blob_mask(3, 3, 4, 3)
     latents = {at: rng.integers(-200, 200, 32).tolist() for at in np.ndindex(mask.shape)}
     quality = {0: 20, 1: 50, 2: 90}
     one, two = (
-        ReferenceSynthesis({**config, "local": local}, floats).decode(latents, mask.tolist(), quality)
-        for local in (True, False)
+        ReferenceSynthesis(stated, floats).decode(latents, mask.tolist(), quality)
+        for stated in (config, {**config, **without})
     )
     assert max(np.abs(one[at].astype(int) - two[at]).max() for at in one) > 10

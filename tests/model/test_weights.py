@@ -40,6 +40,9 @@ CONFIGS = (
     ModelConfig(
         name="local", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), local=True, anchors=3, mlp_ratio=2
     ),
+    ModelConfig(name="gated", widths=(32, 96), depths=(1, 3), slices=(8, 8, 16), gated=True, mlp_ratio=1),
+    ModelConfig(name="sparse", widths=(32, 96), depths=(1, 3), local=True, attention_every=2),
+    ModelConfig(name="dictionary", widths=(32, 96), depths=(1, 3), dictionary=40),
 )
 
 
@@ -69,6 +72,18 @@ def test_other_readers_find_the_same_tensors(data):
         np.testing.assert_array_equal(ours[name], array)
         span = weights.spans[name]
         assert weights.data[span.offset : span.offset + span.length].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_configurations_come_back_from_their_text(config):
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("name", ["small", "base"])
+def test_presets_of_shipped_models_are_what_their_files_state(name):
+    """To the letter: ids hash it, so fields that came later must not show."""
+    stated = header(find_weights(name).read_bytes())["__metadata__"]["config"]
+    assert PRESETS[name].to_json() == stated
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
@@ -390,6 +405,14 @@ MALFORMED: dict[str, Callable[[bytes], bytes]] = {
     "lambda of infinity": config(lambda_range=[0.001, float("inf")]),
     "lambda of three": config(lambda_range=[0.001, 0.1, 0.2]),
     "local a number": config(local=1),
+    "gated a number": config(gated=1),
+    "gated": config(gated=True),
+    "dictionary of less than nothing": config(dictionary=-1),
+    "dictionary": config(dictionary=64),
+    "attention true": config(attention_every=True),
+    "attention in none": config(attention_every=0),
+    "sparse without mixing": config(attention_every=2),
+    "sparse": config(attention_every=2, local=True),
     "local": config(local=True),
     "name a number": config(name=7),
     "name of nothing": config(name=""),

@@ -48,7 +48,11 @@ LOCAL = ModelConfig(
     local=True,
 )
 PLAIN = replace(LOCAL, widths=(32, 32), depths=(1, 2), slices=(4, 12, 8, 20), local=False)
+GATED = replace(LOCAL, gated=True)
+SPARSE = replace(LOCAL, attention_every=2)
+DICTIONARY = replace(LOCAL, dictionary=24, gated=True, attention_every=3)
 TINY = replace(LOCAL, depths=(2, 1), slices=(4, 8, 12))
+MIXED = replace(TINY, depths=(2, 3), gated=True, attention_every=2, dictionary=24)
 
 
 def random_network(config: ModelConfig) -> Network:
@@ -85,7 +89,16 @@ def small_step(config: ModelConfig = TINY, side: int = 64) -> Step:
 
 
 @pytest.mark.parametrize(
-    ("config", "shape"), [(LOCAL, (16, 16)), (LOCAL, (5, 7)), (PLAIN, (8, 24)), (PLAIN, (2, 2))]
+    ("config", "shape"),
+    [
+        (LOCAL, (16, 16)),
+        (LOCAL, (5, 7)),
+        (PLAIN, (8, 24)),
+        (PLAIN, (2, 2)),
+        (GATED, (5, 7)),
+        (SPARSE, (5, 7)),
+        (DICTIONARY, (5, 7)),
+    ],
 )
 def test_whole_crops_give_what_lists_of_blocks_give(config, shape):
     """Pixels, bits, objective and every gradient; also where windows and cells stick out."""
@@ -237,8 +250,9 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_holds_nothing_that_a_graph_can_not_hold():
-    step = small_step()
+@pytest.mark.parametrize("config", [TINY, MIXED], ids=["tiny", "mixed"])
+def test_a_step_holds_nothing_that_a_graph_can_not_hold(config):
+    step = small_step(config)
     step()  # what is kept is made by the first one
     with Watch() as watch:
         step()
@@ -266,9 +280,10 @@ def test_a_replay_that_does_something_else_is_found_out():
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_pieces_compile_whole_and_give_the_same():
+@pytest.mark.parametrize("config", [TINY, MIXED], ids=["tiny", "mixed"])
+def test_pieces_compile_whole_and_give_the_same(config):
     """Traced as for a GPU, forward and backward, but run operation by operation."""
-    network = random_network(TINY)
+    network = random_network(config)
     ids, quality, x = batch(8, 8)
     given = x, torch.from_numpy(ids), torch.from_numpy(quality)
     plain, compiled = Dense(network, torch.float32), Dense(network, torch.float32)

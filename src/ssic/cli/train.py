@@ -29,7 +29,10 @@ def train(
         typer.Option(metavar="DIR", help="Folder for checkpoint and log; a checkpoint in it is resumed."),
     ],
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model configuration: small, base.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Model configuration: small, base, or an experiment of docs/training.md."
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(metavar="N", help="Stop after N minutes.")] = None,
     steps: Annotated[

@@ -3,8 +3,9 @@ and each layer computes those that have all they depend on by then. So nothing i
 depends on how wide the picture is, not on how high.
 
 A layer of windows can't compute the last rows that it was given, as windows may reach beyond them: it lags behind the
-layer before, by whole rows of blocks. What comes out is what the whole picture at once would give, to the last bit, by
-the argument for a group alone and in company: a window sees the same tokens in the same places.
+layer before, by whole rows of blocks. A layer that only mixes neighbours lags by one row. What comes out is what the
+whole picture at once would give, to the last bit, by the argument for a group alone and in company: a window sees the
+same tokens in the same places.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Layer:
     Attributes:
         name: of its graph, "analysis.fine.0" say.
         tokens: on a side of a block, of what comes in; 2 at 1/8 of the picture, 1 at 1/16.
-        shift: in tokens, of its windows; None for a layer of single blocks, which has none.
+        shift: in tokens, of its windows; None for a layer that has none: of single blocks, or of neighbours alone.
         local: it sees the tokens around its own, too.
         lag: rows of blocks by which it is behind what the network is given.
         gives: tokens of a block, of what comes out.
@@ -51,6 +52,11 @@ class Layer:
     lag: int
     gives: int
     width: int
+
+    @property
+    def sees_others(self) -> bool:
+        """It is a transformer block, and no layer of single blocks."""
+        return self.shift is not None or self.local
 
     @property
     def sees_input(self) -> bool:
@@ -69,12 +75,12 @@ def layers(config: ModelConfig, side: str) -> list[Layer]:
     ):
         width = config.widths[i]
         found.append(Layer(f"{side}.{joint}", given, None, False, lag, tokens**2, width))
-        for k in range(config.depths[i]):
-            shift = WINDOW // 2 * (k % 2)
-            # The least lag at which rows of windows end where bands do.
-            lag += config.local
-            lag += (shift - lag * tokens) % WINDOW // tokens
-            found.append(Layer(f"{side}.{level}.{k}", tokens, shift, config.local, lag, tokens**2, width))
+        for k, block in enumerate(config.blocks(i)):
+            lag += block.local
+            if block.shift is not None:  # the least lag at which rows of windows end where bands do
+                lag += (block.shift - lag * tokens) % WINDOW // tokens
+            name = f"{side}.{level}.{k}"
+            found.append(Layer(name, tokens, block.shift, block.local, lag, tokens**2, width))
         given = tokens
     last = (1, config.latent_channels) if analysis else (4, BLOCK_VALUES // 4)
     found.append(Layer(f"{side}.end", given, None, False, lag, *last))
@@ -142,7 +148,7 @@ class Band:
 
     def _windows(self) -> Windows:
         shift, side = self.layer.shift, self.layer.tokens
-        assert shift is not None, "a layer of single blocks has no windows"
+        assert shift is not None, "the layer has no windows"
         low, high = self.rows
         columns = self.plan.shape[2]
         at = self.plan.block[self.blocks] - low * columns
@@ -254,9 +260,7 @@ def through(
 
     waiting = [_Waiting(runner, stage, before) for stage in stages[1:]]
     start, done = 0, 0
-    work = len(plan) * sum(
-        stage.shift is not None for stage in stages
-    )  # the other layers take next to no time
+    work = len(plan) * sum(stage.sees_others for stage in stages)  # the rest take next to no time
     for stop in _stops(before, stages[-1].lag, limit):
         rows_of = [(clipped(start - stage.lag), clipped(stop - stage.lag)) for stage in stages]
         made: dict[Any, Any] = {}
@@ -270,7 +274,7 @@ def through(
             tokens = runner.layer(joined, band) if joined is not None and len(band) else None
             line.keep(joined, own[1])
             del joined
-            if stage.shift is not None and len(band):
+            if stage.sees_others and len(band):
                 done += blocks.stop - blocks.start
                 reached(done / work)
         if tokens is not None:

@@ -37,6 +37,9 @@ WINDOWS = 6
 BLOCKS = 96
 """Blocks of a piece of a layer of single blocks: as many tokens as in its windows."""
 
+TOKENS = 64 * WINDOWS
+"""Tokens of a piece of a layer that mixes neighbours and has no windows."""
+
 PAIRS = 256
 """(cell, group) pairs of a piece of hyper-analysis."""
 
@@ -227,7 +230,9 @@ class _Runner:
         return self._single(band, None)
 
     def layer(self, tokens: Floats, band: Band) -> Floats:
-        return self._single(band, tokens) if band.layer.shift is None else self._windows(tokens, band)
+        if not band.layer.sees_others:
+            return self._single(band, tokens)
+        return self._near(tokens, band) if band.layer.shift is None else self._windows(tokens, band)
 
     def join(self, parts: Sequence[Floats]) -> Floats:
         return np.concatenate([np.zeros((1, parts[0].shape[1]), np.float32), *parts])
@@ -253,6 +258,19 @@ class _Runner:
             out[gives * low : gives * high] = found[: gives * (high - low)]
 
         self._engine.each(piece, slices(start, band.blocks.stop, BLOCKS))
+        return out
+
+    def _near(self, tokens: Floats, band: Band) -> Floats:
+        """A layer that mixes neighbours and has no windows."""
+        out = np.empty((len(band), band.layer.width), np.float32)
+        own = np.arange(band.first, band.first + len(band), dtype=np.int32)
+        near = band.neighbours
+
+        def piece(part: slice) -> None:
+            inputs = {"tokens": tokens, "own": filled(own[part]), "neighbours": filled(near[part])}
+            out[part] = self._engine.run(band.layer.name, inputs)[: part.stop - part.start]
+
+        self._engine.each(piece, slices(0, len(band), TOKENS))
         return out
 
     def _windows(self, tokens: Floats, band: Band) -> Floats:

@@ -24,7 +24,7 @@ from ssic.engine.bands import BAND, Band, layers, through
 from ssic.engine.threads import ProcessWide, available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError
-from ssic.model.config import BLOCK_VALUES
+from ssic.model.config import BLOCK_VALUES, BlockShape
 from ssic.model.weights import Weights
 from ssic.nets.layers import GISwinBlock, Layers, WindowIndex
 from ssic.nets.network import Network
@@ -168,29 +168,46 @@ class PiecewiseLinear(nn.Linear):
 class PiecewiseBlock(GISwinBlock):
     """A GI Swin block that runs in pieces: of tokens, and of windows as many as hold a piece's tokens twice."""
 
-    def __init__(self, calls: Calls, tokens: int, *args: Any) -> None:
-        width, head_width, mlp_ratio, local, _ = args
-        super().__init__(width, head_width, mlp_ratio, local)
+    def __init__(
+        self, calls: Calls, tokens: int, shape: BlockShape, linear: Callable[[int, int], nn.Linear]
+    ) -> None:
+        super().__init__(shape)  # its linear maps are plain: pieces are what they are given
         self.calls, self.tokens = calls, tokens
 
-    def band(self, x: Tensor, first: int, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
+    def band(self, x: Tensor, part: slice, windows: WindowIndex | None, neighbours: Tensor | None) -> Tensor:
         """Some of a list's tokens that follow each other.
 
         Args:
             x: [T, width], the first of them zero.
-            first: position of the first of the tokens.
-            windows: over the tokens, counted from 0.
+            part: positions of the tokens.
+            windows: over the tokens, counted from 0; None for a block without attention.
             neighbours: [n, 8] positions of their neighbours, 0 for none.
 
         Returns:
             [n, width]
         """
-        n, tokens, slots = len(windows.scatter), self.tokens, WINDOW**2
-        own = x[first : first + n]
+        own = x[part]
+        n, tokens = len(own), self.tokens
         if self.local is not None:
             assert neighbours is not None, "the plan was made for a network without local mixing"
             own = self._mixed(own, x, neighbours)
-        qkv = x.new_empty(n, 3 * self.width, dtype=self.qkv.weight.dtype)
+        attended = None if windows is None else self._attended(own, windows)
+        out = torch.empty_like(own)
+
+        def finish(part: slice) -> None:
+            rows = _filled(own[part], tokens)
+            if windows is not None and attended is not None:
+                found = attended.index_select(0, windows.scatter[part])
+                rows = rows + self.proj(_filled(found, tokens))
+            out[part] = self.alone(rows)[: part.stop - part.start]
+
+        self.calls.each(finish, n, tokens)
+        return out
+
+    def _attended(self, own: Tensor, windows: WindowIndex) -> Tensor:
+        """Tokens [n, width] -> what each slot of the windows sees, [W * 64, width]."""
+        n, tokens, slots = len(own), self.tokens, WINDOW**2
+        qkv = own.new_empty(n, 3 * self.width, dtype=self.qkv.weight.dtype)
 
         def project(part: slice) -> None:
             qkv[part] = self.project(_filled(own[part], tokens))[: part.stop - part.start]
@@ -203,15 +220,7 @@ class PiecewiseBlock(GISwinBlock):
             attended[slots * part.start : slots * part.stop] = self.attend(found, windows.key[part])
 
         self.calls.each(attend, len(windows.key), max(1, 2 * tokens // slots))
-        out = torch.empty_like(own)
-
-        def finish(part: slice) -> None:
-            rows = _filled(own[part], tokens)
-            rows = rows + self.proj(_filled(attended.index_select(0, windows.scatter[part]), tokens))
-            out[part] = (rows + self.mlp(rows))[: part.stop - part.start]
-
-        self.calls.each(finish, n, tokens)
-        return out
+        return attended
 
     def _mixed(self, tokens: Tensor, x: Tensor, neighbours: Tensor) -> Tensor:
         assert self.local is not None
@@ -392,15 +401,17 @@ class _Runner:
     def layer(self, tokens: Tensor, band: Band) -> Tensor:
         network, layer = self._network, band.layer
         side, part, *index = layer.name.split(".")
+        positions = slice(band.first, band.first + len(band))
         if index:
-            windows = WindowIndex(
-                *(self._put(a) for a in (band.windows.gather, band.windows.key, band.windows.scatter))
-            )
+            windows = None
+            if layer.shift is not None:
+                cut = band.windows
+                windows = WindowIndex(*(self._put(a) for a in (cut.gather, cut.key, cut.scatter)))
             neighbours = self._put(band.neighbours) if layer.local else None
             block = getattr(getattr(network, side), f"blocks_{part}")[int(index[0])]
-            found: Tensor = block.band(tokens, band.first, windows, neighbours)
+            found: Tensor = block.band(tokens, positions, windows, neighbours)
             return found
-        own = tokens[band.first : band.first + len(band)]
+        own = tokens[positions]
         quality, given = self._given(band)
         if layer.name == "analysis.end":
             y = network.analysis.end(own, _signed(given), network.entropy.spread)

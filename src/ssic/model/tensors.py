@@ -49,18 +49,26 @@ def float_shapes(config: ModelConfig) -> dict[str, Shape]:
         shapes[f"{name}.weight"] = (config.anchors, channels)
 
     def stage(name: str, level: int) -> None:
-        width = config.widths[level]
-        for i in range(config.depths[level]):
-            block = f"{name}.{i}"
-            if config.local:
+        for i, shape in enumerate(config.blocks(level)):
+            block, width = f"{name}.{i}", shape.width
+            if shape.local:
                 shapes[f"{block}.local"] = (9, width)
-            shapes[f"{block}.position"] = ((2 * WINDOW - 1) ** 2, width // config.head_width)
-            norm(f"{block}.norm1", width)
+            if shape.shift is not None:
+                shapes[f"{block}.position"] = ((2 * WINDOW - 1) ** 2, shape.heads)
+                norm(f"{block}.norm1", width)
+                linear(f"{block}.qkv", width, 3 * width)
+                linear(f"{block}.proj", width, width)
+            if shape.entries:
+                norm(f"{block}.dictionary.norm", width)
+                linear(f"{block}.dictionary.query", width, width)
+                shapes[f"{block}.dictionary.keys"] = shapes[f"{block}.dictionary.values"] = (
+                    shape.entries,
+                    width,
+                )
+                linear(f"{block}.dictionary.proj", width, width)
             norm(f"{block}.norm2", width)
-            linear(f"{block}.qkv", width, 3 * width)
-            linear(f"{block}.proj", width, width)
-            linear(f"{block}.up", width, config.mlp_ratio * width)
-            linear(f"{block}.down", config.mlp_ratio * width, width)
+            linear(f"{block}.up", width, shape.hidden * (1 + shape.gated))
+            linear(f"{block}.down", shape.hidden, width)
 
     for side in ("analysis", "synthesis"):
         table(f"{side}.quality_fine", fine)

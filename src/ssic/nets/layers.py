@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssic.model import gains
+from ssic.model.config import BlockShape
 from ssic.plan import WINDOW
 
 
@@ -139,51 +140,75 @@ class QualityTable(nn.Module):
         return self.table().index_select(0, quality - 1)
 
 
+class Dictionary(nn.Module):
+    """Attention of each token to learned entries: what was common in training is at hand, and no token sees another."""
+
+    def __init__(self, shape: BlockShape, linear: Callable[[int, int], nn.Linear]) -> None:
+        super().__init__()
+        self.heads, self.scale = shape.heads, shape.head_width**-0.5
+        self.norm = nn.LayerNorm(shape.width)
+        self.query = linear(shape.width, shape.width)
+        self.keys = nn.Parameter(torch.randn(shape.entries, shape.width))
+        self.values = nn.Parameter(torch.randn(shape.entries, shape.width))
+        self.proj = linear(shape.width, shape.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width]."""
+
+        def heads(t: Tensor) -> Tensor:
+            return t.reshape(-1, self.heads, x.shape[1] // self.heads).transpose(0, 1)
+
+        q, k, v = heads(self.query(self.norm(x))), heads(self.keys), heads(self.values)
+        found = torch.softmax(q @ k.transpose(1, 2) * self.scale, -1) @ v
+        return self.proj(found.transpose(0, 1).reshape(x.shape))
+
+
 class GISwinBlock(nn.Module):
-    """Window attention in which a token attends to tokens of its own group only, then an MLP per token.
+    """Window attention in which a token attends to tokens of its own group only, then a feed-forward per token.
 
     The group-independent Swin block of Feng et al., ICCV 2023, with a boolean mask made from unique keys: what is
-    masked has weight exactly zero.
+    masked has weight exactly zero. Blocks may mix neighbours before it, may be without attention, and may look
+    into a dictionary.
     """
 
     relative: Tensor
 
     def __init__(
         self,
-        width: int,
-        head_width: int,
-        mlp_ratio: int,
-        local: bool,
+        shape: BlockShape,
         linear: Callable[[int, int], nn.Linear] = nn.Linear,
     ) -> None:
         """
         Args:
-            width: channels of a token.
-            head_width: channels per attention head; divides `width`.
-            mlp_ratio: hidden width of the MLP over `width`.
-            local: mix each token with its neighbours of the same group first.
             linear: makes the linear maps of tokens.
         """
         super().__init__()
-        self.local = nn.Parameter(torch.zeros(9, width)) if local else None
-        self.width = width
-        self.heads = width // head_width
-        self.scale = head_width**-0.5
-        self.norm1 = nn.LayerNorm(width)
-        self.qkv = linear(width, 3 * width)
-        self.proj = linear(width, width)
+        width = shape.width
+        self.shape = shape
+        self.local = nn.Parameter(torch.zeros(9, width)) if shape.local else None
+        self.width, self.heads = width, shape.heads
+        self.scale = shape.head_width**-0.5
+        if shape.shift is not None:
+            self.norm1 = nn.LayerNorm(width)
+            self.qkv = linear(width, 3 * width)
+            self.proj = linear(width, width)
+        self.dictionary = Dictionary(shape, linear) if shape.entries else None
         self.norm2 = nn.LayerNorm(width)
-        self.up = linear(width, mlp_ratio * width)
-        self.down = linear(mlp_ratio * width, width)
-        self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
-        at = torch.arange(WINDOW, dtype=torch.int32)
-        row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
-        relative = (
-            (row[:, None] - row + WINDOW - 1) * (2 * WINDOW - 1) + column[:, None] - column + WINDOW - 1
-        )
-        self.register_buffer("relative", relative.reshape(-1), persistent=False)
+        self.up = linear(width, shape.hidden * (1 + shape.gated))
+        self.down = linear(shape.hidden, width)
         # The residual branches start silent: at first the codec is its linear bypass.
-        for layer in (self.proj, self.down):
+        silent = [self.down]
+        if shape.shift is not None:
+            self.position = nn.Parameter(torch.zeros((2 * WINDOW - 1) ** 2, self.heads))
+            at = torch.arange(WINDOW, dtype=torch.int32)
+            row, column = at.repeat_interleave(WINDOW), at.repeat(WINDOW)
+            across = 2 * WINDOW - 1
+            relative = (row[:, None] - row + WINDOW - 1) * across + column[:, None] - column + WINDOW - 1
+            self.register_buffer("relative", relative.reshape(-1), persistent=False)
+            silent.append(self.proj)
+        if self.dictionary is not None:
+            silent.append(self.dictionary.proj)
+        for layer in silent:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -209,37 +234,41 @@ class GISwinBlock(nn.Module):
 
     def mlp(self, x: Tensor) -> Tensor:
         """[N, width] -> [N, width]."""
-        return self.down(F.gelu(self.up(self.norm2(x))))
+        hidden = self.up(self.norm2(x))
+        if self.shape.gated:
+            value, gate = hidden.split(self.shape.hidden, -1)
+            return self.down(F.gelu(value) * gate)
+        return self.down(F.gelu(hidden))
 
-    def forward(self, x: Tensor, windows: WindowIndex, neighbours: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, level: LevelIndex) -> Tensor:
         """[N, width] -> [N, width]."""
         if self.local is not None:
-            assert neighbours is not None, "the plan was made for a network without local mixing"
-            x = x + mixed_locally(x, self.local.to(x.dtype), neighbours)
-        return self._attentive(x, windows)
+            assert level.neighbours is not None, "the plan was made for a network without local mixing"
+            x = x + mixed_locally(x, self.local.to(x.dtype), level.neighbours)
+        shift = self.shape.shift
+        return self._after_mixing(x, None if shift is None else level.windows[shift > 0])
 
-    def _attentive(self, x: Tensor, windows: WindowIndex) -> Tensor:
-        """[N, width] -> [N, width], all but the neighbours."""
-        attended = self.attend(into_windows(self.project(x), windows), windows.key)
-        x = x + self.proj(out_of_windows(attended, windows))
+    def _after_mixing(self, x: Tensor, windows: WindowIndex | None) -> Tensor:
+        """[N, width] -> [N, width], all but the neighbours; windows for a block with attention."""
+        if windows is not None:
+            attended = self.attend(into_windows(self.project(x), windows), windows.key)
+            x = x + self.proj(out_of_windows(attended, windows))
+        return self.alone(x)
+
+    def alone(self, x: Tensor) -> Tensor:
+        """[N, width] -> [N, width], what each token does by itself: all after attention."""
+        if self.dictionary is not None:
+            x = x + self.dictionary(x)
         return x + self.mlp(x)
 
-    def piece(
-        self,
-        x: Tensor,
-        own: Tensor,
-        gather: Tensor,
-        key: Tensor,
-        scatter: Tensor,
-        neighbours: Tensor | None = None,
-    ) -> Tensor:
-        """Some windows of a larger list.
+    def piece(self, x: Tensor, own: Tensor, windows: WindowIndex | None, neighbours: Tensor | None) -> Tensor:
+        """Some tokens of a larger list: those of some windows, or, without attention, any.
 
         Args:
             x: [T, width], the first of them zero.
-            own: [n] position in x of each of the windows' tokens.
-            gather, key, scatter: windows over these, see `ssic.plan.Windows`.
-            neighbours: [n, 8] positions in x, 0 for none.
+            own: [n] position in x of each of the tokens.
+            windows: over these, counted in `own`; None for a block without attention.
+            neighbours: [n, 8] positions in x, 0 for none; None for a block without local mixing.
 
         Returns:
             [n, width]
@@ -248,7 +277,7 @@ class GISwinBlock(nn.Module):
         if self.local is not None:
             assert neighbours is not None, "the piece was made for a network without local mixing"
             t = t + _weighed(t, x, self.local.to(x.dtype), neighbours)
-        return self._attentive(t, WindowIndex(gather, key, scatter))
+        return self._after_mixing(t, windows)
 
 
 class Layers(NamedTuple):
@@ -256,7 +285,7 @@ class Layers(NamedTuple):
 
     Attributes:
         linear: makes a linear map of tokens, (inputs, outputs, bias=True).
-        block: makes a GI Swin block, with the arguments of `GISwinBlock`.
+        block: makes a transformer block, with the arguments of `GISwinBlock`.
     """
 
     linear: Callable[..., nn.Linear] = nn.Linear

@@ -24,13 +24,12 @@ PATCH = 8 * 8 * 3
 
 
 def _stage(config: ModelConfig, layers: Layers, level: int) -> nn.ModuleList:
-    block = (config.widths[level], config.head_width, config.mlp_ratio, config.local, layers.linear)
-    return nn.ModuleList(layers.block(*block) for _ in range(config.depths[level]))
+    return nn.ModuleList(layers.block(shape, layers.linear) for shape in config.blocks(level))
 
 
 def _apply(blocks: nn.ModuleList, x: Tensor, level: LevelIndex) -> Tensor:
-    for i, block in enumerate(blocks):
-        x = block(x, level.windows[i % 2], level.neighbours)  # every second block works on shifted windows
+    for block in blocks:
+        x = block(x, level)
     return x
 
 

@@ -90,7 +90,8 @@ class Dense:
             "synthesis_coarse": s.quality_coarse,
             "synthesis_fine": s.quality_fine,
         }
-        self._blocks = [*a.blocks_fine, *a.blocks_coarse, *s.blocks_coarse, *s.blocks_fine]
+        blocks: list[Any] = [*a.blocks_fine, *a.blocks_coarse, *s.blocks_coarse, *s.blocks_fine]
+        self._attentive = [block for block in blocks if block.shape.shift is not None]
         side = torch.arange(WINDOW, device=self.device)
         row, column = side.repeat_interleave(WINDOW), side.repeat(WINDOW)
         across = 2 * WINDOW - 1
@@ -131,13 +132,13 @@ class Dense:
         }
 
     def _biases(self) -> dict[nn.Module, Tensor]:
-        """Block -> [heads, 64, 64] learned bias of each relative position."""
-        if not self._blocks:
+        """Block with attention -> [heads, 64, 64] learned bias of each relative position."""
+        if not self._attentive:
             return {}
-        table = torch.cat([block.position for block in self._blocks], 1)
+        table = torch.cat([block.position for block in self._attentive], 1)
         together = look_up(table, self._relative, self._relative_hot).permute(2, 0, 1).contiguous()
-        parts = together.split([block.heads for block in self._blocks])
-        return dict(zip(self._blocks, parts, strict=True))
+        parts = together.split([block.heads for block in self._attentive])
+        return dict(zip(self._attentive, parts, strict=True))
 
     def _stage(
         self,
@@ -147,11 +148,19 @@ class Dense:
         near: Tensor,
         biases: dict[nn.Module, Tensor],
     ) -> Tensor:
-        for i, block in enumerate(blocks):
+        for block in blocks:
             m: Any = block
-            layers = tuple(_layer(part) for part in (m.norm1, m.qkv, m.proj, m.norm2, m.up, m.down))
             local = None if m.local is None else (m.local, near)
-            x = self.functions.block(x, hidden[i % 2], biases[m], local, layers, i % 2 == 1, self.dtype)
+            attention, shift = None, m.shape.shift
+            if shift is not None:
+                layers = _layer(m.norm1), _layer(m.qkv), _layer(m.proj)
+                attention = pieces.Attention(hidden[shift > 0], biases[m], *layers, shift)
+            dictionary, d = None, m.dictionary
+            if d is not None:
+                layers = _layer(d.norm), _layer(d.query), _layer(d.proj)
+                dictionary = pieces.Dictionary(d.keys, d.values, *layers, d.heads)
+            forward = pieces.Forward(_layer(m.norm2), _layer(m.up), _layer(m.down), m.shape.gated)
+            x = self.functions.block(x, local, attention, dictionary, forward, self.dtype)
         return x
 
     def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, noise: bool) -> Estimate:

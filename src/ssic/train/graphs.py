@@ -21,7 +21,7 @@ from ssic.errors import EngineError, ModelError
 from ssic.imports import optional
 from ssic.model.config import ModelConfig
 from ssic.model.weights import GRAPH_LOCATION, Weights
-from ssic.nets.layers import LevelIndex, WindowIndex
+from ssic.nets.layers import GISwinBlock, LevelIndex, WindowIndex
 from ssic.nets.network import Network
 from ssic.plan import make_plan
 
@@ -103,19 +103,27 @@ def _parts(network: Network) -> dict[str, Graph]:
     for side in ("analysis", "synthesis"):
         for level, tokens in (("fine", fine), ("coarse", coarse)):
             for i, block in enumerate(getattr(getattr(network, side), f"blocks_{level}")):
-                windows = {
-                    "own": np.arange(n, dtype=np.int32),
-                    "gather": np.zeros((2, 64), np.int32),
-                    "key": np.zeros((2, 64), np.int32),
-                    "scatter": np.arange(n, dtype=np.int32),
-                }
-                near = {"neighbours": np.zeros((n, 8), np.int32)} if config.local else {}
-                graphs[f"{side}.{level}.{i}"] = (
-                    _Part(network, block.piece),
-                    tokens | windows | near,
-                    ("found",),
-                )
+                inputs: dict[str, NDArray[Any]] = {**tokens, "own": np.arange(n, dtype=np.int32)}
+                if block.shape.shift is not None:
+                    inputs |= {
+                        "gather": np.zeros((2, 64), np.int32),
+                        "key": np.zeros((2, 64), np.int32),
+                        "scatter": np.arange(n, dtype=np.int32),
+                    }
+                if block.shape.local:
+                    inputs["neighbours"] = np.zeros((n, 8), np.int32)
+                graphs[f"{side}.{level}.{i}"] = _Part(network, _piece_of(block)), inputs, ("found",)
     return graphs
+
+
+def _piece_of(block: GISwinBlock) -> Callable[..., Tensor]:
+    """`GISwinBlock.piece` as a function of the inputs of its graph, in order."""
+
+    def piece(x: Tensor, own: Tensor, *index: Tensor) -> Tensor:
+        windows = None if block.shape.shift is None else WindowIndex(*index[:3])
+        return block.piece(x, own, windows, index[-1] if block.shape.local else None)
+
+    return piece
 
 
 class _Part(nn.Module):

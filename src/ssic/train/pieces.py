@@ -5,6 +5,8 @@ Residual streams and latents are float32; matrix products run in `dtype`. A laye
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ from ssic.model.config import RANGE
 from ssic.nets.entropy_model import bits
 from ssic.plan import NEIGHBOURS, WINDOW
 from ssic.train.gathers import around
-from ssic.train.grids import SHIFT, cells, from_cells, from_windows, windows
+from ssic.train.grids import cells, from_cells, from_windows, windows
 
 Layer = tuple[Tensor, Tensor]
 
@@ -38,37 +40,92 @@ def round_through(x: Tensor, centre: Tensor) -> Tensor:
 # -- transforms --------------------------------------------------------------------------------------------------
 
 
+class Attention(NamedTuple):
+    """Of a transformer block.
+
+    Attributes:
+        hidden: [windows, 1, 64, 64] bool, what is not seen.
+        bias: [heads, 64, 64] of relative positions.
+        shift: of the windows, in tokens.
+    """
+
+    hidden: Tensor
+    bias: Tensor
+    norm: Layer
+    qkv: Layer
+    proj: Layer
+    shift: int
+
+
+class Dictionary(NamedTuple):
+    """Of a transformer block: keys and values [entries, C]."""
+
+    keys: Tensor
+    values: Tensor
+    norm: Layer
+    query: Layer
+    proj: Layer
+    heads: int
+
+
+class Forward(NamedTuple):
+    """The feed-forward of a transformer block; if it is gated, the second half of what `up` gives are gates."""
+
+    norm: Layer
+    up: Layer
+    down: Layer
+    gated: bool
+
+
 def block(
     x: Tensor,
-    hidden: Tensor,
-    bias: Tensor,
     local: tuple[Tensor, Tensor] | None,
-    layers: tuple[Layer, Layer, Layer, Layer, Layer, Layer],
-    shifted: bool,
+    attention: Attention | None,
+    dictionary: Dictionary | None,
+    forward: Forward,
     dtype: torch.dtype,
 ) -> Tensor:
     """`ssic.nets.layers.GISwinBlock`.
 
     Args:
         x: [B, H, W, C].
-        hidden: [windows, 1, 64, 64] bool.
-        bias: [heads, 64, 64] of relative positions.
         local: weights [9, C] of local mixing, and which neighbours count, [B, H, W, 8] bool.
-        layers: norm1, qkv, proj, norm2, up, down.
-        shifted: work on shifted windows.
     """
-    norm1, qkv, proj, norm2, up, down = layers
-    heads, c = len(bias), x.shape[3]
     if local is not None:
         x = x + _mixed(x, *local)
-    slots = windows(linear(norm(x, norm1), qkv, dtype), SHIFT * shifted)
+    if attention is not None:
+        x = x + _attended(x, attention, dtype)
+    if dictionary is not None:
+        x = x + _recalled(x, dictionary, dtype)
+    inner = linear(norm(x, forward.norm), forward.up, dtype)
+    if forward.gated:
+        value, gate = inner.chunk(2, -1)
+        inner = F.gelu(value) * gate
+    else:
+        inner = F.gelu(inner)
+    return x + linear(inner, forward.down, dtype).float()
+
+
+def _attended(x: Tensor, attention: Attention, dtype: torch.dtype) -> Tensor:
+    heads, c, shift = len(attention.bias), x.shape[3], attention.shift
+    slots = windows(linear(norm(x, attention.norm), attention.qkv, dtype), shift)
     q, k, v = slots.view(-1, SLOTS, 3, heads, c // heads).permute(2, 0, 3, 1, 4).unbind(0)
     # Written out: its gradients are faster on a CPU than those of PyTorch's fused attention, and it compiles as well.
-    scores = (q @ k.transpose(-1, -2)).float() * (c // heads) ** -0.5 + bias
-    weights = torch.softmax(scores.masked_fill(hidden, float("-inf")), -1).to(dtype)
+    scores = (q @ k.transpose(-1, -2)).float() * (c // heads) ** -0.5 + attention.bias
+    weights = torch.softmax(scores.masked_fill(attention.hidden, float("-inf")), -1).to(dtype)
     seen = (weights @ v).transpose(1, 2).reshape(-1, SLOTS, c)
-    x = x + linear(from_windows(seen, x.shape, SHIFT * shifted), proj, dtype).float()
-    return x + linear(F.gelu(linear(norm(x, norm2), up, dtype)), down, dtype).float()
+    return linear(from_windows(seen, x.shape, shift), attention.proj, dtype).float()
+
+
+def _recalled(x: Tensor, dictionary: Dictionary, dtype: torch.dtype) -> Tensor:
+    queries = linear(norm(x, dictionary.norm), dictionary.query, dtype)
+    q, k, v = (
+        t.to(dtype).view(-1, dictionary.heads, x.shape[3] // dictionary.heads).transpose(0, 1)
+        for t in (queries, dictionary.keys, dictionary.values)
+    )
+    scores = (q @ k.transpose(1, 2)).float() * q.shape[2] ** -0.5
+    found = torch.softmax(scores, -1).to(dtype) @ v
+    return linear(found.transpose(0, 1).reshape(x.shape), dictionary.proj, dtype).float()
 
 
 def _mixed(x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
