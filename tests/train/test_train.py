@@ -243,6 +243,21 @@ def test_the_time_left_is_that_of_this_start(folder, tmp_path, monkeypatch):
     assert lines[0].minutes_left == pytest.approx(480, rel=0.1)
 
 
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before(folder, tmp_path):
+    resource = pytest.importorskip("resource")
+    trainer = Trainer(options(folder, tmp_path, steps=1))
+    path = trainer.save()
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            trainer.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
+
+
 def test_what_is_no_checkpoint_is_refused(folder, tmp_path):
     for content in (b"", b"junk" * 100):
         (tmp_path / "junk.pt").write_bytes(content)

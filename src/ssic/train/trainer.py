@@ -6,6 +6,7 @@ optimisers and the step number are everything.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import signal
@@ -151,8 +152,10 @@ class Trainer:
             "decaying": self.decaying,
             "options": {k: str(v) for k, v in asdict(self.options).items()},
         }
+        whole = io.BytesIO()
+        torch.save(state, whole)  # not to the file: of a full disk torch tells in an error of its own, without a reason
         with replacing(path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(whole.getbuffer())
         return path
 
     def _read(self, path: Path) -> dict[str, Any]:
