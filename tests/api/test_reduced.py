@@ -20,10 +20,9 @@ from helpers.pictures import natural_picture
 from ssic.blocks import from_blocks
 from ssic.errors import EncryptedSegment, InvalidInput, LimitExceeded
 from ssic.format.limits import decoding_memory
-from ssic.model.config import PRESETS
 from ssic.model.gains import dequantiser, log2_gain, log2_step, quality_basis, quality_table
 from ssic.model.reduced import Reduction
-from ssic.model.weights import find_weights, load_weights
+from ssic.model.weights import find_weights, installed, load_weights
 
 REDUCED = (4, 8, 16)
 ME = ssic.Identity.generate()
@@ -170,8 +169,8 @@ def test_no_network_is_run(data: bytes) -> None:
 
 
 def test_the_weaker_slices_are_left_undecoded() -> None:
-    for name in PRESETS:
-        weights = load_weights(find_weights(name))
+    for path in installed().values():
+        weights = load_weights(path)
         assert [Reduction(weights.config, weights.floats, n).slices for n in (16, 8, 4)] == [1, 2, 3]
 
 
