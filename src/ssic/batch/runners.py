@@ -31,10 +31,10 @@ def _never() -> bool:
     return False
 
 
-def default_workers() -> int:
-    """A worker per core: the networks could share a picture's work among threads, but coding its symbols, and reading
-    and writing files, could not."""
-    return available_threads()
+def default_workers(files: int) -> int:
+    """A worker per core: the networks share a picture's work among threads, but coding its symbols, and reading and
+    writing files, can't. And one per four files at most: starting one takes as long as a picture or two."""
+    return max(1, min(available_threads(), files // 4))
 
 
 def run_here(jobs: Iterable[Job], work: Work, workers: int, stopped: Stopped = _never) -> Iterator[Record]:

@@ -74,7 +74,10 @@ class RunOptions:
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Files at a time. Default: one per core.", rich_help_panel=_RUN
+            min=1,
+            metavar="N",
+            help="Files at a time. Default: one per core, and per four files at most.",
+            rich_help_panel=_RUN,
         ),
     ] = None
     runner: Annotated[
@@ -162,7 +165,7 @@ def run(
     try:
         with noting(_FINISHING, if_so=True) as stopped:
             if options.here:
-                records = run_here(jobs, work, options.workers or default_workers(), stopped)
+                records = run_here(jobs, work, options.workers or default_workers(len(found.files)), stopped)
             else:
                 records = run_on_ray(jobs, work, options.workers, stopped, gpu=gpu)
             _record(records, done, known, len(found.files), output)
@@ -238,7 +241,7 @@ def _summary(
         "warnings": [{"picture": r.picture, "warning": note} for r in good for note in r.notes],
         "failures": [
             {"picture": r.picture, "error": r.error, "stale": r.output if r.stale else None}
-            for r in records
+            for r in sorted(records, key=lambda r: r.output)
             if r.status == "failed"
         ],
     }

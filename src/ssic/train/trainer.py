@@ -153,7 +153,9 @@ class Trainer:
             "options": {k: str(v) for k, v in asdict(self.options).items()},
         }
         whole = io.BytesIO()
-        torch.save(state, whole)  # not to the file: of a full disk torch tells in an error of its own, without a reason
+        torch.save(
+            state, whole
+        )  # not to the file: of a full disk torch tells in an error of its own, without a reason
         with replacing(path) as temporary:
             temporary.write_bytes(whole.getbuffer())
         return path
