@@ -181,16 +181,16 @@ class Band:
             position = fine_neighbours(own, position)
         return np.maximum(position, 0).astype(np.int32)
 
-    def pieces(self, windows: int, multiple: int) -> list[Piece]:
-        """The band in pieces of so many windows, the last ones perhaps one fewer; lists of tokens are filled up to a
-        multiple of `multiple`."""
-        return self._once(Band._pieces, windows, multiple)
+    def pieces(self, windows: int, multiple: int, threads: int = 1) -> list[Piece]:
+        """The band in pieces of so many windows at most, of about one size, as many as the threads can share evenly;
+        lists of tokens are filled up to a multiple of `multiple`."""
+        return self._once(Band._pieces, windows, multiple, threads)
 
-    def _pieces(self, windows: int, multiple: int) -> list[Piece]:
+    def _pieces(self, windows: int, multiple: int, threads: int) -> list[Piece]:
         gather, key = self.windows.gather, self.windows.key
         neighbours = self.neighbours if self.layer.local else None
         found = []
-        for part in np.array_split(np.arange(len(key)), -(-len(key) // windows)):
+        for part in np.array_split(np.arange(len(key)), shares(len(key), windows, threads)):
             there = key[part] >= 0
             tokens = gather[part][there]
             length = len(tokens)
@@ -210,6 +210,13 @@ class Band:
                 )
             )
         return found
+
+
+def shares(count: int, most: int, threads: int) -> int:
+    """Into how many parts to cut `count` things, of which each part has `most` at most, so that threads have the same
+    to do."""
+    parts = -(-count // most)
+    return min(count, -(-parts // threads) * threads)
 
 
 class Runner(Protocol[A]):

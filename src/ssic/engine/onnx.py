@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.arguments import nothing
-from ssic.engine.bands import BAND, Band, Piece, layers, through
+from ssic.engine.bands import BAND, Band, Piece, layers, shares, through
 from ssic.engine.threads import available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError
@@ -166,7 +166,7 @@ class OnnxEngine:
             }
             z[part] = self.run("analysis.hyper", inputs)[: part.stop - part.start]
 
-        self.each(piece, slices(0, len(z), PAIRS))
+        self.each(piece, slices(0, len(z), PAIRS, self.threads))
         return z
 
     def each(self, function: Callable[[Any], None], parts: Sequence[Any]) -> None:
@@ -257,7 +257,7 @@ class _Runner:
             found = self._engine.run(layer.name, inputs).reshape(-1, layer.width)
             out[gives * low : gives * high] = found[: gives * (high - low)]
 
-        self._engine.each(piece, slices(start, band.blocks.stop, BLOCKS))
+        self._engine.each(piece, slices(start, band.blocks.stop, BLOCKS, self._engine.threads))
         return out
 
     def _near(self, tokens: Floats, band: Band) -> Floats:
@@ -270,7 +270,7 @@ class _Runner:
             inputs = {"tokens": tokens, "own": filled(own[part]), "neighbours": filled(near[part])}
             out[part] = self._engine.run(band.layer.name, inputs)[: part.stop - part.start]
 
-        self._engine.each(piece, slices(0, len(band), TOKENS))
+        self._engine.each(piece, slices(0, len(band), TOKENS, self._engine.threads))
         return out
 
     def _windows(self, tokens: Floats, band: Band) -> Floats:
@@ -290,13 +290,13 @@ class _Runner:
                 inputs["neighbours"] = part.neighbours
             out[part.tokens] = self._engine.run(name, inputs)[: part.length]
 
-        self._engine.each(piece, band.pieces(WINDOWS, MULTIPLE))
+        self._engine.each(piece, band.pieces(WINDOWS, MULTIPLE, self._engine.threads))
         return out
 
 
-def slices(start: int, stop: int, size: int) -> list[slice]:
-    """Parts of start..stop, of so many each at most and as alike as can be."""
-    count = -(-(stop - start) // size)
+def slices(start: int, stop: int, size: int, threads: int) -> list[slice]:
+    """Parts of start..stop, of so many each at most and as alike as can be, for threads to share."""
+    count = shares(stop - start, size, threads)
     ends = [start + (stop - start) * i // count for i in range(count + 1)] if count else [start]
     return [slice(*ends[i : i + 2]) for i in range(count)]
 
