@@ -63,7 +63,8 @@ def in_order(
         position in the flattened piece of each of its symbols, in coding order; and how many there are of each kind.
     """
     # NumPy sorts integers of up to 16 bits by counting.
-    kind = classes.ravel() if groups == 1 else (rank[:, None] * np.uint16(CLASSES) + classes).ravel()
+    # (An array of them: before version 2 it took a product with a scalar for one of 8 bits.)
+    kind = classes.ravel() if groups == 1 else (rank.astype(np.uint16)[:, None] * CLASSES + classes).ravel()
     count = np.bincount(kind)
     there = np.flatnonzero(count)
     order = np.argsort(kind, kind="stable").astype(np.int32)
