@@ -85,7 +85,3 @@ def text_of(data: bytes, where: str, error: type[InvalidInput] = InvalidInput) -
             f"{where} holds zero characters, as UTF-16 without a byte order mark does: save it as UTF-8"
         )
     return text
-
-
-def nothing(share: float) -> None:
-    """What is called with the share of a work that is done where nobody asked for it."""

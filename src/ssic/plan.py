@@ -88,11 +88,7 @@ class Plan:
 
     def _grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Token index and group id on the block grid; -1 where no block is wanted."""
-        token = np.full(self.shape, -1, np.int64)
-        group = np.full(self.shape, -1, np.int64)
-        token.reshape(-1)[self.block] = np.arange(len(self))
-        group.reshape(-1)[self.block] = self.group
-        return token, group
+        return grids(self.block, self.group, self.shape)
 
     @cached_property
     def earlier(self) -> NDArray[np.int64]:
@@ -181,6 +177,17 @@ def _phase(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int6
     """Phase 0: even row, even column. Phase 1: odd, odd (sees four diagonal neighbours). Phase 2: the other half
     (sees the four direct neighbours)."""
     return np.where((row + column) % 2 == 1, 2, row % 2)
+
+
+def grids(
+    block: NDArray[np.int64], group: NDArray[np.uint8], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A list of blocks, by their raster indices in grids [B, h, w], as such grids: index in the list, and group id; -1
+    where there is none."""
+    token, ids = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
+    token.reshape(-1)[block] = np.arange(len(block))
+    ids.reshape(-1)[block] = group
+    return token, ids
 
 
 def fine_grids(

@@ -15,7 +15,11 @@ takes that long, with its name, how much is done and how long the rest takes. Wh
 
 
 def silent(stage: str) -> None:
-    pass
+    """What is called with stages where nobody asked for them."""
+
+
+def nothing(share: float) -> None:
+    """What is called with the share of a work that is done where nobody asked for it."""
 
 
 def as_progress(given: Progress | None) -> Progress:

@@ -15,8 +15,10 @@ import ssic.format as fmt
 from helpers.format_files import MODEL, SEAL, files, simple_file
 from helpers.masks import blobs
 from ssic import errors
+from ssic.blocks import BLOCK
+from ssic.engine.bands import BAND
 from ssic.format import DecodeLimits, Segment
-from ssic.format.limits import decoding_memory, encoding_memory
+from ssic.format.limits import BAND_PIXELS, decoding_memory, encoding_memory
 from ssic.format.mask_coder import encode_mask
 from ssic.format.varint import write_varint
 
@@ -308,3 +310,4 @@ def test_memory_is_estimated_by_what_is_decoded():
     assert decoding_memory(side * side, side, side) < DecodeLimits().max_memory
     assert encoding_memory(side, side) < DecodeLimits().max_memory
     assert decoding_memory(16 * 65536, 65536, 16) < 2**28
+    assert BAND_PIXELS >= BAND * BLOCK**2, "engines take larger bands than the estimate knows"

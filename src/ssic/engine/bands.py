@@ -17,9 +17,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import nothing
 from ssic.model.config import BLOCK_VALUES, ModelConfig
-from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_grids, fine_neighbours
+from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_grids, fine_neighbours, grids
+from ssic.progress import nothing
 
 STEP = 8
 """Bands begin at multiples of so many rows of blocks: of windows at both levels, and of cells."""
@@ -151,11 +151,8 @@ class Band:
         assert shift is not None, "the layer has no windows"
         low, high = self.rows
         columns = self.plan.shape[2]
-        at = self.plan.block[self.blocks] - low * columns
-        token = np.full((1, high - low, columns), -1, np.int64)
-        group = np.full((1, high - low, columns), -1, np.int64)
-        token.reshape(-1)[at] = np.arange(len(at))
-        group.reshape(-1)[at] = self.plan.group[self.blocks]
+        block = self.plan.block[self.blocks] - low * columns
+        token, group = grids(block, self.plan.group[self.blocks], (1, high - low, columns))
         if side > 1:
             token, group = fine_grids(token, group)
         # Only at the top of the picture does a band begin within a window: the part that is beyond the top is empty.
@@ -190,7 +187,7 @@ class Band:
         gather, key = self.windows.gather, self.windows.key
         neighbours = self.neighbours if self.layer.local else None
         found = []
-        for part in np.array_split(np.arange(len(key)), shares(len(key), windows, threads)):
+        for part in np.array_split(np.arange(len(key)), even_parts(len(key), windows, threads)):
             there = key[part] >= 0
             tokens = gather[part][there]
             length = len(tokens)
@@ -212,7 +209,7 @@ class Band:
         return found
 
 
-def shares(count: int, most: int, threads: int) -> int:
+def even_parts(count: int, most: int, threads: int) -> int:
     """Into how many parts to cut `count` things, of which each part has `most` at most, so that threads have the same
     to do."""
     parts = -(-count // most)

@@ -1,5 +1,5 @@
 """What runs the float networks. They decide pixels only, so any engine may: bytes written with one are read with the
-other, latents are identical, and pixels differ by one level at most.
+other, latents are identical, and pixels differ by one level at most in float32 (in bfloat16 two were met).
 
 An engine gives the same bits for a group whether it is computed alone or among others.
 """

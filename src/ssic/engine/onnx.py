@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import nothing
-from ssic.engine.bands import BAND, Band, Piece, layers, shares, through
+from ssic.engine.bands import BAND, Band, Piece, even_parts, layers, through
 from ssic.engine.threads import available_threads
 from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError
 from ssic.imports import onnx_runtime, session_options
 from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import GRAPH_LOCATION, Weights
-from ssic.plan import CELL, Plan
+from ssic.plan import CELL, WINDOW, Plan
+from ssic.progress import nothing
 
 MULTIPLE = 16
 """Lists of tokens, blocks and pairs are filled up to a multiple of this. Matrix products and vector loops may treat the
@@ -34,11 +34,11 @@ any list."""
 WINDOWS = 6
 """Windows of a piece."""
 
-BLOCKS = 96
-"""Blocks of a piece of a layer of single blocks: as many tokens as in its windows."""
+TOKENS = WINDOW**2 * WINDOWS
+"""Tokens of a piece of a layer that mixes neighbours and has no windows: as many as windows hold."""
 
-TOKENS = 64 * WINDOWS
-"""Tokens of a piece of a layer that mixes neighbours and has no windows."""
+BLOCKS = TOKENS // 4
+"""Blocks of a piece of a layer of single blocks: as many fine tokens."""
 
 PAIRS = 256
 """(cell, group) pairs of a piece of hyper-analysis."""
@@ -296,7 +296,7 @@ class _Runner:
 
 def slices(start: int, stop: int, size: int, threads: int) -> list[slice]:
     """Parts of start..stop, of so many each at most and as alike as can be, for threads to share."""
-    count = shares(stop - start, size, threads)
+    count = even_parts(stop - start, size, threads)
     ends = [start + (stop - start) * i // count for i in range(count + 1)] if count else [start]
     return [slice(*ends[i : i + 2]) for i in range(count)]
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssic.arguments import nothing
 from ssic.engine.bands import BAND, Band, layers, through
 from ssic.engine.threads import ProcessWide, available_threads
 from ssic.engine.workers import Workers
@@ -29,6 +28,7 @@ from ssic.model.weights import Weights
 from ssic.nets.layers import GISwinBlock, Layers, WindowIndex
 from ssic.nets.network import Network
 from ssic.plan import WINDOW, Plan
+from ssic.progress import nothing
 
 TOKENS = 512
 """Tokens of a piece on a processor: what it computes stays in the cache."""

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import nothing
 from ssic.entropy.escapes import read_escape, write_escape
 from ssic.entropy.fixedpoint import LATENT_BITS, LATENT_TYPE, Fixed, Latents
 from ssic.entropy.pieces import Pieces, sharing
@@ -28,6 +27,7 @@ from ssic.entropy.walk import Step, Walk
 from ssic.errors import DamagedSegment
 from ssic.model.config import STEP_WORTH
 from ssic.plan import Plan
+from ssic.progress import nothing
 from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes
 
 UNIT = 1 << LATENT_BITS

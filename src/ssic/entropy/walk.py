@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.arguments import nothing
 from ssic.entropy.fixedpoint import LATENT_TYPE, VALUE_TYPE, Fixed, Latents, StoredValues
 from ssic.entropy.pieces import Pieces
 from ssic.entropy.twin import Twin
 from ssic.plan import PHASES, Plan
+from ssic.progress import nothing
 
 Prediction = tuple[Fixed, NDArray[np.uint8]]
 
