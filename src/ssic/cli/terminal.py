@@ -283,18 +283,19 @@ def progress_bar(log: str = "") -> Iterator[Callable[[int, int], None]]:
     Yields:
         what to call with the parts done, and of how many.
     """
-    visible = is_terminal(sys.stderr) and not manner().quiet
+
+    def count(done: int, total: int) -> None:
+        if log:
+            say(f"{done} of {total} {log}", stderr=True)
+
+    if manner().quiet or not is_terminal(sys.stderr):
+        yield count  # without rich, which in some versions prints an empty line for a bar that is disabled
+        return
     kinds = _rich_progress
     columns = (kinds.BarColumn(), kinds.MofNCompleteColumn(), kinds.TimeRemainingColumn())
-    with kinds.Progress(*columns, console=console(), transient=True, disable=not visible) as bar:
+    with kinds.Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-            if log and not visible:
-                say(f"{done} of {total} {log}", stderr=True)
-
-        yield advance
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -18,7 +18,9 @@ from ssic.view import ViewServer, name_of
 def view(
     file: Annotated[str, typer.Argument(metavar="FILE|URL", help="What to show; - reads stdin.")],
     reading: ReadOptions,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 takes any free one.")
+    ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
     model: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Weights to decode with.")] = None,
 ) -> None:
