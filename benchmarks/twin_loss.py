@@ -33,7 +33,7 @@ from ssic.blocks import pad_to_blocks, to_blocks
 from ssic.engine.torch import TorchEngine
 from ssic.entropy.coder import PIECE, LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Latents
-from ssic.entropy.pieces import sharing
+from ssic.entropy.pieces import Pieces
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
 from ssic.entropy.walk import Walk
@@ -44,6 +44,7 @@ from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import Plan, make_plan
 from ssic.rangecoder import TOTAL
+from ssic.workers import Workers
 
 UNIT = 2.0**LATENT_BITS
 Bits = NDArray[np.float64]
@@ -105,12 +106,11 @@ def scale_of(classes: NDArray[np.uint8]) -> NDArray[np.float64]:
 def twin_bits(twin: Twin, coded: Coded) -> Bits:
     """Code length under the twin's means and scale classes, with Gaussians."""
     total: Bits = np.zeros(2)
-    with sharing(PIECE, 1) as pieces:
-        for step in Walk(twin, coded.plan, coded.qualities, latents=False).steps(pieces):
-            decoded = (coded.z if step.hyper else coded.latents)[step.rows, step.columns]
-            mean, classes = step.predict(step.rows)
-            total += gaussian_bits(decoded, mean / UNIT, scale_of(classes))
-            step.keep(step.rows, decoded)
+    for step in Walk(twin, coded.plan, coded.qualities, latents=False).steps(Pieces(PIECE, 1, Workers())):
+        decoded = (coded.z if step.hyper else coded.latents)[step.rows, step.columns]
+        mean, classes = step.predict(step.rows)
+        total += gaussian_bits(decoded, mean / UNIT, scale_of(classes))
+        step.keep(step.rows, decoded)
     return total
 
 

@@ -86,10 +86,6 @@ class Plan:
         """What each group has, for each pair: [P]."""
         return _looked_up(value, self.pair_group)
 
-    def _grid(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Token index and group id on the block grid; -1 where no block is wanted."""
-        return grids(self.block, self.group, self.shape)
-
     @cached_property
     def earlier(self) -> NDArray[np.int64]:
         """[N, 8] as `neighbours`, but only those of an earlier phase."""
@@ -114,12 +110,23 @@ class Plan:
     @cached_property
     def coarse(self) -> tuple[Windows, Windows]:
         """Plain and shifted windows over the coarse tokens."""
-        return _both(*self._grid())
+        return self._both(1)
 
     @cached_property
     def fine(self) -> tuple[Windows, Windows]:
         """Plain and shifted windows over the fine tokens."""
-        return _both(*fine_grids(*self._grid()))
+        return self._both(2)
+
+    def _both(self, side: int) -> tuple[Windows, Windows]:
+        _, h, w = self.shape
+        picture, within = np.divmod(self.block, h * w)
+        row, column = token_places(*np.divmod(within, w), side)
+        picture, group = picture.repeat(side**2), self.group.repeat(side**2)
+        half = WINDOW // 2
+        plain, shifted = (
+            cut_windows(picture, row, column, group, (side * h, side * w), by, by) for by in (0, half)
+        )
+        return plain, shifted
 
 
 def make_plan(ids: NDArray[np.uint8], wanted: NDArray[np.bool_] | None = None) -> Plan:
@@ -179,27 +186,12 @@ def _phase(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int6
     return np.where((row + column) % 2 == 1, 2, row % 2)
 
 
-def grids(
-    block: NDArray[np.int64], group: NDArray[np.uint8], shape: tuple[int, int, int]
+def token_places(
+    row: NDArray[np.int64], column: NDArray[np.int64], side: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A list of blocks, by their raster indices in grids [B, h, w], as such grids: index in the list, and group id; -1
-    where there is none."""
-    token, ids = np.full(shape, -1, np.int64), np.full(shape, -1, np.int64)
-    token.reshape(-1)[block] = np.arange(len(block))
-    ids.reshape(-1)[block] = group
-    return token, ids
-
-
-def fine_grids(
-    token: NDArray[np.int64], group: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Grids [B, h, w] of block indices and group ids (-1: nothing there) -> those of fine tokens, [B, 2 h, 2 w]."""
-    b, h, w = token.shape
-    fine = np.empty((b, h, 2, w, 2), np.int64)
-    for row in range(2):
-        for column in range(2):
-            fine[:, :, row, :, column] = np.where(token < 0, -1, 4 * token + 2 * row + column)
-    return fine.reshape(b, 2 * h, 2 * w), group.repeat(2, axis=1).repeat(2, axis=2)
+    """Row and column [N] of blocks -> those of their tokens, [side^2 N], of which each block has so many on a side."""
+    down, right = np.divmod(np.arange(side**2), side)
+    return (side * row[:, None] + down).ravel(), (side * column[:, None] + right).ravel()
 
 
 def fine_neighbours(own: NDArray[np.int64], neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -212,52 +204,57 @@ def fine_neighbours(own: NDArray[np.int64], neighbours: NDArray[np.int64]) -> ND
     Returns:
         [4 n, 8] index of each fine token's neighbours, in the order of `NEIGHBOURS`; -1 for none.
     """
-    # One row of 3x3 blocks for each: what the neighbours' halves are parts of.
-    block = np.insert(neighbours, len(NEIGHBOURS) // 2, own, axis=1)
-    fine = np.empty((len(own), 2, 2, len(NEIGHBOURS)), np.int64)
-    for row in range(2):
-        for column in range(2):
-            for i, (dy, dx) in enumerate(NEIGHBOURS):
-                (by, y), (bx, x) = divmod(row + dy, 2), divmod(column + dx, 2)
-                owner = block[:, 3 * (by + 1) + bx + 1]
-                fine[:, row, column, i] = np.where(owner < 0, -1, owner + 2 * y + x)
-    return fine.reshape(-1, len(NEIGHBOURS))
+    middle = len(NEIGHBOURS) // 2
+    around = np.concatenate([neighbours[:, :middle], own[:, None], neighbours[:, middle:]], 1)
+    fine = around.take(_FINE_OWNER, 1)
+    return np.where(fine < 0, -1, fine + _FINE_OFFSET).reshape(-1, len(NEIGHBOURS))
 
 
-def _both(token: NDArray[np.int64], group: NDArray[np.int64]) -> tuple[Windows, Windows]:
-    half = WINDOW // 2
-    return cut_windows(token, group, 0, 0), cut_windows(token, group, half, half)
+def _fine_tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each neighbour of each of a block's fine tokens, [4 * 8]: which of the 3x3 blocks around has it, in raster
+    order, and which of that block's tokens it is."""
+    owner, offset = [], []
+    for token in range(4):
+        for dy, dx in NEIGHBOURS:
+            (by, y), (bx, x) = divmod(token // 2 + dy, 2), divmod(token % 2 + dx, 2)
+            owner.append(3 * (by + 1) + bx + 1)
+            offset.append(2 * y + x)
+    return np.array(owner), np.array(offset)
 
 
-def cut_windows(token: NDArray[np.int64], group: NDArray[np.int64], down: int, right: int) -> Windows:
-    """Cut [B, h, w] grids of token indices and group ids (-1: nothing there) into windows, after the grids were rolled
-    by so many tokens upwards and to the left."""
-    b, h, w = token.shape
-    rows, columns = -(-h // WINDOW), -(-w // WINDOW)
-    # Padded, never stretched: a block keeps its own group whatever the size of the picture.
-    pad = ((0, 0), (0, rows * WINDOW - h), (0, columns * WINDOW - w))
-    token = np.pad(token, pad, constant_values=-1)
-    group = np.pad(group, pad, constant_values=-1)
-    seam = np.zeros((rows * WINDOW, columns * WINDOW), np.int64)
-    if down or right:
-        token = np.roll(token, (-down, -right), (1, 2))
-        group = np.roll(group, (-down, -right), (1, 2))
-        # The roll brings the picture's opposite sides together in the last windows: they must not meet.
-        seam[rows * WINDOW - down :, :] += 1
-        seam[:, columns * WINDOW - right :] += 2
-    # Region and group make one number without collisions: 256 group ids for each of the four regions.
-    key = seam[None] * 256 + group
+_FINE_OWNER, _FINE_OFFSET = _fine_tables()
 
-    def cut(grid: NDArray[np.int64]) -> NDArray[np.int64]:
-        grid = grid.reshape(b, rows, WINDOW, columns, WINDOW)
-        return grid.transpose(0, 1, 3, 2, 4).reshape(-1, WINDOW * WINDOW)
 
-    token, key = cut(token), cut(key)
-    used = (token >= 0).any(axis=1)
-    token, key = token[used], key[used]
-    empty = token < 0
+def cut_windows(
+    picture: NDArray[np.int64],
+    row: NDArray[np.int64],
+    column: NDArray[np.int64],
+    group: NDArray[np.uint8],
+    shape: tuple[int, int],
+    down: int,
+    right: int,
+) -> Windows:
+    """Cut the tokens of equally large pictures into windows, after the pictures were rolled by so many tokens upwards
+    and to the left.
+
+    Args:
+        picture, row, column, group: [N] of each token.
+        shape: (rows, columns) of a picture.
+    """
+    # Whole windows, never stretched: a block keeps its own group whatever the size of the picture.
+    rows, columns = (-(-length // WINDOW) for length in shape)
+    # The roll brings the picture's opposite sides together in the last windows: they must not meet.
+    seam = (row < down) + 2 * (column < right)
+    window_row, y = np.divmod((row - down) % (rows * WINDOW), WINDOW)
+    window_column, x = np.divmod((column - right) % (columns * WINDOW), WINDOW)
+    window = (picture * rows + window_row) * columns + window_column
+    used = np.bincount(window) > 0
+    scatter = (np.cumsum(used) - 1)[window] * WINDOW**2 + y * WINDOW + x
+    count = np.count_nonzero(used)
+    gather = np.zeros(count * WINDOW**2, np.int64)
+    gather[scatter] = np.arange(len(scatter))
     # An empty slot attends to itself alone, so that no row of the softmax is empty.
-    key = np.where(empty, -1 - np.arange(WINDOW * WINDOW), key)
-    scatter = np.empty(int((~empty).sum()), np.int64)
-    scatter[token[~empty]] = np.flatnonzero(~empty)
-    return Windows(np.where(empty, 0, token), key.astype(np.int32), scatter)
+    key = np.tile(-1 - np.arange(WINDOW**2, dtype=np.int32), count)
+    # Region and group make one number without collisions: 256 group ids for each of the four regions.
+    key[scatter] = 256 * seam + group
+    return Windows(gather.reshape(-1, WINDOW**2), key.reshape(-1, WINDOW**2), scatter)

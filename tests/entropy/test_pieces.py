@@ -16,11 +16,12 @@ import ssic
 from helpers.masks import blob_mask
 from ssic.entropy.coder import PIECE, LatentCoder, Substreams
 from ssic.entropy.fixedpoint import as_floats
-from ssic.entropy.pieces import sharing
+from ssic.entropy.pieces import SMALLEST, Pieces
 from ssic.entropy.symbols import in_order, join
 from ssic.entropy.twin import EARLIER
 from ssic.model.config import CLASSES
 from ssic.plan import Plan, make_plan
+from ssic.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -137,17 +138,22 @@ def test_pieces_are_laid_into_the_order_of_a_sort(seed, groups, columns, piece):
         assert (key.ravel()[expected[start:stop]] == of_rank * CLASSES + scale).all()
 
 
-@pytest.mark.parametrize(("rows", "threads"), [(0, 2), (1, 2), (130, 1), (130, 2), (700, 3), (5000, 2)])
+@pytest.mark.parametrize(
+    ("rows", "threads"), [(0, 2), (1, 2), (63, 2), (64, 2), (130, 1), (130, 2), (700, 3), (5000, 2)]
+)
 def test_pieces_are_bounded_and_even(rows, threads):
-    with sharing(PIECE, threads) as pieces:
-        parts = pieces.cut(np.arange(rows))
-        np.testing.assert_array_equal(np.concatenate(parts), np.arange(rows))
-        sizes = [len(part) for part in parts]
-        assert max(sizes) <= PIECE
-        assert max(sizes) - min(sizes) <= 1
-        if rows > PIECE:
-            assert len(parts) % threads == 0
-        assert pieces.each(lambda part: part.sum(), np.arange(rows)) == [part.sum() for part in parts]
+    pieces = Pieces(PIECE, threads, Workers())
+    parts = pieces.cut(np.arange(rows))
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(rows))
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= PIECE
+    assert max(sizes) - min(sizes) <= 1
+    if rows >= 2 * SMALLEST:
+        assert len(parts) % threads == 0
+        assert min(sizes) >= SMALLEST
+    else:
+        assert len(parts) == 1
+    assert pieces.each(lambda part: part.sum(), np.arange(rows)) == [part.sum() for part in parts]
 
 
 @pytest.mark.parametrize("groups", [1, 9])

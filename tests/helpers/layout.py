@@ -10,7 +10,17 @@ import ast
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
-GROUND = {"errors", "arguments", "foreign_arrays", "names", "blocks", "imports", "progress", "version"}
+GROUND = {
+    "errors",
+    "arguments",
+    "foreign_arrays",
+    "names",
+    "blocks",
+    "imports",
+    "progress",
+    "version",
+    "workers",
+}
 
 # Room -> the rooms that it may import from, beside the ground floor and itself. A room is a folder, or a file where
 # that says more; the most exact entry counts.
@@ -18,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "imports": {"errors"},
+    "workers": {"imports"},
     "arguments": {"errors"},
     "foreign_arrays": {"errors"},
     "names": set(),

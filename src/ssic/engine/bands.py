@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssic.model.config import BLOCK_VALUES, ModelConfig
-from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_grids, fine_neighbours, grids
+from ssic.plan import WINDOW, Plan, Windows, cut_windows, fine_neighbours, token_places
 from ssic.progress import nothing
 
 STEP = 8
@@ -151,16 +152,13 @@ class Band:
         assert shift is not None, "the layer has no windows"
         low, high = self.rows
         columns = self.plan.shape[2]
-        block = self.plan.block[self.blocks] - low * columns
-        token, group = grids(block, self.plan.group[self.blocks], (1, high - low, columns))
-        if side > 1:
-            token, group = fine_grids(token, group)
+        row, column = token_places(*np.divmod(self.plan.block[self.blocks] - low * columns, columns), side)
+        group = self.plan.group[self.blocks].repeat(side**2)
         # Only at the top of the picture does a band begin within a window: the part that is beyond the top is empty.
         beyond = -(side * low + shift) % WINDOW
         assert beyond == 0 or low == 0
-        pad = ((0, 0), (beyond, 0), (0, 0))
-        token, group = (np.pad(grid, pad, constant_values=-1) for grid in (token, group))
-        return cut_windows(token, group, 0, shift)
+        shape = side * (high - low) + beyond, side * columns
+        return cut_windows(np.zeros_like(row), row + beyond, column, group, shape, 0, shift)
 
     @property
     def neighbours(self) -> NDArray[np.int32]:
@@ -179,41 +177,60 @@ class Band:
         return np.maximum(position, 0).astype(np.int32)
 
     def pieces(self, windows: int, multiple: int, threads: int = 1) -> list[Piece]:
-        """The band in pieces of so many windows at most, of about one size, as many as the threads can share evenly;
-        lists of tokens are filled up to a multiple of `multiple`."""
+        """The band in pieces of about so many full windows at most, or of more that are not full, each with about as
+        much to do, as many as the threads can share evenly; lists of tokens are filled up to a multiple of
+        `multiple`."""
         return self._once(Band._pieces, windows, multiple, threads)
 
     def _pieces(self, windows: int, multiple: int, threads: int) -> list[Piece]:
         gather, key = self.windows.gather, self.windows.key
+        there = key >= 0
+        # Tokens up to each window, and what there is to do: a window costs as much as some tokens, empty or not.
+        until = np.concatenate([[0], np.cumsum(there.sum(1))])
+        work = until + _OF_WINDOW * np.arange(len(until))
+        parts = even_parts(len(key), -(-int(work[-1]) // (windows * (WINDOW**2 + _OF_WINDOW))), threads)
+        bounds = np.searchsorted(parts * work, work[-1] * np.arange(1, parts)).tolist()
+        tokens, slots = gather[there], np.flatnonzero(there).astype(np.int32)
+        own = (tokens + self.first).astype(np.int32)
         neighbours = self.neighbours if self.layer.local else None
         found = []
-        for part in np.array_split(np.arange(len(key)), even_parts(len(key), windows, threads)):
-            there = key[part] >= 0
-            tokens = gather[part][there]
-            length = len(tokens)
-            added = -length % multiple
-            within = np.zeros(there.shape, np.int32)
-            within[there] = np.arange(length)
-            near = None if neighbours is None else np.pad(neighbours[tokens], ((0, added), (0, 0)))
+        for start, stop in pairwise(dict.fromkeys([0, *bounds, len(key)])):
+            part = slice(until[start], until[stop])
+            scatter = slots[part] - start * WINDOW**2
+            within = np.zeros((stop - start, WINDOW**2), np.int32)
+            within.reshape(-1)[scatter] = np.arange(len(scatter))
             found.append(
                 Piece(
-                    length=length,
-                    tokens=tokens,
-                    own=np.pad((tokens + self.first).astype(np.int32), (0, added)),
+                    length=len(scatter),
+                    tokens=tokens[part],
+                    own=filled(own[part], multiple),
                     gather=within,
-                    key=key[part],
-                    scatter=np.pad(np.flatnonzero(there).astype(np.int32), (0, added)),
-                    neighbours=near,
+                    key=key[start:stop],
+                    scatter=filled(scatter, multiple),
+                    neighbours=None if neighbours is None else filled(neighbours[tokens[part]], multiple),
                 )
             )
         return found
 
 
-def even_parts(count: int, most: int, threads: int) -> int:
-    """Into how many parts to cut `count` things, of which each part has `most` at most, so that threads have the same
-    to do."""
-    parts = -(-count // most)
-    return min(count, -(-parts // threads) * threads)
+_OF_WINDOW = 8
+"""Tokens that take as long as the attention of a window, about."""
+
+
+def filled(values: NDArray[Any], multiple: int, value: int = 0) -> NDArray[Any]:
+    """A list filled up to a multiple of so many."""
+    added = -len(values) % multiple
+    if not added:
+        return values
+    full = np.empty((len(values) + added, *values.shape[1:]), values.dtype)
+    full[: len(values)] = values
+    full[len(values) :] = value
+    return full
+
+
+def even_parts(count: int, least: int, threads: int) -> int:
+    """Into how many parts, not less than so many, to cut `count` things so that threads have the same to do."""
+    return min(count, -(-least // threads) * threads)
 
 
 class Runner(Protocol[A]):

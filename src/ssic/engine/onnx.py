@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.engine.bands import BAND, Band, Piece, even_parts, layers, through
+from ssic.engine.bands import BAND, Band, Piece, even_parts, filled, layers, through
 from ssic.engine.threads import available_threads
-from ssic.engine.workers import Workers
 from ssic.errors import EngineError, ModelError
 from ssic.imports import onnx_runtime, session_options
 from ssic.model.config import BLOCK_VALUES
 from ssic.model.weights import GRAPH_LOCATION, Weights
 from ssic.plan import CELL, WINDOW, Plan
 from ssic.progress import nothing
+from ssic.workers import Workers
 
 MULTIPLE = 16
 """Lists of tokens, blocks and pairs are filled up to a multiple of this. Matrix products and vector loops may treat the
@@ -90,7 +90,8 @@ class OnnxEngine:
         self.band = band
         self.floats_id = weights.floats_id
         self._asked = threads
-        self._workers = Workers(available_threads() if threads is None else threads)
+        self._threads = available_threads() if threads is None else threads
+        self._workers = Workers()
         self._sessions: dict[str, Any] = {}
         self._lock = threading.Lock()
         _engines.add(self)
@@ -98,12 +99,11 @@ class OnnxEngine:
     @property
     def threads(self) -> int:
         """Threads that share the work of one call."""
-        return self._workers.threads
+        return self._threads
 
     @threads.setter
     def threads(self, threads: int) -> None:
-        self._asked = threads
-        self._workers.resize(threads)
+        self._asked = self._threads = threads
 
     def __reduce__(self) -> Any:
         return OnnxEngine, (self.weights, self._asked, self.band)
@@ -154,13 +154,13 @@ class OnnxEngine:
 
         def piece(part: slice) -> None:
             own = by_pair[start[part.start] : start[part.stop]]
-            count = filled(plan.pair_count[part].astype(np.int32), 1)
+            count = filled(plan.pair_count[part].astype(np.int32), MULTIPLE, 1)
             n = len(own) + -len(own) % MULTIPLE
             members = np.full((len(count), CELL**2), n, np.int32)
             members[plan.pair[own] - part.start, plan.cell_position[own]] = np.arange(len(own))
             inputs = {
-                "latents": filled(y[own]),
-                "quality": filled(of_blocks[own], 1),
+                "latents": filled(y[own], MULTIPLE),
+                "quality": filled(of_blocks[own], MULTIPLE, 1),
                 "members": members,
                 "count": count,
             }
@@ -171,7 +171,7 @@ class OnnxEngine:
 
     def each(self, function: Callable[[Any], None], parts: Sequence[Any]) -> None:
         """Call with each of the parts, some at a time."""
-        self._workers.each(function, parts)
+        self._workers.map(function, parts, self._threads)
 
     def run(self, graph: str, inputs: dict[str, NDArray[Any]]) -> Floats:
         """What a graph makes of its inputs.
@@ -248,12 +248,12 @@ class _Runner:
 
         def piece(part: slice) -> None:
             low, high = part.start - start, part.stop - start
-            inputs: dict[str, NDArray[Any]] = {"quality": filled(self._quality[part], 1)}
+            inputs: dict[str, NDArray[Any]] = {"quality": filled(self._quality[part], MULTIPLE, 1)}
             if tokens is not None:
                 own = tokens[band.first + takes * low : band.first + takes * high]
-                inputs["tokens"] = filled(own, multiple=takes * MULTIPLE)
+                inputs["tokens"] = filled(own, takes * MULTIPLE)
             if layer.sees_input:
-                inputs[self._name] = filled(self._values[part].astype(np.float32))
+                inputs[self._name] = filled(self._values[part].astype(np.float32), MULTIPLE)
             found = self._engine.run(layer.name, inputs).reshape(-1, layer.width)
             out[gives * low : gives * high] = found[: gives * (high - low)]
 
@@ -267,7 +267,11 @@ class _Runner:
         near = band.neighbours
 
         def piece(part: slice) -> None:
-            inputs = {"tokens": tokens, "own": filled(own[part]), "neighbours": filled(near[part])}
+            inputs = {
+                "tokens": tokens,
+                "own": filled(own[part], MULTIPLE),
+                "neighbours": filled(near[part], MULTIPLE),
+            }
             out[part] = self._engine.run(band.layer.name, inputs)[: part.stop - part.start]
 
         self._engine.each(piece, slices(0, len(band), TOKENS, self._engine.threads))
@@ -296,19 +300,9 @@ class _Runner:
 
 def slices(start: int, stop: int, size: int, threads: int) -> list[slice]:
     """Parts of start..stop, of so many each at most and as alike as can be, for threads to share."""
-    count = even_parts(stop - start, size, threads)
+    count = even_parts(stop - start, -(-(stop - start) // size), threads)
     ends = [start + (stop - start) * i // count for i in range(count + 1)] if count else [start]
     return [slice(*ends[i : i + 2]) for i in range(count)]
-
-
-def filled(values: NDArray[Any], value: int = 0, multiple: int = MULTIPLE) -> NDArray[Any]:
-    """Filled up to a multiple of so many."""
-    added = -len(values) % multiple
-    return (
-        np.pad(values, ((0, added), *((0, 0),) * (values.ndim - 1)), constant_values=value)
-        if added
-        else values
-    )
 
 
 def _first_line(error: Exception) -> str:

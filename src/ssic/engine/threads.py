@@ -56,8 +56,7 @@ def _control_group_share() -> float | None:
 
 class ProcessWide:
     """A context for a setting of the whole process: made by the first of several calls that overlap, and undone by the
-    last. Both happen in threads of their own, which end at once: part of such settings belongs to the thread that makes
-    them, and the caller's shall stay as it is."""
+    last."""
 
     def __init__(self, make: Callable[[], Callable[[], None]]) -> None:
         """
@@ -73,7 +72,7 @@ class ProcessWide:
     def __call__(self) -> Iterator[None]:
         with self._lock:
             if self._inside == 0:
-                self._undo = _elsewhere(self._make)
+                self._undo = self._make()
             self._inside += 1
         try:
             yield
@@ -81,11 +80,22 @@ class ProcessWide:
             with self._lock:
                 self._inside -= 1
                 if self._inside == 0 and self._undo is not None:
-                    _elsewhere(self._undo)
+                    self._undo()
 
     def forget(self) -> None:
         """In a forked child: those inside are threads of the parent, and so may be the owner of the lock."""
         self._lock, self._inside = threading.Lock(), 0
+
+
+def apart(make: Callable[[], Callable[[], None]]) -> Callable[[], Callable[[], None]]:
+    """The same setting, made and undone in threads of their own, which end at once: for settings of which part belongs
+    to the thread that makes them, as the caller's shall stay as it is."""
+
+    def made() -> Callable[[], None]:
+        undo = _elsewhere(make)
+        return lambda: _elsewhere(undo)
+
+    return made
 
 
 def _elsewhere(function: Callable[[], T]) -> T:
@@ -97,13 +107,19 @@ def _elsewhere(function: Callable[[], T]) -> T:
 
 @lru_cache(maxsize=1)
 def _libraries() -> Any:
-    """Finding them takes milliseconds."""
-    return threadpoolctl.ThreadpoolController()
+    """The BLAS libraries of this process. Finding them takes milliseconds."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
 def _limit_blas() -> Callable[[], None]:
-    undo: Callable[[], None] = _libraries().limit(limits=1, user_api="blas").restore_original_limits
-    return undo
+    def limit() -> Callable[[], None]:
+        undo: Callable[[], None] = _libraries().limit(limits=1).restore_original_limits
+        return undo
+
+    # OpenBLAS with threads of its own, which NumPy's wheels bring, has one number for the whole process. New threads
+    # would cost a quarter of a millisecond, and many beside other processes.
+    kinds = {(library["internal_api"], library["threading_layer"]) for library in _libraries().info()}
+    return limit() if kinds <= {("openblas", "pthreads")} else apart(limit)()
 
 
 one_blas_thread = ProcessWide(_limit_blas)

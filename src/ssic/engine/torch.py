@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssic.engine.bands import BAND, Band, layers, through
-from ssic.engine.threads import ProcessWide, available_threads
-from ssic.engine.workers import Workers
+from ssic.engine.threads import ProcessWide, apart, available_threads
 from ssic.errors import EngineError
 from ssic.model.config import BLOCK_VALUES, BlockShape
 from ssic.model.weights import Weights
@@ -29,6 +28,7 @@ from ssic.nets.layers import GISwinBlock, Layers, WindowIndex
 from ssic.nets.network import Network
 from ssic.plan import WINDOW, Plan
 from ssic.progress import nothing
+from ssic.workers import Workers
 
 TOKENS = 512
 """Tokens of a piece on a processor: what it computes stays in the cache."""
@@ -82,7 +82,7 @@ def _limit_torch() -> Callable[[], None]:
     return lambda: torch.set_num_threads(before)
 
 
-_one_thread = ProcessWide(_limit_torch)
+_one_thread = ProcessWide(apart(_limit_torch))
 """Context in which PyTorch uses one thread of its own, so that none waits for another."""
 
 
@@ -102,13 +102,8 @@ class Calls:
         """
         self.threads = threads
         self._context = context
-        self._workers = Workers(threads or 1, _begin_worker)
-        self._callers = Workers(64, _begin_worker)  # they wait for pieces
-
-    def resize(self, threads: int) -> None:
-        """Other threads for the calls to come."""
-        self.threads = threads
-        self._workers.resize(threads)
+        self._workers = Workers(_begin_worker)
+        self._callers = Workers(_begin_worker, 64)
 
     def _run(self, function: Callable[..., T], *args: Any) -> T:
         with self._context():
@@ -129,7 +124,7 @@ class Calls:
             for part in parts:
                 function(part)
         else:
-            self._workers.each(partial(self._run, function), parts)
+            self._workers.map(partial(self._run, function), parts, self.threads)
 
 
 if hasattr(os, "register_at_fork"):
@@ -298,7 +293,7 @@ class TorchEngine:
     def threads(self, threads: int) -> None:
         self._asked = threads
         if self._calls.threads is not None:
-            self._calls.resize(threads)
+            self._calls.threads = threads
 
     def __reduce__(self) -> Any:
         # The precision that was found, not "auto": an engine made anew elsewhere shall give the same pixels.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ssic.entropy.escapes import read_escape, write_escape
 from ssic.entropy.fixedpoint import LATENT_BITS, LATENT_TYPE, Fixed, Latents
-from ssic.entropy.pieces import Pieces, sharing
+from ssic.entropy.pieces import Pieces
 from ssic.entropy.symbols import Counts, Run, in_order, join
 from ssic.entropy.tables import Tables
 from ssic.entropy.twin import Twin
@@ -29,6 +29,7 @@ from ssic.model.config import STEP_WORTH
 from ssic.plan import Plan
 from ssic.progress import nothing
 from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes
+from ssic.workers import Workers
 
 UNIT = 1 << LATENT_BITS
 
@@ -141,6 +142,7 @@ class LatentCoder:
         self.tables = tables
         self.step_worth = step_worth
         self.piece = piece
+        self._workers = Workers()
         self._support = tables.support.astype(np.int32)
         self._models = tables.models()
         # Code length of every entry, and where in them each class has its symbol 0.
@@ -179,14 +181,14 @@ class LatentCoder:
         encoders = [RangeEncoder() for _ in walk.groups]
         hyper: list[int] = []
         ideal = 0.0
-        with sharing(self.piece, threads) as pieces:
-            for step in walk.steps(pieces, reached):
-                code = partial(self._code, step, z if step.hyper else y, len(encoders), worth)
-                coded = pieces.each(code, step.rows)
-                ideal += sum(piece.ideal for piece in coded)
-                ideal += self._write(encoders, coded)
-                if step.hyper:
-                    hyper = [e.num_bits() // 8 for e in encoders]
+        pieces = Pieces(self.piece, threads, self._workers)
+        for step in walk.steps(pieces, reached):
+            code = partial(self._code, step, z if step.hyper else y, len(encoders), worth)
+            coded = pieces.each(code, step.rows)
+            ideal += sum(piece.ideal for piece in coded)
+            ideal += self._write(encoders, coded)
+            if step.hyper:
+                hyper = [e.num_bits() // 8 for e in encoders]
         return Substreams(
             by_group={g: encoder_bytes(e) for g, e in zip(walk.groups, encoders, strict=True)},
             hyper_bytes=dict(zip(walk.groups, hyper, strict=True)),
@@ -296,9 +298,9 @@ class LatentCoder:
         decoders = [decoder_from_bytes(substreams[g]) for g in walk.groups]
         # The shortest stream never ends in a zero byte. (Whether it is the shortest otherwise, only coding would tell.)
         damaged = {rank for rank, g in enumerate(walk.groups) if substreams[g].endswith(b"\0")}
-        with sharing(self.piece, threads) as pieces:
-            for step in walk.steps(pieces, reached):
-                self._decode_step(step, decoders, damaged, pieces)
+        pieces = Pieces(self.piece, threads, self._workers)
+        for step in walk.steps(pieces, reached):
+            self._decode_step(step, decoders, damaged, pieces)
         assert walk.latents is not None
         return walk.latents, [walk.groups[rank] for rank in sorted(damaged)]
 
