@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_other_colour_modes_become_rgb(mode: str) -> None:
     image = Image.fromarray(noise(9, 9)).convert(mode)
     picture = load_picture(stored(image, "TIFF"))
     assert np.array_equal(picture.pixels, np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA"])
+def test_large_pictures_are_read_without_copies_of_the_whole(mode: str) -> None:
+    """Many strips give what the whole gives; beside the result there is Pillow's own image, which is not counted."""
+    rows, columns = 1100, 900
+    whole = Image.fromarray(np.random.default_rng(3).integers(0, 255, (rows, columns, 3), np.uint8)).convert(
+        mode
+    )
+    expected = np.asarray(whole.convert("RGB"))
+    tracemalloc.start()
+    try:
+        pixels = load_picture(whole).pixels
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (pixels == expected).all()
+    assert peak < 5 * rows * columns
 
 
 def test_rgb_profiles_are_kept_and_others_are_applied() -> None:

@@ -43,6 +43,12 @@ _image_cms = later("PIL.ImageCms")
 
 _MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "RGBA", "LA", "PA", "RGBa", "La")
 
+_ORIENTATION = 0x0112
+"""Tag of EXIF that says how a picture is to be turned."""
+
+_STRIP = 256
+"""Rows that are converted at a time."""
+
 _OF_FLOATS = (
     "for values in 0..1: (255 * tensor).round().clamp(0, 255).byte(), channels last: .permute(1, 2, 0)"
 )
@@ -213,10 +219,10 @@ def _from_pillow(image: Image.Image, shown: str, wishes: _Wishes, data: bytes) -
                     f"{shown} is cropped (clean aperture) to no whole pixels, and what was cut off would come back: "
                     "convert it first with a program that applies the crop, for example: avifdec IN OUT.png"
                 )
-            turn = image.getexif().get(0x0112)
+            turn = image.getexif().get(_ORIENTATION)
             image = image.crop(box)
             if turn is not None:
-                image.getexif()[0x0112] = turn
+                image.getexif()[_ORIENTATION] = turn
     except ImageError:
         raise
     except Exception as error:  # Pillow decodes lazily, so a broken file may fail only here
@@ -285,7 +291,9 @@ def _is_deep(tile: Any) -> bool:
 def _finished(image: Image.Image, shown: str, wishes: _Wishes) -> Picture:
     """Upright RGB of an image of 8 bits."""
     try:
-        image = ImageOps.exif_transpose(image)
+        image.load()  # some files say only behind the pixels how these are turned
+        if image.getexif().get(_ORIENTATION, 1) != 1:  # else it would be a copy of the whole
+            image = ImageOps.exif_transpose(image)
         alpha = None
         if image.has_transparency_data:
             image, alpha = _without_alpha(image, shown, wishes.background)
@@ -304,7 +312,7 @@ def _finished(image: Image.Image, shown: str, wishes: _Wishes) -> Picture:
             )
         elif image.mode == "CMYK" and profile:
             fault, space = fault or "is for RGB, and the picture is CMYK", b""
-        rgb = np.array((converted or image).convert("RGB"))
+        rgb = _as_array(converted or image)
         if alpha is not None and wishes.background is not None:
             rgb = _over(rgb, alpha, wishes.background)
     except ImageError:
@@ -315,6 +323,17 @@ def _finished(image: Image.Image, shown: str, wishes: _Wishes) -> Picture:
         text = f"{shown}: its colour profile {fault}; it is left out, and the colours are taken for sRGB"
         warnings.warn(text, IgnoredProfile, stacklevel=4)
     return Picture(_read_only(rgb), profile if space == b"RGB " and not fault else None)
+
+
+def _as_array(image: Image.Image) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB. In strips, as Pillow keeps four bytes a pixel, and converting or copying out the whole makes up to
+    three copies of it."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        strip = image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
 def _named(space: bytes) -> str:
@@ -340,10 +359,10 @@ def _without_alpha(
 
 def _over(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], background: Colour) -> NDArray[np.uint8]:
     """Colours laid over a background, in the values as they are stored, as all programs do it."""
-    for at in range(0, len(rgb), 256):  # strips bound the memory
-        share = alpha[at : at + 256, :, None].astype(np.uint32)
-        mixed = rgb[at : at + 256] * share + np.array(background, np.uint32) * (255 - share)
-        rgb[at : at + 256] = (mixed + 127) // 255
+    for at in range(0, len(rgb), _STRIP):  # strips bound the memory
+        share = alpha[at : at + _STRIP, :, None].astype(np.uint32)
+        mixed = rgb[at : at + _STRIP] * share + np.array(background, np.uint32) * (255 - share)
+        rgb[at : at + _STRIP] = (mixed + 127) // 255
     return rgb
 
 
