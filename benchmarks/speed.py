@@ -13,6 +13,10 @@ What is left of the whole is pixels, plan, mask and head.
 
 Peak memory is that of a process of its own that loads the weights and encodes or decodes once.
 
+Beside ours stand AVIF (Pillow's libavif), and, where PyTorch is installed, the networks of the paper that ssic takes
+its idea from (`paper.py`): the same picture, mask and number of threads, in float32 and without range coding, so that
+ratios mean the same on every machine.
+
 The picture is the demo photograph unless --image is given, scaled and cropped to 768x512. For 12 megapixels
 (4000x3000) it is tiled with its mirror images, and there is one run of each.
 """
@@ -30,10 +34,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 SMALL, LARGE = (768, 512), (4000, 3000)
+WORK = ("times", "paper", "load", "encode", "decode")
 
 
 # -- in processes of their own, so that thread counts are set before NumPy and torch are there --------------------
@@ -175,15 +181,30 @@ def times(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def paper(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Seconds and kMAC per pixel of the paper's networks, and kMAC of ours; None without PyTorch."""
+    if find_spec("torch") is None:
+        return None
+    import numpy as np
+
+    from _cost import complexity
+    from paper import measure
+
+    pixels, mask = picture(options)
+    ours = complexity(load(options).config)
+    return measure(np.asarray(pixels), mask.ids, options.paper_runs, options.threads) | {"ours_kmac": ours}
+
+
 # -- the report ---------------------------------------------------------------------------------------------------
 
 
-def child(options: argparse.Namespace, *more: str) -> dict[str, Any]:
+def child(options: argparse.Namespace, *more: str) -> Any:
     """Run one of the above in a process of its own."""
     threads = str(options.threads)
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     command = [sys.executable, __file__, "--threads", threads]
     command += ["--runs", str(options.runs), "--quality", str(options.quality)]
+    command += ["--paper-runs", str(options.paper_runs)]
     command += ["--engine", options.engine, "--model", options.model]
     if options.image:
         command += ["--image", str(options.image)]
@@ -200,22 +221,24 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="picture (default: the demo photograph)")
     parser.add_argument("--quality", type=int, default=60)
     parser.add_argument("--runs", type=int, default=7, help="timed runs of each kind")
+    parser.add_argument("--paper-runs", type=int, default=3, help="of the paper's networks")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--engine", default="auto", help="auto, onnx, torch:cpu:float32...")
     parser.add_argument("--model", default="base", help="installed model, or a weights file")
     parser.add_argument("--small-only", action="store_true", help="leave out the 12 megapixels")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--work", choices=("times", "load", "encode", "decode"), help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        print(json.dumps(times(options) if options.work == "times" else once(options)))
+        print(json.dumps({"times": times, "paper": paper}.get(options.work, once)(options)))
         return
 
     from _report import emit, table
 
     timed = child(options, "--work", "times")
+    theirs = child(options, "--work", "paper")
     single: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in ("small",) if options.small_only else ("small", "large"):
@@ -226,7 +249,7 @@ def main() -> None:
                 )
                 single[name] = child(options, "--work", work, "--file", f"{folder}/{size}.ssic", *more)
 
-    whole = timed["work"]["decode"]["seconds"]
+    encode, whole = (timed["work"][name]["seconds"] for name in ("encode", "decode"))
     by_stage = table(
         ["768x512", "seconds", "networks", "integer twin", "range coder", "coding in all", "against decode"],
         [
@@ -243,8 +266,18 @@ def main() -> None:
     ratios = (
         f"AVIF (Pillow, speed 6, quality 60, {avif['bytes']} bytes) takes {avif['encode']:.3f} s to encode and "
         f"{avif['decode']:.4f} s to decode the same pixels: ssic takes "
-        f"{timed['work']['encode']['seconds'] / avif['encode']:.1f} and {whole / avif['decode']:.0f} times as long."
+        f"{encode / avif['encode']:.1f} and {whole / avif['decode']:.0f} times as long."
     )
+    papers = "PyTorch is not installed, without which the paper's networks are not measured."
+    if theirs is not None:
+        papers = (
+            "The paper's networks (PyTorch, float32, random weights, no range coding) take "
+            f"{theirs['encode']:.2f} s to encode and {theirs['decode']:.2f} s to decode the same pixels: "
+            f"{theirs['encode'] / encode:.1f} and {theirs['decode'] / whole:.1f} times as long as ssic. "
+            "Thousands of multiplications per pixel, in analysis and synthesis: "
+            f"{' and '.join(f'{k:.0f}' for k in theirs['transforms_kmac'])}, ours "
+            f"{' and '.join(f'{k:.0f}' for k in theirs['ours_kmac'])}."
+        )
     area, share = timed["group_blocks"] / timed["blocks"], timed["group_bytes"] / timed["file_bytes"]
     selective = (
         f"The one group has {area:.1%} of the blocks and {share:.1%} of the {timed['file_bytes']} bytes."
@@ -266,8 +299,8 @@ def main() -> None:
     head += f"{options.threads} thread(s), medians of {options.runs} runs"
     emit(
         "Speed and memory",
-        {**settings, **timed, "single": single},
-        [head, by_stage, ratios, selective, memory],
+        {**settings, **timed, "paper": theirs, "single": single},
+        [head, by_stage, ratios, papers, selective, memory],
         options.json,
         options.model,
     )
