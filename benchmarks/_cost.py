@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from ssic.engine import torch as engine
 from ssic.model.config import ModelConfig
-from ssic.model.weights import pack_weights, stored_floats
+from ssic.model.weights import Weights, pack_weights, stored_floats
 from ssic.nets.network import Network, PlanTensors
-from ssic.plan import make_plan
+from ssic.plan import Plan, make_plan
+from ssic.progress import nothing
 from ssic.train.export import with_graphs
 from ssic.train.freeze import freeze
 
@@ -31,6 +39,32 @@ def complexity(config: ModelConfig) -> tuple[float, float]:
         counter.get_total_flops() / 2 / (16 * side) ** 2 / 1000 for counter in (analysis, synthesis)
     )
     return first, second
+
+
+class _Operations(TorchDispatchMode):
+    """Counts operations that compute or copy: each is a kernel or two on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        results = func._schema.returns
+        view = any(r.alias_info is not None and not r.alias_info.is_write for r in results)
+        self.count += not view and "empty" not in func._schema.name
+        return func(*args, **(kwargs or {}))
+
+
+def operations(weights: Weights, blocks: NDArray[np.uint8], plan: Plan) -> tuple[int, int]:
+    """Operations of PyTorch that analysis and synthesis of a picture take, in pieces as on a GPU."""
+    with patch.object(engine, "TOKENS", engine.TOKENS_CUDA):
+        found = engine.TorchEngine(weights, "cpu", "bfloat16", 1)
+    quality = dict.fromkeys(np.unique(plan.group).tolist(), 60)
+    with found._context(), _Operations() as analysis:
+        y, _ = found._analyse(blocks, plan, quality, nothing)
+    with found._context(), _Operations() as synthesis:
+        found._synthesise(np.rint(y), plan, quality, nothing)
+    return analysis.count, synthesis.count
 
 
 def untrained(config: ModelConfig) -> bytes:

@@ -5,6 +5,13 @@ pictures flatter it less than many. By default copies of the demo photograph, cu
 
     python benchmarks/batch.py --images /path/to/pictures --cores 1 2 --workers 1 2
 
+How many workers keep one GPU busy, on a machine that has one:
+
+    python benchmarks/batch.py --engine torch:cuda --count 400 --workers 1 2 4 8 16 32
+
+`--shares` tells what there is to gain: seconds of the processor that a picture takes beside its networks, those of the
+clock in them (on a GPU the waiting for it, too), with one thread, and how many operations PyTorch hands to the device.
+
 Where `sched_setaffinity` is missing, `--cores` must be left out: all are used.
 """
 
@@ -13,17 +20,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import ssic
-from _pictures import photograph
+from _pictures import nine_groups, photograph
 from _report import emit, table
+from ssic.blocks import cut_blocks
+from ssic.model.weights import find_weights, load_weights
+from ssic.pictures.read import load_picture
+from ssic.pictures.write import picture_bytes
+from ssic.plan import make_plan
 
 
 def run(
@@ -32,6 +50,7 @@ def run(
     """What the command says of its work, on so many of the cores that this process may use."""
     line = [sys.executable, "-m", "ssic", "batch", "encode", pictures, "-o", str(out), "--json"]
     line += ["--workers", str(workers), "--quality", str(options.quality), "--model", options.model]
+    line += ["--engine", options.engine]
     environment = os.environ | {"PYTHONPATH": str(Path(ssic.__file__).parents[1])}
     before = os.sched_getaffinity(0) if cores else set()
     if cores:
@@ -45,6 +64,60 @@ def run(
     return found
 
 
+def shares(pictures: list[Path], options: argparse.Namespace) -> str:
+    """A table of what a picture takes beside its networks, and in them."""
+    codec = ssic.Codec.load(options.model, engine=options.engine)
+    codec.engine.threads = 1
+    networks: list[tuple[float, float]] = []  # seconds of the processor, and of the clock
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **more: Any) -> Any:
+            begun = time.process_time(), time.perf_counter()
+            result = function(*args, **more)
+            networks.append((time.process_time() - begun[0], time.perf_counter() - begun[1]))
+            return result
+
+        return run
+
+    for name in ("analyse", "synthesise"):
+        setattr(codec.engine, name, timed(getattr(codec.engine, name)))
+    taken: dict[str, list[tuple[float, float]]] = {"encode": [], "decode, to JPEG": []}
+    for path in pictures:
+        size = load_picture(path.read_bytes()).size
+        mask = nine_groups(*size)
+        data = codec.encode(path, mask, quality=options.quality).data
+        for name, work in {
+            "encode": partial(codec.encode, path, mask, quality=options.quality),
+            "decode, to JPEG": lambda data=data: picture_bytes(
+                ssic.decode(data, model=options.model, engine=options.engine), "a.jpg"
+            ),
+        }.items():
+            networks.clear()
+            begun = time.process_time()
+            work()
+            processor, clock = networks[0]
+            taken[name].append((time.process_time() - begun - processor, clock))
+    rows = []
+    for i, (name, found) in enumerate(taken.items()):
+        beside, within = (1000 * statistics.median(column) for column in zip(*found, strict=True))
+        row = [name, f"{beside:.0f} ms", f"{within:.1f} ms", "-"]
+        if find_spec("torch") is not None:
+            from _cost import operations
+
+            pixels = load_picture(pictures[0].read_bytes()).pixels
+            plan = make_plan(nine_groups(pixels.shape[1], pixels.shape[0]).ids)
+            weights = load_weights(find_weights(options.model))
+            row[-1] = str(operations(weights, cut_blocks(pixels, plan.block), plan)[i])
+        rows.append(row)
+    columns = [
+        "one picture, one thread",
+        "beside the networks",
+        f"networks, {codec.engine.name}",
+        "operations",
+    ]
+    return table(columns, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,6 +128,8 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=[None], help="cores to use (default: all)")
     parser.add_argument("--quality", type=int, default=60)
     parser.add_argument("--model", default="base")
+    parser.add_argument("--engine", default="auto", help="auto, onnx, torch:cuda...")
+    parser.add_argument("--shares", action="store_true", help="the networks' share of a picture's time, only")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
 
@@ -68,6 +143,10 @@ def main() -> None:
             for n in range(options.count):
                 Image.fromarray(np.roll(photo, 7 * n, (0, 1))).save(folder / f"in/{n}.jpg", quality=95)
             pictures = str(folder / "in")
+        if options.shares:
+            paths = sorted(Path(pictures).iterdir())[: options.count]
+            emit("What a picture takes", {}, [shares(paths, options)], options.json, options.model)
+            return
         for cores in options.cores:
             for workers in options.workers:
                 if cores and workers > cores:

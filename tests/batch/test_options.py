@@ -15,7 +15,8 @@ import ssic
 from helpers.commands import Run
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
-from ssic.batch import Recipe, read_records
+from ssic.batch import Recipe, default_workers, read_records
+from ssic.engine.threads import available_threads
 from ssic.groups.recipe import MaskRecipe
 
 QUALITIES = ("--group-quality", "group 1=20")
@@ -32,6 +33,14 @@ def inputs(tmp_path: Path) -> Path:
         box = {"box": [0, 0, 32, 32], "name": ("dog", "face")[n]}
         (tmp_path / f"boxes/{name}.json").write_text(json.dumps([box]))
     return tmp_path
+
+
+def test_workers_are_as_many_as_there_is_work_and_room_for() -> None:
+    cores = available_threads()
+    assert default_workers(10_000) == default_workers(10_000, 10_000) == cores
+    assert default_workers(10_000, 1) == 1
+    assert default_workers(8, 10_000) == min(2, cores)
+    assert default_workers(1) == 1
 
 
 def batch(run: Run, inputs: Path, *options: object, code: int = 0) -> dict[str, Any]:

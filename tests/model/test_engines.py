@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import pickle
@@ -481,6 +482,22 @@ def test_torch_keeps_the_threads_that_it_had(small):
     assert torch.get_num_threads() == before
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == before
+
+
+@pytest.mark.parametrize(("free", "room"), [(80 * 10**9, 49), (8 * 10**9, 4), (10**9, 1)])
+def test_a_gpu_has_room_for_so_many_processes(monkeypatch, free, room):
+    torch = pytest.importorskip("torch")
+    from ssic.engine.torch import most_processes
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
+    assert most_processes(torch.device("cuda")) == room
+    assert most_processes(torch.device("cpu")) is None
+
+
+def test_processors_take_any_number_of_processes(small):
+    assert base.most_processes("onnx") is None
+    if importlib.util.find_spec("torch") is not None:
+        assert base.most_processes("torch:cpu", small) is None
 
 
 def test_what_goes_wrong_in_the_runtime_is_an_engine_error(small):

@@ -16,10 +16,10 @@ from ssic.batch.work import Made, Work
 from ssic.codec import current_weights
 from ssic.crypto import Identity, VerifyKey
 from ssic.decoded import SealedGroups
-from ssic.engine.base import check_engine
+from ssic.engine.base import check_engine, most_processes
 from ssic.file import SsicFile
 from ssic.format import allowing
-from ssic.model.weights import find_weights
+from ssic.model.weights import Weights, find_weights
 from ssic.pictures.fill import compose
 from ssic.pictures.write import picture_bytes
 
@@ -59,8 +59,14 @@ class DecodeRecipe:
 
     def check(self, *, here: bool = True) -> None:
         """Refuses, before the work, what every file would fail with; arguments and errors as of `Recipe.check`."""
-        weights = None if self.model is None else current_weights(find_weights(self.model))
-        check_engine(self.engine, weights, here=here)
+        check_engine(self.engine, self._weights(), here=here)
+
+    def most_workers(self) -> int | None:
+        """As of `Recipe.most_workers`."""
+        return most_processes(self.engine, self._weights())
+
+    def _weights(self) -> Weights | None:
+        return None if self.model is None else current_weights(find_weights(self.model))
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a picture, but for the file.

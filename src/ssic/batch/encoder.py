@@ -16,7 +16,7 @@ from ssic.codec import Codec, current_weights
 from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
 from ssic.crypto.wrap import Wrapper
-from ssic.engine.base import check_engine
+from ssic.engine.base import check_engine, most_processes
 from ssic.engine.effort import check_effort, check_refinable
 from ssic.errors import MaskError
 from ssic.file import SsicFile
@@ -90,6 +90,10 @@ class Recipe:
             check_refinable()
         if self.encrypt is not None:
             Wrapper(map(Recipient.parse, self.recipients))
+
+    def most_workers(self) -> int | None:
+        """How many workers the engine's device has room for; None for any number. Once `check` has passed."""
+        return most_processes(self.engine, current_weights(find_weights(self.model)))
 
     def identity(self) -> str:
         """Hash of all that decides the bytes of a file, but for the picture and its own mask.

@@ -31,10 +31,14 @@ def _never() -> bool:
     return False
 
 
-def default_workers(files: int) -> int:
+def default_workers(files: int, most: int | None = None) -> int:
     """A worker per core: the networks share a picture's work among threads, but coding its symbols, and reading and
-    writing files, can't. And one per four files at most: starting one takes as long as a picture or two."""
-    return max(1, min(available_threads(), files // 4))
+    writing files, can't. And one per four files at most: starting one takes as long as a picture or two.
+
+    Args:
+        most: that a device which they share has room for.
+    """
+    return max(1, min(available_threads(), files // 4, *([] if most is None else [most])))
 
 
 def run_here(jobs: Iterable[Job], work: Work, workers: int, stopped: Stopped = _never) -> Iterator[Record]:

@@ -84,8 +84,8 @@ def encode(
     sealed = recipe.encrypt if mask.segmenter is not None else None
     if sealed is not None:
         wanted["--encrypt"] = sealed
-    gpu = engine.startswith("torch:cuda")
-    run(jobs, work, found, known, running, wanted, begun, gpu=gpu, sealed=sealed)
+    gpu, most = engine.startswith("torch:cuda"), recipe.most_workers
+    run(jobs, work, found, known, running, wanted, begun, gpu=gpu, most=most, sealed=sealed)
 
 
 def _check_sealing(secret: list[str] | None, rate: Rate, told: bool, recipient: list[str] | None) -> None:
@@ -157,6 +157,7 @@ def decode(
         {},
         begun,
         gpu=engine.startswith("torch:cuda"),
+        most=recipe.most_workers,
     )
 
 

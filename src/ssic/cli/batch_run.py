@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +76,7 @@ class RunOptions:
         typer.Option(
             min=1,
             metavar="N",
-            help="Files at a time. Default: one per core, and per four files at most.",
+            help="Files at a time. Default: one per core, and per four files at most; as many as a GPU has memory for.",
             rich_help_panel=_RUN,
         ),
     ] = None
@@ -145,6 +145,7 @@ def run(
     begun: float,
     *,
     gpu: bool = False,
+    most: Callable[[], int | None] = lambda: None,
     sealed: Collection[str] | None = None,
 ) -> None:
     """Do the work, record it, and sum it up.
@@ -153,6 +154,7 @@ def run(
         named: names of groups, by the option that gave them; which no file has is worth a warning.
         begun: when the command began, of `time.perf_counter`.
         gpu: on a Ray cluster, each task needs one.
+        most: gives the number of workers on this machine that the device of the engine has room for, if it has a say.
         sealed: what is sealed where it is found; files in which nothing is are counted.
 
     Raises:
@@ -165,7 +167,8 @@ def run(
     try:
         with noting(_FINISHING, if_so=True) as stopped:
             if options.here:
-                records = run_here(jobs, work, options.workers or default_workers(len(found.files)), stopped)
+                workers = options.workers or default_workers(len(found.files), most())
+                records = run_here(jobs, work, workers, stopped)
             else:
                 records = run_on_ray(jobs, work, options.workers, stopped, gpu=gpu)
             _record(records, done, known, len(found.files), output)

@@ -129,6 +129,20 @@ def check_engine(name: str, weights: Weights | None = None, *, here: bool = True
         import_module("ssic.engine.torch").usable_device(_parsed(rest)[0])
 
 
+def most_processes(name: str, weights: Weights | None = None) -> int | None:
+    """How many processes can run an engine on the device that they share, by its memory; None for no such limit.
+
+    Args:
+        name, weights: as for `check_engine`, which has passed.
+    """
+    kind, rest = _spelled(_chosen(weights) if name == "auto" else name)
+    if kind == "onnx":
+        return None
+    engine = import_module("ssic.engine.torch")
+    found: int | None = engine.most_processes(engine.usable_device(_parsed(rest)[0]))
+    return found
+
+
 def _spelled(name: str) -> tuple[str, str]:
     """Kind of engine, and what follows its colon."""
     kind, _, rest = name.partition(":")
@@ -155,10 +169,11 @@ def check_installed(package: str, advice: str) -> None:
         raise EngineError(f"the package {package} is not installed: {advice}")
 
 
-def _chosen(weights: Weights) -> str:
+def _chosen(weights: Weights | None) -> str:
+    """What "auto" stands for. None: of weights with graphs."""
     if _has_cuda():
         return "torch:cuda"
-    return "onnx" if weights.graphs else "torch"
+    return "onnx" if weights is None or weights.graphs else "torch"
 
 
 def _has_cuda() -> bool:

@@ -36,6 +36,9 @@ TOKENS = 512
 TOKENS_CUDA = 1 << 14
 """Tokens of a piece on a GPU."""
 
+PROCESS_BYTES = 3 * 2**29
+"""Memory of a GPU that a process takes, by an estimate: its context, the weights, and what a band passes through."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 T = TypeVar("T")
 
@@ -71,6 +74,14 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         raise EngineError(f"device {name} can't be used: {str(e).splitlines()[0][:120]}") from e
     return device
+
+
+def most_processes(device: torch.device) -> int | None:
+    """How many processes can share a device, by its free memory; None where that is no matter of the device."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, free // PROCESS_BYTES)
 
 
 # -- threads -----------------------------------------------------------------------------------------------------
@@ -251,8 +262,8 @@ class TorchEngine:
             weights: of the networks.
             device: as torch names it.
             precision: of the matrix products; moves some pixels by one level, and changes no byte's meaning.
-            threads: on a processor, to share the work of one call; as many as the process has cores by default, also
-                where an engine that was pickled is made anew.
+            threads: to share the work of one call, on a GPU that of the coder of latents only; as many as the process
+                has cores by default, also where an engine that was pickled is made anew.
             band: blocks that go into the first layer at a time, or the fewest that eight rows have.
 
         Raises:
@@ -266,8 +277,9 @@ class TorchEngine:
         self.dtype = find_precision(precision, self.device)
         self.name = f"torch:{self.device}:{str(self.dtype).removeprefix('torch.')}"
         self._asked = threads
+        self._threads = threads or available_threads()
         on_processor = self.device.type == "cpu"
-        self._calls = Calls((threads or available_threads()) if on_processor else None, self._context)
+        self._calls = Calls(self._threads if on_processor else None, self._context)
         tokens = TOKENS if on_processor else TOKENS_CUDA
         layers = Layers(
             partial(PiecewiseLinear, self._calls, tokens), partial(PiecewiseBlock, self._calls, tokens)
@@ -287,11 +299,11 @@ class TorchEngine:
     @property
     def threads(self) -> int:
         """Threads that share the work of one call."""
-        return self._calls.threads or 1
+        return self._threads
 
     @threads.setter
     def threads(self, threads: int) -> None:
-        self._asked = threads
+        self._asked = self._threads = threads
         if self._calls.threads is not None:
             self._calls.threads = threads
 
