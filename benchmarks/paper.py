@@ -241,8 +241,8 @@ def stages_of(ids: Tensor) -> list[Tensor]:
 
 
 def measure(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], runs: int, threads: int) -> dict[str, Any]:
-    """Median seconds of the networks of encoding and decoding, their kMAC per pixel, and those of the transforms
-    alone.
+    """Median seconds of the networks of encoding and decoding, by the clock and of the processor, and kMAC per pixel
+    of the transforms.
 
     Args:
         pixels: [H, W, 3], whose sides are multiples of `MULTIPLE`.
@@ -256,33 +256,32 @@ def measure(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], runs: int, thread
     given = torch.from_numpy(pixels.astype(np.float32) / 255)
     groups = torch.from_numpy(ids.astype(np.int64))
     coded = networks.encode(given, groups)
-    stages, y = stages_of(groups), coded[0]
-    found: dict[str, Any] = {
-        "transforms_kmac": [
-            kmac(partial(networks.analysis, given, stages), pixels),
-            kmac(partial(networks.synthesis, y, stages), pixels),
-        ]
-    }
+    found: dict[str, Any] = {"transforms_kmac": transforms_kmac(networks)}
     for name, run in {
         "encode": partial(networks.encode, given, groups),
         "decode": partial(networks.decode, *coded, groups),
     }.items():
-        found[f"{name}_kmac"] = kmac(run, pixels)
-        seconds = []
+        taken = []
         for _ in range(runs + 1):
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             run()
-            seconds.append(time.perf_counter() - start)
-        found[name] = statistics.median(seconds[1:])
+            taken.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+        clock, processor = (statistics.median(column) for column in zip(*taken[1:], strict=True))
+        found[name] = {"seconds": clock, "processor": processor}
     return found
 
 
 @torch.inference_mode()
-def kmac(run: Callable[[], Any], pixels: NDArray[np.uint8]) -> float:
-    """Thousands of multiplications per pixel in products of matrices and convolutions."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops() / 2 / (pixels.shape[0] * pixels.shape[1]) / 1000
+def transforms_kmac(networks: Networks) -> list[float]:
+    """Thousands of multiplications per pixel, of analysis and of synthesis, in all products of matrices."""
+    side, deep = MULTIPLE, MULTIPLE // 16
+    stages = stages_of(torch.zeros(deep, deep, dtype=torch.int64))
+    found = []
+    for network, shape in ((networks.analysis, (side, side, 3)), (networks.synthesis, (deep, deep, LATENTS))):
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(shape), stages)
+        found.append(counter.get_total_flops() / 2 / side**2 / 1000)
+    return found
 
 
 def main() -> None:

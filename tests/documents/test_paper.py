@@ -74,5 +74,4 @@ def test_multiplications_are_those_that_are_known(paper: Any) -> None:
     )
     assert 218_000 < blocks < 232_000
     assert found["transforms_kmac"] == pytest.approx([(blocks + attention + joints) / 1000] * 2)
-    assert found["encode_kmac"] > found["transforms_kmac"][0]
-    assert found["encode"] > 0 < found["decode"]
+    assert all(seconds > 0 for name in ("encode", "decode") for seconds in found[name].values())
