@@ -225,7 +225,7 @@ def child(options: argparse.Namespace, *more: str) -> Any:
 def ratio(ours: dict[str, float], theirs: dict[str, float]) -> str:
     """By the clock, and in brackets by the processor."""
     clock, processor = (ours[k] / theirs[k] for k in ("seconds", "processor"))
-    return f"{clock:.2g} ({processor:.2g})"
+    return f"{clock:.3g} ({processor:.3g})"
 
 
 def main() -> None:

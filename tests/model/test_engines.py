@@ -505,3 +505,27 @@ def test_what_goes_wrong_in_the_runtime_is_an_engine_error(small):
     ids, _ = scene(4, 3, 3, 2)
     with pytest.raises(EngineError, match="ONNX Runtime failed in synthesis"):
         engine.synthesise(np.zeros((9, 7)), make_plan(ids), QUALITY)
+
+
+def test_pieces_have_about_as_much_to_do(small):
+    """Also where windows are partly filled: of one group, whose windows hold from 1 to 64 tokens."""
+    ids = blob_mask(5, 32, 48, 4)
+    plan = make_plan(ids, ids == 1)
+    stage = next(stage for stage in layers(small.config, "synthesis") if stage.tokens == 2 and stage.shift)
+    band = Band(plan, stage, slice(0, len(plan)), (0, 32), 1, {})
+    held = (band.windows.key >= 0).sum(1)
+    assert held.min() < 16 < held.max(), "the windows are too alike to show anything"
+    pieces = band.pieces(6, 16, 2)
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([piece.tokens for piece in pieces])), np.arange(len(band))
+    )
+    assert len(pieces) % 2 == 0
+    work = [piece.length + 8 * len(piece.key) for piece in pieces]
+    assert max(work) <= 7 * 72  # of one window more than six full ones
+    assert max(work) - min(work) <= 2 * 72
+    for piece in pieces:
+        np.testing.assert_array_equal(piece.own[: piece.length], piece.tokens + 1)
+        slots = piece.scatter[: piece.length]
+        np.testing.assert_array_equal(piece.gather.ravel()[slots], np.arange(piece.length))
+        assert (piece.key.ravel()[slots] >= 0).all()
+        assert (piece.key >= 0).sum() == piece.length
