@@ -16,6 +16,7 @@ from ssic.arguments import as_mapping, is_whole, whole_from_one
 from ssic.blocks import BLOCK, SCALES, Size, block_grid, cut_blocks, inside_blocks, sizes_inside
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Stopped, as_stopped, check_effort, find_refiner, never
+from ssic.engine.refining import refine_groups
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
@@ -33,7 +34,7 @@ from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weight
 from ssic.picture_coder import PictureCoder
 from ssic.pictures.read import ImageSource, Picture, load_picture
 from ssic.plan import Plan, make_plan
-from ssic.progress import Clock, Progress, as_progress, shares, silent
+from ssic.progress import Progress, as_progress, shares, silent
 from ssic.rate.targets import Target, meet_targets
 from ssic.storage.atomic import write_whole
 
@@ -222,22 +223,25 @@ class Codec:
             cut_blocks(pixels, plan.block), plan, qualities, shares(progress, "analysis")
         )
         if refiner is not None:
-            clock = Clock(SCHEDULES[effort].iterations * len(plan), progress)
 
-            def step(done: int) -> bool:
-                clock.advance(done)
-                return not stopped()
-
-            for g in np.unique(plan.group).tolist():
-                if stopped():
-                    break
+            def task_of(g: int) -> Task:
                 # A plan of its own: what is found can't depend on other groups.
-                alone, own, pairs = make_plan(ids, ids == g), plan.group == g, plan.pair_group == g
+                alone = make_plan(ids, ids == g)
                 blocks = cut_blocks(pixels, alone.block)
                 inside = inside_blocks((pixels.shape[1], pixels.shape[0]), alone.block)
-                task = Task(alone, qualities[g], blocks, inside, y[own], z[pairs])
-                refined = refiner.refine(task, SCHEDULES[effort], step=step)
-                y[own], z[pairs] = refined.y, refined.z
+                return Task(alone, qualities[g], blocks, inside, y[plan.group == g], z[plan.pair_group == g])
+
+            found = refine_groups(
+                refiner,
+                dict(zip(*(a.tolist() for a in np.unique(plan.group, return_counts=True)), strict=True)),
+                task_of,
+                SCHEDULES[effort],
+                threads=self.engine.threads,
+                progress=progress,
+                stopped=stopped,
+            )
+            for g, refined in found.items():
+                y[plan.group == g], z[plan.pair_group == g] = refined.y, refined.z
         progress("entropy")
         with one_blas_thread():
             return plan, self.coder.encode(

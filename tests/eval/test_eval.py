@@ -17,12 +17,14 @@ from helpers import ROOT
 from helpers.commands import Run
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
+from ssic.engine.effort import SCHEDULES
+from ssic.engine.task import Schedule
 from ssic.errors import InvalidInput
 from ssic.eval.metrics import bd_rate, decibels, ms_ssim, psnr
 from ssic.eval.peers import PEERS, find_peers, read_curves
 from ssic.eval.pictures import find_cases, stored
 from ssic.eval.report import to_json
-from ssic.eval.selective import Found, Trial, regions_by_method, search
+from ssic.eval.selective import Found, Trial, regions_by_method, search, search_from
 
 DOCS = ROOT / "docs"
 POINT = {
@@ -189,6 +191,23 @@ def test_search_finds_the_lowest_quality_and_its_neighbour() -> None:
     assert lowest.bytes_at(10) == 100
 
 
+@pytest.mark.parametrize("start", [1, 20, 52, 53, 60, 100])
+def test_search_from_about_where_it_is(start: int) -> None:
+    tried: list[int] = []
+
+    def measure(quality: int) -> tuple[int, float]:
+        tried.append(quality)
+        return 100 * 2 ** (quality // 10), 20 + quality / 4
+
+    for target in (10, 20.3, 33.1, 45):
+        assert search_from(start, measure, target, 1) == search(measure, target, 1)
+    assert search_from(start, measure, 45.1, 1) is None
+    tried.clear()
+    assert search_from(start, measure, 33.1, 1)
+    assert len(tried) == len(set(tried))
+    assert len(tried) == 2 or start not in (52, 53)
+
+
 def test_bytes_between_two_files() -> None:
     found = Found(Trial(6, 400, 34), Trial(5, 100, 32))
     assert found.bytes_at(33) == pytest.approx(200)
@@ -288,6 +307,44 @@ def test_rates_are_sizes_of_files(run: Run, folder: Path) -> None:
         assert picture["bytes"] == len(data)
         original = np.asarray(Image.open(folder / f"images/{picture['picture']}.png"))
         assert picture["psnr"] == pytest.approx(psnr(original, ssic.decode(data)))
+
+
+def test_effort(run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_extra()
+    pytest.importorskip("torch")
+    monkeypatch.setitem(SCHEDULES, 2, Schedule(6, 0.02, 0.4))  # type: ignore[arg-type]
+    files = ["--images", folder / "images", "--masks", folder / "masks", "--json", "--model", "small"]
+
+    def measured(*options: object) -> list[dict[str, Any]]:
+        code, out, err = run("eval", *options, *files)
+        assert code == 0, err
+        return json.loads(out)  # type: ignore[no-any-return]
+
+    plain, refined = (
+        measured("rd", "--quality", "20,40", "--effort", effort, "--out", tmp_path) for effort in (1, 2)
+    )
+    assert (plain["settings"]["effort"], refined["settings"]["effort"]) == (1, 2)
+    assert "effort 2" in (tmp_path / "rd.md").read_text()
+    for before, after in zip(plain["curves"]["ssic"], refined["curves"]["ssic"], strict=True):
+        assert before["bytes"] != after["bytes"]
+        picture = after["pictures"][0]
+        data = ssic.encode(
+            folder / "images/p0.png",
+            folder / "masks/p0.png",
+            model="small",
+            quality=after["quality"],
+            effort=2,
+        )
+        assert picture["bytes"] == len(data)
+
+    part = measured("selective", "--psnr", "29", "--run-peer", "jpeg", "--effort", "2")
+    found = part["pictures"][0]["methods"]["ssic"]
+    assert found["psnr"] >= 29 > found["below"]["psnr"]
+    whole = ssic.encode(
+        folder / "images/p0.png", folder / "masks/p0.png", model="small", quality=found["quality"], effort=2
+    )
+    (tmp_path / "p0.ssic").write_bytes(whole)
+    assert found["bytes"] == len(bytes(ssic.open(tmp_path / "p0.ssic").extract([1, 2])))
 
 
 def test_selective(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +41,8 @@ def codec() -> Codec:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Effort 2 in a few iterations; 3 in enough of them to gain something."""
-    monkeypatch.setitem(SCHEDULES, 2, Schedule(4, 0.02))  # type: ignore[arg-type]
-    monkeypatch.setitem(SCHEDULES, 3, Schedule(40, 0.015))  # type: ignore[arg-type]
+    monkeypatch.setitem(SCHEDULES, 2, Schedule(4, 0.02, 0.4))  # type: ignore[arg-type]
+    monkeypatch.setitem(SCHEDULES, 3, Schedule(40, 0.01, 0.4))  # type: ignore[arg-type]
 
 
 def segments(coded: object) -> dict[int, bytes]:
@@ -82,6 +84,38 @@ def test_the_same_bytes_every_time(codec: Codec) -> None:
     assert first == second
 
 
+def test_any_number_of_threads(codec: Codec) -> None:
+    several = Codec(codec._weights, engine="onnx")
+    several.engine.threads = 3
+    ids = np.arange(20, dtype=np.uint8).reshape(4, 5) // 4
+    one, three = (c.encode(PIXELS, ids, quality=QUALITY, effort=2).data for c in (codec, several))
+    assert one == three
+
+
+def test_what_ends_the_search_ends_all_threads(codec: Codec) -> None:
+    codec = Codec(codec._weights, engine="onnx")
+    codec.engine.threads = 3
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > 4:
+            raise ZeroDivisionError
+        return False
+
+    ids = np.arange(20, dtype=np.uint8).reshape(4, 5) // 4
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        codec.encode(PIXELS, ids, quality=QUALITY, effort=3, stopped=stopped)
+    time.sleep(0.5)  # an iteration takes much less
+    at_rest = asked
+    time.sleep(0.5)
+    assert asked == at_rest < 50, "of 200 iterations"
+    assert torch.get_num_threads() == before
+
+
 def test_it_pays(codec: Codec) -> None:
     plain = codec.encode(PIXELS, quality=QUALITY).data
     refined = codec.encode(PIXELS, quality=QUALITY, effort=3).data
@@ -90,7 +124,7 @@ def test_it_pays(codec: Codec) -> None:
 
 @pytest.mark.parametrize("rate", [0.02, 3.0])
 def test_it_never_loses(codec: Codec, monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
-    monkeypatch.setitem(SCHEDULES, 2, Schedule(3, rate))  # type: ignore[arg-type]
+    monkeypatch.setitem(SCHEDULES, 2, Schedule(3, rate, 0.4))  # type: ignore[arg-type]
     plain = codec.encode(PIXELS, IDS, quality=QUALITY).data
     refined = codec.encode(PIXELS, IDS, quality=QUALITY, effort=2).data
     for group in (0, 1):
@@ -130,13 +164,11 @@ def test_stopping_gives_the_best_so_far(codec: Codec, after: int) -> None:
 
     plain = codec.encode(PIXELS, IDS, quality=QUALITY).data
     cut = codec.encode(PIXELS, IDS, quality=QUALITY, effort=3, stopped=stopped).data
-    assert (
-        asked == after + 2 if after else asked == 1
-    )  # of the first group's iterations, and before each group
+    assert asked == after + 1, "what said stop is not asked again"
     for group in (0, 1):
         assert cost(codec, cut, group) <= cost(codec, plain, group)
-    assert segments(cut)[1] == segments(plain)[1]
-    assert (cut == plain) == (after == 0) or after  # nothing was begun, nothing changed
+    if after == 0:  # nothing was begun, nothing changed
+        assert cut == plain
 
 
 def test_targets_are_met_with_refined_groups(codec: Codec) -> None:
@@ -203,11 +235,14 @@ def test_ctrl_c_on_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytes
     def advance(self: Clock, blocks: int) -> None:
         nonlocal begun
         begun += 1
-        signal.raise_signal(signal.SIGINT)
+        if begun == 1:
+            os.kill(os.getpid(), signal.SIGINT)  # which wakes the main thread, as a terminal's does
 
     monkeypatch.setattr(Clock, "advance", advance)
+    monkeypatch.setitem(SCHEDULES, 3, Schedule(4000, 0.01, 0.4))  # type: ignore[arg-type]
     result = run("encode", tmp_path / "a.png", "-o", target, "--effort", "3")
-    assert (result.code, begun) == (130, 1)
+    assert result.code == 130
+    assert 1 <= begun < 4000  # the thread that hears it is another one, and needs a moment
     assert "best so far" in result.err
     assert SsicFile(target.read_bytes()).decode().shape == PIXELS.shape
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ssic.cli.effort import Effort
 from ssic.cli.files import split, write
 from ssic.cli.options import AsJson, Engine, Model
 from ssic.cli.tables import table, terminal_width
@@ -66,6 +67,7 @@ def rd(
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Curves from files that the plot shows. Default: a selection."),
     ] = None,
+    effort: Effort = 1,
     model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     out: Out = None,
@@ -85,6 +87,7 @@ def rd(
             bpp_range=limits,
             model=model,
             engine=engine,
+            effort=effort,
         )
         _make(out)
         results = run_rd(options, stage)
@@ -103,6 +106,7 @@ def selective(
         int, typer.Option(metavar="ID", help="Group that is not sent; all others are.")
     ] = 0,
     run_peer: RunPeer = None,
+    effort: Effort = 1,
     model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
     out: Out = None,
@@ -118,6 +122,7 @@ def selective(
             peers=find_peers(split(run_peer) or available(("avif", "heic"))),
             model=model,
             engine=engine,
+            effort=effort,
         )
         _make(out)
         results = run_selective(options, stage)

@@ -16,14 +16,14 @@ EFFORTS = 9
 """Efforts are the integers 1 to 9. At 1 nothing is refined."""
 
 SCHEDULES: Mapping[int, Schedule] = {
-    2: Schedule(20, 0.02),
-    3: Schedule(40, 0.015),
-    4: Schedule(60, 0.01),
-    5: Schedule(100, 0.008),
-    6: Schedule(150, 0.007),
-    7: Schedule(200, 0.0065),
-    8: Schedule(300, 0.006),
-    9: Schedule(400, 0.005),
+    2: Schedule(10, 0.018, 0.4),
+    3: Schedule(20, 0.013, 0.4),
+    4: Schedule(40, 0.01, 0.45),
+    5: Schedule(60, 0.008, 0.45),
+    6: Schedule(100, 0.007, 0.5),
+    7: Schedule(150, 0.006, 0.5),
+    8: Schedule(250, 0.005, 0.6),
+    9: Schedule(400, 0.004, 0.7),
 }
 """Of each effort above 1; docs/effort.md says what they cost and buy."""
 

@@ -15,29 +15,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor, nn
 
 from ssic.engine.base import Engine
-from ssic.engine.task import Refined, Schedule, Task
+from ssic.engine.task import WHOLE, Refined, Schedule, Task
 from ssic.engine.threads import one_blas_thread
-from ssic.engine.torch import TorchEngine, fast_precision
+from ssic.engine.torch import Calls, TorchEngine, fast_precision
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.model.weights import Weights
 from ssic.nets.entropy_model import bits
+from ssic.nets.layers import GISwinBlock, Layers
 from ssic.nets.network import Network, PlanTensors
-from ssic.plan import CELL, Plan, make_plan
+from ssic.plan import CELL, WINDOW, Plan, make_plan
 
 START, FALL = 0.5, 2.0
 """The temperature goes from START down to START * exp(-FALL)."""
+
+WARM_UP, LAST = 4, 0.3
+"""Iterations in which the rate grows to its full size, and the share of it that is left at the end."""
+
+BETAS = (0.8, 0.99)
+"""How long Adam averages gradients and their squares: shorter than for thousands of iterations."""
 
 HYPER_RATE = 0.5
 """Rate of the hyper-latents over that of the latents."""
@@ -47,13 +54,39 @@ WORTHS = (1.0, 2.5, 8.0)
 bits are worth it, so most often hardly any choice is left to the coder."""
 
 TILE = 32
-"""Blocks on a side of the squares in which large groups are refined, to bound memory (about 0.6 MB per block)."""
+"""Blocks on a side of the squares in which large groups are refined."""
 
 MARGIN = CELL
 """Blocks around a square that are looked at with it, and kept as they were."""
 
-WHOLE = 2048
-"""Groups of up to so many blocks are refined in one piece."""
+
+class _GradientBlock(GISwinBlock):
+    """A block that is run many times over the same windows, with gradients of its input alone.
+
+    Attention is written out as products and a softmax, as PyTorch's fused kernels have slow gradients on processors and
+    random ones on GPUs.
+    """
+
+    _bias: tuple[Tensor, torch.dtype, Tensor] | None = None
+
+    def attend(self, qkv: Tensor, key: Tensor) -> Tensor:
+        """See `GISwinBlock.attend`."""
+        qkv = qkv.reshape(-1, WINDOW**2, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (part.flatten(0, 1) for part in qkv)
+        with torch.autocast(q.device.type, enabled=False):  # it would make float32 of the softmax
+            scores = torch.baddbmm(self._kept_bias(key, q.dtype), q, k.transpose(1, 2), alpha=self.scale)
+            out = torch.softmax(scores, -1) @ v
+        out = out.reshape(-1, self.heads, WINDOW**2, self.width // self.heads)
+        return out.transpose(1, 2).reshape(-1, self.width)
+
+    def _kept_bias(self, key: Tensor, dtype: torch.dtype) -> Tensor:
+        """[W * heads, 64, 64]: bias of positions, -inf for what is not to be seen; that of the last windows is kept."""
+        kept = self._bias
+        if kept is None or kept[0] is not key or kept[1] != dtype:
+            hidden = (key[:, None, :, None] != key[:, None, None, :]).expand(-1, self.heads, -1, -1)
+            bias = self.bias().to(dtype).masked_fill(hidden, float("-inf"))
+            kept = self._bias = key, dtype, bias.flatten(0, 1)
+        return kept[2]
 
 
 class AnnealingRefiner:
@@ -68,11 +101,18 @@ class AnnealingRefiner:
         """
         self.coder, self.engine = coder, engine
         self.device = engine.device if isinstance(engine, TorchEngine) else torch.device("cpu")
-        network = Network(weights.config)
+        # One thread of PyTorch's per group: they would wait for each other at every operation, which beside other
+        # processes costs a multiple; and so results don't depend on how many there are.
+        self._calls = Calls(1 if self.device.type == "cpu" else None, nullcontext)
+        network = Network(weights.config, Layers(block=_GradientBlock))
         network.load_state_dict(
             {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()}
         )
         network.requires_grad_(False)
+        if fast_precision(self.device) == torch.bfloat16:  # once, and not in every iteration
+            for name, module in network.synthesis.named_modules():
+                if isinstance(module, nn.Linear) and name != "bypass":
+                    module.to(torch.bfloat16)
         self.network = network.eval().to(self.device)
         self._reference = self.network.entropy.reference()
 
@@ -90,8 +130,7 @@ class AnnealingRefiner:
         candidates = []
         for part in _parts(task.plan):
             finished = y.copy(), z.copy()
-            with _one_thread():
-                going = self._descend(task, part, schedule, seed, step, y, z)
+            going = self._calls.whole(self._descend, task, part, schedule, seed, step, y, z)
             if not going:
                 candidates.append(finished)
                 break
@@ -148,9 +187,11 @@ class AnnealingRefiner:
             [
                 {"params": [latents], "lr": schedule.rate},
                 {"params": [hyper], "lr": HYPER_RATE * schedule.rate},
-            ]
+            ],
+            betas=BETAS,
         )
-        noise = torch.Generator(device).manual_seed(seed)
+        rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_share_of_rate, schedule.iterations))
+        generator = torch.Generator(device).manual_seed(seed)
         half = fast_precision(device) == torch.bfloat16
         z_mean, z_scale = entropy.hyper_prior(index)
 
@@ -165,10 +206,9 @@ class AnnealingRefiner:
         going = True
         for i in range(schedule.iterations):
             temperature = START * math.exp(-FALL * i / schedule.iterations)
-            z_hat = _relaxed(hyper - z_mean, temperature, noise) + z_mean
-            y_hat = _relaxed(latents - mean, temperature, noise) + mean
-            # The formula of attention, as its fused kernels have slow gradients on processors, and random ones on GPUs.
-            with sdpa_kernel(SDPBackend.MATH), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            z_hat = _relaxed(hyper - z_mean, temperature, schedule.noise, generator) + z_mean
+            y_hat = _relaxed(latents - mean, temperature, schedule.noise, generator) + mean
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 features = entropy.hyper_synthesis(z_hat, tensors.quality, index)
                 centre, scale = entropy.predict(features, y_hat, reference, index)
                 decoded = self.network.synthesise(y_hat, tensors.quality, tensors.fine, tensors.coarse)
@@ -177,6 +217,7 @@ class AnnealingRefiner:
             optimiser.zero_grad()
             (rate + trade_off * wrong.square().sum()).backward()
             optimiser.step()
+            rates.step()
             mean = centre.detach()
             going = step(part.kept)
             if not going:
@@ -186,29 +227,25 @@ class AnnealingRefiner:
         return going
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """PyTorch's threads wait for each other at every operation, which beside other processes costs a multiple; and with
-    one, results don't depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _share_of_rate(iterations: int, i: int) -> float:
+    """What the rate of iteration i, from 0, is of the schedule's: it grows, then falls."""
+    return min(1.0, (i + 1) / WARM_UP) * (1 - (1 - LAST) * i / iterations)
 
 
-def _relaxed(value: Tensor, temperature: float, noise: torch.Generator) -> Tensor:
+def _relaxed(value: Tensor, temperature: float, noise: float, generator: torch.Generator) -> Tensor:
     """A random mixture of floor and ceiling with a gradient; the colder, the closer to one of both.
 
     The odds are those of stochastic Gumbel annealing: exp(-atanh(distance) / temperature) for either end. Of two ends
     only the difference of their Gumbel noises matters, which is logistic.
+
+    Args:
+        noise: how much of it, 0 to 1.
     """
     floor = value.detach().floor()
     above = (value - floor).clamp(1e-6, 1 - 1e-6)
     odds = (torch.atanh(above) - torch.atanh(1 - above)) / temperature
-    chance = torch.rand(value.shape, generator=noise, device=value.device).clamp(1e-6, 1 - 1e-6)
-    return floor + torch.sigmoid((odds + torch.logit(chance)) / temperature)
+    chance = torch.rand(value.shape, generator=generator, device=value.device).clamp(1e-6, 1 - 1e-6)
+    return floor + torch.sigmoid((odds + noise * torch.logit(chance)) / temperature)
 
 
 def _floats(latents: Fixed) -> NDArray[np.float32]:

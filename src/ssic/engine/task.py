@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from ssic.plan import Plan
 
+WHOLE = 2048
+"""Blocks that are refined at a time, to bound memory (about 0.6 MB per block with `base`): larger groups are refined in
+squares, smaller ones together."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -18,11 +22,14 @@ class Schedule:
 
     Attributes:
         iterations: steps of the descent.
-        rate: of Adam, in quantisation steps.
+        rate: of Adam at its highest, in quantisation steps.
+        noise: of the random rounding, over that of stochastic Gumbel annealing: the fewer iterations, the less can
+            settle again of what it shakes loose. Without any, hardly anything better is found.
     """
 
     iterations: int
     rate: float
+    noise: float
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,12 @@ class Ssic:
 
     model: str
     engine: str = "auto"
+    effort: int = 1
 
     def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:
         """Encode as `ssic encode` does."""
-        coded = Codec.load(self.model, engine=self.engine).encode(picture, mask, quality=quality)
+        codec = Codec.load(self.model, engine=self.engine)
+        coded = codec.encode(picture, mask, quality=quality, effort=self.effort)
         head = SsicFile(coded.data).head
         z = sum(coded.hyper_bytes.values())
         y = sum(g.length for g in head.groups) - z

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ssic.engine.effort import check_effort, check_refinable
 from ssic.errors import InvalidInput
 from ssic.eval.extras import optional
 from ssic.eval.measure import PARTS, Points, Ssic, measure_peer, measure_ssic
@@ -38,6 +39,7 @@ class RdOptions:
         bpp_range: mean rates of the points of ssic that BD-rates are taken from; None is all.
         model: installed model, or a weights file.
         engine: what runs its networks.
+        effort: of the encoder, 1 to 9.
     """
 
     cases: Cases
@@ -48,6 +50,7 @@ class RdOptions:
     bpp_range: tuple[float, float] | None = None
     model: str = DEFAULT_MODEL
     engine: str = "auto"
+    effort: int = 1
 
 
 def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
@@ -55,16 +58,19 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
 
     Raises:
         InvalidInput: the extra is not installed, or there are no masks to compare with and without.
+        EngineError: the effort takes PyTorch, which is not installed.
     """
     for module in ("bjontegaard", "pytorch_msssim"):
         optional(module)
     masked = all(mask is not None for _, mask in options.cases.files)
     if options.structure and not masked:
         raise InvalidInput("the price of structure needs masks: --masks")
+    if check_effort(options.effort) > 1:
+        check_refinable()
     qualities = sorted(set(options.qualities))
     if not qualities or qualities[0] < 1 or qualities[-1] > 100:
         raise InvalidInput(f"qualities are numbers from 1 to 100, not {list(options.qualities)}")
-    codec = Ssic(options.model, options.engine)
+    codec = Ssic(options.model, options.engine, options.effort)
     curves: dict[str, Points] = {}
     with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
         work = Path(folder)
@@ -90,6 +96,7 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
             "masks": masked,
             "qualities": qualities,
             "bpp_range": options.bpp_range,
+            "effort": options.effort,
         },
         "curves": curves,
         "bd_rate": {name: compare(as_curve(name, HERE, used[name]), anchors) for name in ours},

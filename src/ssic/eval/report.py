@@ -79,8 +79,10 @@ def about(results: dict[str, Any]) -> str:
     """One line on where the results come from."""
     e, pictures = results["environment"], len(results["settings"]["pictures"])
     versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items() if version)
+    effort = results["settings"].get("effort", 1)
+    refined = f", effort {effort}" if effort > 1 else ""
     return (
-        f"{pictures} pictures; model {e['model']} on {e['engine']}; {e['machine']}; {e['system']}; "
+        f"{pictures} pictures; model {e['model']} on {e['engine']}{refined}; {e['machine']}; {e['system']}; "
         f"commit {e['commit']}; {versions}."
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.engine.effort import check_effort, check_refinable
 from ssic.errors import InvalidInput
 from ssic.eval.measure import Ssic
 from ssic.eval.metrics import psnr
@@ -39,6 +40,7 @@ class SelectiveOptions:
         peers: each is measured with four methods, see `regions_by_method`.
         model: installed model, or a weights file.
         engine: what runs its networks.
+        effort: of the encoder, 1 to 9.
     """
 
     cases: Cases
@@ -47,6 +49,7 @@ class SelectiveOptions:
     peers: Sequence[Peer] = ()
     model: str = DEFAULT_MODEL
     engine: str = "auto"
+    effort: int = 1
 
 
 @dataclass(frozen=True)
@@ -75,18 +78,40 @@ class Found:
 
 def search(measure: Measure, target: float, lowest: int, highest: int = 100) -> Found | None:
     """Bisection for the lowest quality that reaches the target; None if the highest does not."""
-
-    def trial(quality: int) -> Trial:
-        return Trial(quality, *measure(quality))
-
-    above = trial(highest)
+    above = Trial(highest, *measure(highest))
     if above.psnr < target:
         return None
-    below = trial(lowest)
+    below = Trial(lowest, *measure(lowest))
     if below.psnr >= target:
         return Found(below, None)
+    return _bisect(measure, target, below, above)
+
+
+def search_from(start: int, measure: Measure, target: float, lowest: int, highest: int = 100) -> Found | None:
+    """The same for measures that take long, where about the right quality is known: from there, in steps that double,
+    until the target lies between two of them."""
+    above = below = None
+    quality, step = start, 1
+    while above is None or below is None:
+        trial = Trial(quality, *measure(quality))
+        if trial.psnr >= target:
+            above = trial
+            if quality == lowest:
+                return Found(above, None)
+            quality = max(lowest, quality - step)
+        else:
+            below = trial
+            if quality == highest:
+                return None
+            quality = min(highest, quality + step)
+        step *= 2
+    return _bisect(measure, target, below, above)
+
+
+def _bisect(measure: Measure, target: float, below: Trial, above: Trial) -> Found:
     while above.quality - below.quality > 1:
-        middle = trial((below.quality + above.quality) // 2)
+        quality = (below.quality + above.quality) // 2
+        middle = Trial(quality, *measure(quality))
         if middle.psnr >= target:
             above = middle
         else:
@@ -99,7 +124,10 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
 
     Raises:
         InvalidInput: a peer without a scale of whole qualities; no masks; no picture has a foreground.
+        EngineError: the effort takes PyTorch, which is not installed.
     """
+    if check_effort(options.effort) > 1:
+        check_refinable()
     for peer in options.peers:
         if peer.lowest is None:
             raise InvalidInput(f"{peer.name} has no scale of qualities to search")
@@ -120,6 +148,7 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
             "pictures": [path.stem for path, _ in options.cases.files],
             "psnr": options.target,
             "background": options.background,
+            "effort": options.effort,
         },
         "compared": len(compared),
         "foreground": float(np.mean([p["foreground"] for p in compared])) if compared else None,
@@ -138,7 +167,11 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
     ids = case.mask.to_pixels(width, height)
     shown = np.isin(ids, wanted)
     codec = Ssic(options.model, options.engine)
-    results = {"ssic": search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)}
+    found = search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)
+    if found is not None and options.effort > 1:
+        refined = _ssic(case, case.mask, wanted, shown, codec, work, options.effort)
+        found = search_from(found.at.quality, refined, options.target, 1)
+    results = {"ssic": found}
     for peer in options.peers:
         for method, regions in regions_by_method(case.pixels, ids, wanted).items():
             measure = _peer(case.pixels, shown, regions, peer, work)
@@ -160,11 +193,22 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
 
 
 def _ssic(
-    case: Case, mask: GroupMask, wanted: Sequence[int], shown: NDArray[np.bool_], codec: Ssic, work: Path
+    case: Case,
+    mask: GroupMask,
+    wanted: Sequence[int],
+    shown: NDArray[np.bool_],
+    codec: Ssic,
+    work: Path,
+    effort: int = 1,
 ) -> Measure:
     def measure(quality: int) -> tuple[int, float]:
-        whole = SsicFile(codec.encode(case.picture, mask, quality).data)
-        part = stored(work / "part.ssic", bytes(whole.extract(wanted)))
+        whole = SsicFile(codec.encode(case.picture, mask, quality).data, model=codec.model)
+        extract = whole.extract(wanted)
+        if effort > 1:  # the same bytes as if all had been refined before: groups are independent
+            extract = extract.set_quality(
+                dict.fromkeys(wanted, quality), case.picture, effort=effort, engine=codec.engine
+            )
+        part = stored(work / "part.ssic", bytes(extract))
         pixels, present = codec.decode(part)
         if not np.array_equal(present, shown):
             raise AssertionError("the extract does not hold the foreground")

@@ -73,12 +73,15 @@ class _MixedLocally(torch.autograd.Function):
         return _around(x, weight, neighbours)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, weight, neighbours = ctx.saved_tensors
+        of_x = _around(grad, weight.flip(0), neighbours)
+        if not ctx.needs_input_grad[1]:
+            return of_x, None, None
         padded = padded_with_zeros(x)
         parts = [(padded.index_select(0, neighbours[:, i]) * grad).sum(0) for i in range(8)]
         parts.insert(4, (x * grad).sum(0))
-        return _around(grad, weight.flip(0), neighbours), torch.stack(parts).to(weight.dtype), None
+        return of_x, torch.stack(parts).to(weight.dtype), None
 
 
 def padded_with_zeros(x: Tensor) -> Tensor:
