@@ -276,3 +276,32 @@ def test_commands_take_an_effort(run: Run, tmp_path: Path, codec: Codec) -> None
 
 def test_the_effort_is_part_of_a_recipe() -> None:
     assert Recipe(effort=5).identity() != Recipe().identity() == Recipe(effort=None).identity()
+
+
+def test_blocks_with_gradients_are_the_networks_own() -> None:
+    torch = pytest.importorskip("torch")
+    from ssic.model.config import BlockShape
+    from ssic.nets.layers import GISwinBlock
+    from ssic.nets.network import PlanTensors
+    from ssic.plan import make_plan
+
+    torch.manual_seed(0)
+    shape = BlockShape(width=32, head_width=16, hidden=64, gated=False, local=True, shift=4, entries=0)
+    plain, lean = GISwinBlock(shape), refine_module._GradientBlock(shape)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    lean.load_state_dict(plain.state_dict())
+    lean.requires_grad_(False)
+    plan = make_plan(blob_mask(5, 12, 11, 3))
+    quality = torch.full((len(plan),), 50)
+    level = PlanTensors.of(plan, quality, torch.full((len(plan.pair_count),), 50), local=True).coarse
+    results = []
+    for block in (plain, lean):
+        x = torch.linspace(-2, 2, len(plan) * 32).reshape(len(plan), 32).sin().requires_grad_(True)
+        out = block(x, level)
+        out.square().sum().backward()
+        assert x.grad is not None
+        results.append((out.detach(), x.grad))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    refine_module._biases.of_block.clear()

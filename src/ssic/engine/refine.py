@@ -14,6 +14,7 @@ if it is better: refining never loses.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -67,26 +68,33 @@ class _GradientBlock(GISwinBlock):
     random ones on GPUs.
     """
 
-    _bias: tuple[Tensor, torch.dtype, Tensor] | None = None
-
     def attend(self, qkv: Tensor, key: Tensor) -> Tensor:
         """See `GISwinBlock.attend`."""
         qkv = qkv.reshape(-1, WINDOW**2, 3, self.heads, self.width // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = (part.flatten(0, 1) for part in qkv)
+        if self not in _biases.of_block:
+            _biases.of_block[self] = self._masked_bias(key, q.dtype)
         with torch.autocast(q.device.type, enabled=False):  # it would make float32 of the softmax
-            scores = torch.baddbmm(self._kept_bias(key, q.dtype), q, k.transpose(1, 2), alpha=self.scale)
+            scores = torch.baddbmm(_biases.of_block[self], q, k.transpose(1, 2), alpha=self.scale)
             out = torch.softmax(scores, -1) @ v
         out = out.reshape(-1, self.heads, WINDOW**2, self.width // self.heads)
         return out.transpose(1, 2).reshape(-1, self.width)
 
-    def _kept_bias(self, key: Tensor, dtype: torch.dtype) -> Tensor:
-        """[W * heads, 64, 64]: bias of positions, -inf for what is not to be seen; that of the last windows is kept."""
-        kept = self._bias
-        if kept is None or kept[0] is not key or kept[1] != dtype:
-            hidden = (key[:, None, :, None] != key[:, None, None, :]).expand(-1, self.heads, -1, -1)
-            bias = self.bias().to(dtype).masked_fill(hidden, float("-inf"))
-            kept = self._bias = key, dtype, bias.flatten(0, 1)
-        return kept[2]
+    def _masked_bias(self, key: Tensor, dtype: torch.dtype) -> Tensor:
+        """[W * heads, 64, 64]: bias of positions, -inf for what is not to be seen."""
+        hidden = (key[:, None, :, None] != key[:, None, None, :]).expand(-1, self.heads, -1, -1)
+        return self.bias().to(dtype).masked_fill(hidden, float("-inf")).flatten(0, 1)
+
+
+class _Biases(threading.local):
+    """Masked biases of the windows that a thread is refining, by block: they stay the same from one iteration to the
+    next."""
+
+    def __init__(self) -> None:
+        self.of_block: dict[_GradientBlock, Tensor] = {}
+
+
+_biases = _Biases()
 
 
 class AnnealingRefiner:
@@ -204,6 +212,7 @@ class AnnealingRefiner:
         # Twice: the first is from latents rounded around zero.
         mean = hard_mean(hard_mean(torch.zeros_like(latents)))
         going = True
+        _biases.of_block.clear()  # of other windows
         for i in range(schedule.iterations):
             temperature = START * math.exp(-FALL * i / schedule.iterations)
             z_hat = _relaxed(hyper - z_mean, temperature, schedule.noise, generator) + z_mean
@@ -222,6 +231,7 @@ class AnnealingRefiner:
             going = step(part.kept)
             if not going:
                 break
+        _biases.of_block.clear()
         y[part.blocks[part.own]] = latents.detach().cpu().numpy()[part.own]
         z[part.pairs[part.own_pairs]] = hyper.detach().cpu().numpy()[part.own_pairs]
         return going

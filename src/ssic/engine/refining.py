@@ -38,17 +38,16 @@ def refine_groups(
     found: dict[int, Refined] = {}
 
     def refine(group: int) -> None:
-        with room.for_blocks(groups[group]):
-            if not search.over():
-                found[group] = refiner.refine(task_of(group), schedule, step=search.step)
+        try:
+            with room.for_blocks(groups[group]):
+                if not search.over():
+                    found[group] = refiner.refine(task_of(group), schedule, step=search.step)
+        except BaseException:
+            search.end()  # others at work hear of it after their next iteration
+            raise
 
     # The largest first: so none is left to one thread in the end. Of one size, by id.
-    order = sorted(groups, key=lambda group: (-groups[group], group))
-    try:
-        Workers(min(threads, len(order))).each(refine, order)
-    except BaseException:
-        search.end()  # those at work hear of it after their next iteration
-        raise
+    Workers(min(threads, len(groups))).each(refine, sorted(groups, key=lambda g: (-groups[g], g)))
     return found
 
 
