@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from ssic.engine.effort import Stopped
 from ssic.engine.task import WHOLE, Refined, Refiner, Schedule, Task
-from ssic.engine.workers import Workers
 from ssic.progress import Clock, Progress
+from ssic.workers import Workers
 
 
 def refine_groups(
@@ -47,7 +47,12 @@ def refine_groups(
             raise
 
     # The largest first: so none is left to one thread in the end. Of one size, by id.
-    Workers(min(threads, len(groups))).each(refine, sorted(groups, key=lambda g: (-groups[g], g)))
+    order = sorted(groups, key=lambda g: (-groups[g], g))
+    try:
+        Workers().map(refine, order, threads)
+    except BaseException:
+        search.end()  # Ctrl-C may strike where this thread waits for the others
+        raise
     return found
 
 
