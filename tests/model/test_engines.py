@@ -254,6 +254,18 @@ def test_whole_graphs_give_what_their_layers_give(name, request):
             np.testing.assert_allclose(one, other.astype(np.float32), rtol=1e-4, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", ["tiny", "gated", "sparse", "dictionary"])
+def test_graphs_need_no_float64(name, request):
+    """Builds of ONNX Runtime with WebGPU have no kernels for it."""
+    onnx = pytest.importorskip("onnx")
+    for graph in request.getfixturevalue(name).graphs.values():
+        model = onnx.load_model_from_string(graph.tobytes())
+        typed = onnx.shape_inference.infer_shapes(model).graph
+        kinds = {value.type.tensor_type.elem_type for value in (*typed.value_info, *typed.output)}
+        assert onnx.TensorProto.FLOAT in kinds
+        assert onnx.TensorProto.DOUBLE not in kinds
+
+
 @pytest.mark.parametrize("writer", ENGINES)
 def test_what_one_engine_writes_every_engine_reads(writer):
     """The latents are identical, the pixels within a level."""

@@ -248,7 +248,7 @@ def _export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], weights: 
             )
         else:
             _rename_input(graph, initializer.name, external.name)
-    nodes = list(graph.node)
+    nodes = _folded(graph.node, onnx.helper, numpy_helper)
     del graph.node[:], graph.initializer[:], graph.value_info[:], model.metadata_props[:]
     graph.node.extend(casts + nodes)
     graph.initializer.extend(kept)
@@ -257,6 +257,31 @@ def _export(module: nn.Module, inputs: Arrays, outputs: Sequence[str], weights: 
         del node.metadata_props[:]
     graph.name = f"ssic {outputs[0]}"
     return model.SerializeToString(deterministic=True)
+
+
+def _folded(nodes: Sequence[Any], helper: Any, numpy_helper: Any) -> list[Any]:
+    """Nodes of a graph, with what it makes of constant scalars computed: the exporter takes roots of the scale of
+    attention in float64, for which builds of ONNX Runtime with WebGPU have no kernel."""
+    scalars: dict[str, NDArray[Any]] = {}
+    found = []
+    for node in nodes:
+        source = scalars.get(node.input[0]) if len(node.input) == 1 else None
+        if node.op_type == "Constant" and not node.attribute[0].t.dims:
+            scalars[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        elif node.op_type == "Sqrt" and source is not None:
+            scalars[node.output[0]] = np.sqrt(source)
+        elif node.op_type == "Cast" and source is not None:
+            kind = helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
+            scalars[node.output[0]] = np.asarray(source.astype(kind))
+        else:
+            found.append(node)
+    used = {name for node in found for name in node.input}
+    constants = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+        for name, value in scalars.items()
+        if name in used
+    ]
+    return constants + found
 
 
 def _rename_input(graph: Any, old: str, new: str) -> None:
