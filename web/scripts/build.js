@@ -16,6 +16,9 @@ await build({
   entryPoints: [`${here}viewer/viewer.js`, `${here}viewer/worker.js`],
   outdir: target,
   bundle: true,
+  // Each build of ONNX Runtime is a file of its own, fetched where it is used.
+  splitting: true,
+  chunkNames: '[name]-[hash]',
   format: 'esm',
   target: 'es2022',
   minify: true,
@@ -25,7 +28,9 @@ await build({
   logLevel: 'warning',
 });
 for (const name of ['index.html', 'viewer.css', 'icon.svg']) await cp(`${here}viewer/${name}`, target + name);
-for (const name of ['ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm']) await cp(`${runtime}dist/${name}`, target + name);
+for (const name of ['ort-wasm-simd-threaded', 'ort-wasm-simd-threaded.jspi']) {
+  for (const kind of ['mjs', 'wasm']) await cp(`${runtime}dist/${name}.${kind}`, `${target}${name}.${kind}`);
+}
 const MIT = /** @type {const} */ (['@noble/hashes/LICENSE']);
 let licences = 'The viewer contains:\n\n';
 for (const name of MIT) licences += `--- ${name}\n\n${await readFile(`${here}node_modules/${name}`, 'utf8')}\n`;

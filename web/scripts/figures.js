@@ -1,6 +1,6 @@
 /** Prints sizes and times of the viewer, with browser and machine: `make web-figures`. */
 
-import { readFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { readHead } from '../src/head.js';
@@ -19,10 +19,13 @@ function seconds(values) {
 }
 
 let compressed = 0;
-for (const name of ['index.html', 'viewer.css', 'viewer.js', 'worker.js', 'ort-wasm-simd-threaded.mjs', 'icon.svg']) {
-  compressed += gzipSync(await readFile(new URL(name, built)), { level: 9 }).length;
+/** @type {Record<string, number>} */
+const wasm = {};
+for (const name of await readdir(built)) {
+  const { length } = gzipSync(await readFile(new URL(name, built)), { level: 9 });
+  if (name.endsWith('.wasm')) wasm[name] = length;
+  else if (name !== 'LICENSES.txt') compressed += length;
 }
-const wasm = gzipSync(await readFile(new URL('ort-wasm-simd-threaded.wasm', built)), { level: 9 }).length;
 
 const browser = await launch();
 const head = readHead(bytes('large.ssic'));
@@ -55,7 +58,7 @@ await withPage(browser, 'large.ssic', 'figures', async (page) => {
 console.log(`Chromium ${browser.version()}, ${threads} threads; ${cpus().length} cores, ${cpus()[0].model}; load ${loadavg()[0].toFixed(1)}`);
 console.log(`${head.width}x${head.height}, ${head.groups.length} groups; best (and median) of ${RUNS} runs, from the click to the painted picture\n`);
 print('page and library, compressed, without WebAssembly and model', `${(compressed / 1000).toFixed(0)} kB`, 'at most 150 kB');
-print("ONNX Runtime's WebAssembly, compressed", `${(wasm / 1e6).toFixed(1)} MB`);
+for (const [name, length] of Object.entries(wasm)) print(`${name}, compressed`, `${(length / 1e6).toFixed(1)} MB`);
 print('outlines, after the head has come', seconds(times.outline), 'at most 0.2 s');
 print(`one group, ${Math.round((100 * tenth.blocks) / head.mask.length)} % of the blocks`, seconds(times.one), 'at most 0.4 s (10 %)');
 print('  of these, range decoder and integer twin', seconds(times.oneLatents));

@@ -1,48 +1,80 @@
 /** Groups to pixels. */
 
 import { hex } from './bytes.js';
-import { DamagedSegment, LimitExceeded, SsicError, UnknownModel } from './errors.js';
+import { makeSynthesis } from './engine.js';
+import { DamagedSegment, EngineError, LimitExceeded, SsicError, UnknownModel } from './errors.js';
 import { BLOCK } from './head.js';
-import { BYTES_PER_PIXEL } from './limits.js';
-import { blocksOf, paintBlocks, synthesisInputs } from './plan.js';
+import { decodingMemory } from './limits.js';
+import { Pauses } from './pauses.js';
+import { BlockList, blocksOf, paintParts } from './plan.js';
 import { Twin } from './twin.js';
-import { Synthesis } from './synthesis.js';
 
-/** @typedef {import('./file.js').SsicFile} SsicFile */
+/** @typedef {import('./file.js').SsicFile} SsicFile @typedef {import('./plan.js').Part} Part @typedef {import('./engine.js').EngineOptions} EngineOptions */
+
+/** The share of the time of a decode that latents take, about. */
+const LATENTS_SHARE = 0.25;
+
+/** @typedef {{ fetch: number, latents: number, synthesis: number }} Milliseconds that each part took */
 
 /**
- * @typedef {object} Decoded
- * @property {Uint8ClampedArray<ArrayBuffer>} rgba [height * width * 4]; alpha is 255 where a group was decoded, else all is 0
- * @property {number[]} shown ids of the groups that are in it
- * @property {Map<number, SsicError>} missing why the others are not
- * @property {{ fetch: number, latents: number, synthesis: number }} milliseconds that each part took
+ * @typedef {object} Outcome
+ * @property {number[]} shown ids of the groups that were decoded
+ * @property {Map<number, SsicError>} missing why the others were not
+ * @property {Milliseconds} milliseconds
+ */
+
+/** @typedef {Outcome & { rgba: Uint8ClampedArray<ArrayBuffer> }} Decoded `rgba`: [height * width * 4] as that of `Part` */
+
+/**
+ * @typedef {object} Options
+ * @property {AbortSignal} [signal] ends the work, with its reason
+ * @property {(share: number) => void} [reached] told how much is done, from 0 to 1
  */
 
 /** A model at work. */
 export class Decoder {
-  /** Use `Decoder.make`. @param {import('./weights.js').Weights} weights @param {Twin} twin @param {Synthesis} synthesis */
+  /** @type {EngineOptions} */ #options = {};
+  /** Why it is not WebGPU that runs synthesis, if that was left open. @type {string | null} */
+  note = null;
+
+  /** Use `Decoder.make`. @param {import('./weights.js').Weights} weights @param {Twin} twin @param {import('./synthesis.js').Synthesis} synthesis */
   constructor(weights, twin, synthesis) {
     this.weights = weights;
     this.twin = twin;
     this.synthesis = synthesis;
   }
 
-  /** @param {import('./weights.js').Weights} weights @param {Parameters<typeof Synthesis.make>[1]} [options] */
-  static async make(weights, options) {
-    return new Decoder(weights, await Twin.make(weights), await Synthesis.make(weights, options));
+  /**
+   * @param {import('./weights.js').Weights} weights @param {EngineOptions} [options]
+   * @throws {EngineError} ONNX Runtime can't be started, or not with the engine that is asked for
+   */
+  static async make(weights, options = {}) {
+    const { synthesis, note } = await makeSynthesis(weights, options);
+    const decoder = new Decoder(weights, await Twin.make(weights), synthesis);
+    decoder.#options = options;
+    decoder.note = note;
+    return decoder;
+  }
+
+  /** What runs synthesis: "webgpu" or "wasm". */
+  get engine() {
+    return this.synthesis.engine;
   }
 
   /**
    * Latents of groups, each from its own substream: a damaged one costs itself only.
-   * @param {SsicFile} file @param {Map<number, Uint8Array | SsicError>} substreams
+   * @param {SsicFile} file @param {Map<number, Uint8Array | SsicError>} substreams @param {Options} [options]
    * @throws {UnknownModel} there is something to decode, and it was made with another model
    */
-  latents(file, substreams) {
+  async latents(file, substreams, { signal, reached } = {}) {
     const { head } = file;
-    const any = [...substreams.values()].some((substream) => substream instanceof Uint8Array);
-    if (any && hex(head.modelId) !== hex(this.weights.id)) {
+    const clear = [...substreams].filter(([, substream]) => substream instanceof Uint8Array).map(([id]) => file.group(id).blocks);
+    if (clear.length && hex(head.modelId) !== hex(this.weights.id)) {
       throw new UnknownModel(`the file was made with model ${hex(head.modelId)}; the weights are model ${hex(this.weights.id)}`);
     }
+    const all = clear.reduce((sum, blocks) => sum + blocks, 0);
+    const pauses = new Pauses(signal);
+    let before = 0;
     /** @type {Map<number, { blocks: Int32Array, latents: Int32Array }>} */
     const found = new Map();
     /** @type {Map<number, SsicError>} */
@@ -54,54 +86,107 @@ export class Decoder {
       }
       const blocks = blocksOf(head.mask, new Set([id]));
       try {
-        found.set(id, { blocks, latents: this.twin.decode(substream, blocks, head.columns, file.group(id).quality) });
+        const steps = this.twin.steps(substream, blocks, head.columns, file.group(id).quality);
+        for (;;) {
+          const { done, value } = steps.next();
+          if (done) {
+            found.set(id, { blocks, latents: value });
+            break;
+          }
+          reached?.((before + value * blocks.length) / all);
+          await pauses.rest();
+        }
       } catch (error) {
         if (!(error instanceof DamagedSegment)) throw error;
         missing.set(id, error);
       }
+      before += blocks.length;
     }
     return { found, missing };
   }
 
   /**
    * Fetches and decodes groups; only their windows are computed.
-   * @param {SsicFile} file @param {number[]} ids
+   * @param {SsicFile} file @param {number[]} ids @param {Options} [options]
    * @returns {Promise<Decoded>}
    * @throws {LimitExceeded} it would take more memory than the limits allow
    */
-  async decode(file, ids) {
-    const pixels = ids.reduce((sum, id) => sum + file.group(id).blocks, 0) * BLOCK ** 2;
-    const { maxMemory } = file.limits;
-    if (pixels * BYTES_PER_PIXEL > maxMemory) {
-      throw new LimitExceeded(`decoding ${pixels} pixels takes about ${pixels * BYTES_PER_PIXEL} bytes; the limit is ${maxMemory}`);
-    }
+  async decode(file, ids, options) {
+    const { width, height } = file.head;
+    this.#checkMemory(file, ids);
+    const rgba = new Uint8ClampedArray(width * height * 4);
+    const outcome = await this.paint(file, ids, (part) => pasteInto(rgba, width, part), options);
+    return { ...outcome, rgba };
+  }
+
+  /**
+   * The same, part by part: what takes memory is what is not painted yet. Where it fails halfway, some parts were painted; where
+   * WebGPU fails halfway, and was not asked for, all are painted again by WebAssembly.
+   * @param {SsicFile} file @param {number[]} ids
+   * @param {(part: Part) => void} paint parts do not overlap otherwise, and hold all pixels of the groups that are shown in the end
+   * @param {Options} [options]
+   * @returns {Promise<Outcome>}
+   * @throws {LimitExceeded} it would take more memory than the limits allow
+   */
+  async paint(file, ids, paint, { signal, reached } = {}) {
+    this.#checkMemory(file, ids);
     const started = performance.now();
     const substreams = await file.substreams(ids);
     const fetched = performance.now();
-    const { head } = file;
-    const { found, missing } = this.latents(file, substreams);
+    const { found, missing } = await this.latents(file, substreams, { signal, reached: (share) => reached?.(LATENTS_SHARE * share) });
     const decoded = performance.now();
-    const rgba = new Uint8ClampedArray(head.width * head.height * 4);
-    if (found.size) {
-      const blocks = blocksOf(head.mask, new Set(found.keys()));
-      const { inputs, filled } = synthesisInputs(
-        head.mask, head.rows, head.columns, blocks, (id) => file.group(id).quality, Boolean(this.weights.config.local),
-      ); // prettier-ignore
-      const { channels } = this.twin;
-      const latents = new Float32Array(filled * channels);
-      const next = new Map([...found.keys()].map((id) => [id, 0]));
-      blocks.forEach((block, i) => {
-        const id = head.mask[block];
-        const at = /** @type {number} */ (next.get(id));
-        next.set(id, at + 1);
-        const own = /** @type {{ latents: Int32Array }} */ (found.get(id)).latents;
-        for (let c = 0; c < channels; c++) latents[i * channels + c] = own[at * channels + c] / 64;
-      });
-      const pixels = await this.synthesis.run(latents, channels, inputs);
-      paintBlocks(pixels, blocks, head.columns, head.width, head.height, rgba);
+    const toGo = (/** @type {number} */ share) => reached?.(LATENTS_SHARE + (1 - LATENTS_SHARE) * share);
+    try {
+      await this.#synthesise(file, found, paint, new Pauses(signal), toGo);
+    } catch (error) {
+      if (!(error instanceof EngineError) || this.engine === 'wasm' || this.#options.engine === 'webgpu') throw error;
+      this.note = error.message;
+      ({ synthesis: this.synthesis } = await makeSynthesis(this.weights, { ...this.#options, engine: 'wasm' }));
+      await this.#synthesise(file, found, paint, new Pauses(signal), toGo);
     }
     const ended = performance.now();
     const milliseconds = { fetch: fetched - started, latents: decoded - fetched, synthesis: ended - decoded };
-    return { rgba, shown: [...found.keys()], missing, milliseconds };
+    return { shown: [...found.keys()], missing, milliseconds };
   }
+
+  /**
+   * @param {SsicFile} file @param {Map<number, { latents: Int32Array }>} found latents of groups
+   * @param {(part: Part) => void} paint @param {Pauses} pauses @param {(share: number) => void} reached
+   */
+  async #synthesise(file, found, paint, pauses, reached) {
+    const { mask, rows, columns, width, height } = file.head;
+    const list = new BlockList(mask, rows, columns, new Set(found.keys()));
+    const { channels } = this.twin;
+    /** Where each block is among those of its group. */
+    const places = new Int32Array(list.length);
+    const counts = new Int32Array(256);
+    for (let i = 0; i < list.length; i++) places[i] = counts[list.groups[i]]++;
+    /** @param {number} from @param {number} to @param {Float32Array} out */
+    const latents = (from, to, out) => {
+      for (let i = from; i < to; i++) {
+        const own = /** @type {{ latents: Int32Array }} */ (found.get(list.groups[i])).latents;
+        for (let c = 0; c < channels; c++) out[(i - from) * channels + c] = own[places[i] * channels + c] / 64;
+      }
+    };
+    const work = { list, latents, quality: (/** @type {number} */ id) => file.group(id).quality };
+    for await (const { found: values, ...rest } of this.synthesis.run(work, pauses, reached)) {
+      for (const part of paintParts(values, list, rest, width, height)) paint(part);
+    }
+  }
+
+  /** @param {SsicFile} file @param {number[]} ids @throws {LimitExceeded} */
+  #checkMemory(file, ids) {
+    const { head, limits } = file;
+    const pixels = ids.reduce((sum, id) => sum + file.group(id).blocks, 0) * BLOCK ** 2;
+    const need = decodingMemory(pixels, head.width, head.height);
+    if (need > limits.maxMemory) {
+      throw new LimitExceeded(`decoding ${pixels} pixels takes about ${need} bytes; the limit is ${limits.maxMemory}`);
+    }
+  }
+}
+
+/** @param {Uint8ClampedArray} rgba of a picture @param {number} width its width @param {Part} part */
+function pasteInto(rgba, width, part) {
+  const row = 4 * part.width;
+  for (let y = 0; y < part.height; y++) rgba.set(part.rgba.subarray(y * row, (y + 1) * row), ((part.y + y) * width + part.x) * 4);
 }

@@ -10,4 +10,3 @@ export { Keyring } from './seal.js';
 export { readWeights } from './weights.js';
 export { Decoder } from './decoder.js';
 export { Twin } from './twin.js';
-export { Synthesis } from './synthesis.js';

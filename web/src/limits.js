@@ -4,7 +4,7 @@
  * @typedef {object} Limits
  * @property {number} maxPixels pixels of the picture, in whole 16x16 blocks
  * @property {number} warnPixels above so many, whoever shows the picture should say that it takes long, and much memory
- * @property {number} maxMemory bytes that decoding takes, by an estimate of `BYTES_PER_PIXEL` for each of the groups asked for
+ * @property {number} maxMemory bytes that decoding takes, by an estimate (`decodingMemory`)
  * @property {number} maxGroups groups in the table
  * @property {number} maxHeadBytes bytes of the head body
  * @property {number} maxSegmentBytes bytes of one group's segment
@@ -14,7 +14,18 @@
  * @property {number} maxScryptSalts how often a file may ask for scrypt
  */
 
-export const BYTES_PER_PIXEL = 128;
+/** Memory that each pixel takes that is decoded: latents, and what they are decoded with. */
+const DECODED_BYTES = 16;
+/** Memory that each pixel takes of the picture in which the decoded ones are shown. */
+const SHOWN_BYTES = 4;
+/** Pixels that pass through the layers of synthesis at a time; or as many as a hundred and twenty-eight rows have. */
+const BAND_PIXELS = 2 ** 19;
+/** Memory that each of these takes. */
+const BAND_BYTES = 100;
+
+/** Bytes that decoding takes at most, about. @param {number} pixels that are decoded @param {number} width @param {number} height of the picture */
+export const decodingMemory = (pixels, width, height) =>
+  DECODED_BYTES * pixels + SHOWN_BYTES * width * height + BAND_BYTES * Math.min(pixels, Math.max(BAND_PIXELS, 128 * width));
 
 /** @type {Readonly<Limits>} The defaults of docs/format.md. */
 export const LIMITS = Object.freeze({

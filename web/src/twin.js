@@ -80,9 +80,22 @@ export class Twin {
    * @throws {DamagedSegment} no encoder could have written the substream
    */
   decode(data, blocks, columns, quality) {
+    const steps = this.steps(data, blocks, columns, quality);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  /**
+   * The same, step by step.
+   * @param {Uint8Array} data @param {Int32Array} blocks @param {number} columns @param {number} quality
+   * @returns {Generator<number, Int32Array>} how much is done, from 0 to 1; in the end the latents
+   */
+  *steps(data, blocks, columns, quality) {
     if (data.length && data[data.length - 1] === 0) throw new DamagedSegment('the substream ends in a zero byte, which no shortest stream does');
     try {
-      return new GroupDecoder(this, data, blocks, columns, quality).decode();
+      return yield* new GroupDecoder(this, data, blocks, columns, quality).steps();
     } catch (error) {
       if (error instanceof InvalidStream) throw new DamagedSegment(`the substream can't be: ${error.message}`);
       throw error;
@@ -157,13 +170,19 @@ class GroupDecoder {
     });
   }
 
-  decode() {
+  *steps() {
     this.decodeHyperLatents();
     let start = 0;
-    this.twin.slices.forEach((size, k) => {
-      for (const tokens of this.phases) if (tokens.length) this.decodeSlice(k, start, size, tokens);
+    let done = 0;
+    for (const [k, size] of this.twin.slices.entries()) {
+      for (const tokens of this.phases) {
+        if (!tokens.length) continue;
+        this.decodeSlice(k, start, size, tokens);
+        done += tokens.length * size;
+        yield done / (this.blocks.length * this.twin.channels);
+      }
       start += size;
-    });
+    }
     return this.latents;
   }
 

@@ -11,10 +11,18 @@ import { ModelError } from './errors.js';
  */
 
 /**
+ * @typedef {object} Config
+ * @property {number[]} slices @property {number} hyper_channels @property {number} hyper_features @property {number} context_width
+ * @property {number[]} widths channels of the fine and the coarse level @property {number[]} depths transformer blocks of these
+ * @property {boolean} [local] whether they mix neighbours
+ * @property {number} [attention_every] the last of so many has windows
+ */
+
+/**
  * @typedef {object} Weights
  * @property {Uint8Array} id of the model, 8 bytes; like the hashes of floats and graphs it has been computed from what it covers,
  *   and compared
- * @property {{ slices: number[], hyper_channels: number, hyper_features: number, context_width: number, local?: boolean }} config
+ * @property {Config} config
  * @property {Map<string, Tensor>} twin tensors of the integer twin and its tables, without "twin."
  * @property {Map<string, Uint8Array>} graphs ONNX models by name
  * @property {Uint8Array} data the data section, to which the graphs' external data refer

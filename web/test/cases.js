@@ -19,7 +19,7 @@ export const text = (name) => readFileSync(path(name), 'utf8');
 /** @typedef {{ name?: string, offset: number, length: number, expected: any }} Changed a file in mutations.bin, and what must come of it */
 /**
  * @type {{ passphrase: string, files: Record<string, any>, mutations: Changed[], sealed: Changed[], forms: Changed[],
- *   inputs: Record<string, Record<string, string>>, names: { refused: string, texts: [string, boolean][] } }}
+ *   names: { refused: string, texts: [string, boolean][] } }}
  */
 export const cases = JSON.parse(text('cases.json'));
 

@@ -8,7 +8,7 @@ import { readHead } from '../src/head.js';
 import { BadZlib, TooLong, inflate } from '../src/inflate.js';
 import { LIMITS } from '../src/limits.js';
 import { textFault } from '../src/names.js';
-import { blocksOf, synthesisInputs } from '../src/plan.js';
+import { blocksOf } from '../src/plan.js';
 import { BytesSource } from '../src/source.js';
 import { Twin } from '../src/twin.js';
 import { bytes, cases, contentOf, random, sha256, weights } from './cases.js';
@@ -105,20 +105,6 @@ test('what no name holds is the same for all code points, and so are names', () 
   assert.equal(sha256(bits), cases.names.refused);
   assert(cases.names.texts.some(([, good]) => good) && cases.names.texts.some(([, good]) => !good));
   for (const [text, good] of cases.names.texts) assert.equal(textFault(text) === null, good, JSON.stringify(text));
-});
-
-test('graphs are fed with the arrays that Python feeds them with', async () => {
-  for (const [name, expected] of Object.entries(cases.inputs)) {
-    const { head } = await SsicFile.open(new BytesSource(bytes(`${name}.ssic`)));
-    const blocks = blocksOf(head.mask, new Set(head.groups.map(({ id }) => id)));
-    const quality = (/** @type {number} */ id) => head.groups.find((group) => group.id === id)?.quality ?? 0;
-    const { inputs } = synthesisInputs(head.mask, head.rows, head.columns, blocks, quality, true);
-    const found = Object.entries(inputs).map(([key, { data, dims }]) => {
-      assert.equal(dims.reduce((product, n) => product * n), data.length, key);
-      return [key, sha256(data)];
-    });
-    assert.deepEqual(Object.fromEntries(found), expected, name);
-  }
 });
 
 test('a substream that ends in a zero byte is damaged', async () => {

@@ -29,20 +29,18 @@ from lay_out import lay_out, photograph
 import ssic
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
+from helpers.random_weights import KINDS, random_weights
 from ssic.crypto import Stanza, Suite
 from ssic.crypto.access import Access
 from ssic.crypto.files import open_parts
 from ssic.crypto.sealed import pack_part, padded, seal_group
 from ssic.crypto.wrap import Keyring, Wrapper
-from ssic.engine.inputs import index_inputs, quality_input
-from ssic.engine.onnx import MULTIPLE
 from ssic.format import read_segments
 from ssic.format.container import segments_as_they_are, whole_segments, write_like
 from ssic.format.types import GroupEntry, Head
 from ssic.format.varint import write_varint
 from ssic.model.weights import find_by_id, load_weights
 from ssic.names import class_of, default_name, text_fault
-from ssic.plan import make_plan
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -123,16 +121,17 @@ def readable(data: bytes, keys: ssic.Identity) -> dict[str, str]:
     return answers | {names[i]: type(fault).__name__ for i, fault in faults.items()}
 
 
-def inputs(data: bytes, weights: Path) -> dict[str, str]:
-    """Hashes of the arrays that the synthesis graph of a network with local mixing is fed with, for all groups."""
-    assert load_weights(weights).graphs, (
-        f"{weights} has no graphs: ssic export-weights {weights} -o FILE writes them"
-    )
-    head = ssic.SsicFile(data).head
-    plan = make_plan(head.mask)
-    arrays = index_inputs(plan, local=True, multiple=MULTIPLE)
-    arrays["quality"] = quality_input(plan, {g.id: g.quality for g in head.groups}, multiple=MULTIPLE)
-    return {name: hashlib.sha256(array.astype("<i4").tobytes()).hexdigest() for name, array in arrays.items()}
+def kinds(folder: Path) -> None:
+    """Small models of each kind that there is, all parameters random, with a picture that each has coded."""
+    picture = natural_picture(12, 330, 280)
+    mask = blob_mask(13, 21, 18, 4)
+    for name, config in KINDS.items():
+        model = folder / f"kind-{name}.safetensors"
+        model.write_bytes(random_weights(20, config))
+        codec = ssic.Codec(load_weights(model))
+        data = codec.encode(picture, mask, quality=60, group_quality={2: 30}).data
+        (folder / f"kind-{name}.ssic").write_bytes(data)
+        (folder / f"kind-{name}.rgb").write_bytes(ssic.decode(data, model=model).tobytes())
 
 
 def changed(data: bytes, rng: random.Random) -> bytes:
@@ -362,6 +361,7 @@ def main(folder: Path, weights: Path | None = None) -> None:
         blob_mask(2, 4, 5, 2), {0: "background", 1: "<img src=x onerror=document.title=1>"}
     )
     files["markup"] = codec.encode(natural_picture(9, 64, 80), markup, quality=30).data
+    kinds(folder)
     (folder / "me.key").write_text(f"# a key\n{me.secret()}\n")
     (folder / "stranger.key").write_text(ssic.Identity.generate().secret() + "\n")
 
@@ -408,9 +408,6 @@ def main(folder: Path, weights: Path | None = None) -> None:
                     }
                 )
                 blob += data
-    cases["inputs"] = {
-        name: inputs(files[name], folder / "model.safetensors") for name in ("small", "sparse")
-    }
     cases["names"] = what_names_are(rng)
     (folder / "mutations.bin").write_bytes(blob)
     (folder / "cases.json").write_text(json.dumps(cases))

@@ -9,17 +9,17 @@ import { path } from './cases.js';
 const PYTHON = process.env.PYTHON ?? 'python3';
 const FAILURES = new URL('../failures/', import.meta.url).pathname;
 
-/** Chromium from $CHROMIUM, or the one of the system. */
-export const launch = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+/** Chromium from $CHROMIUM, or the one of the system. @param {string[]} [more] arguments */
+export const launch = (more = []) =>
+  chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-dev-shm-usage', ...more] });
 
 /**
  * `ssic view` of a file, until `stop`.
- * @param {string} name of a case, with its suffix
+ * @param {string} name of a case, with its suffix @param {string} model of its weights
  * @returns {Promise<{ url: string, stop: () => void }>}
  */
-export function serve(name) {
-  const server = spawn(PYTHON, ['-m', 'ssic', 'view', path(name), '--no-browser', '--model', path('model.safetensors')], {
+export function serve(name, model) {
+  const server = spawn(PYTHON, ['-m', 'ssic', 'view', path(name), '--no-browser', '--model', path(model)], {
     env: { ...process.env, PYTHONUNBUFFERED: '1' },
   });
   return new Promise((resolve, reject) => {
@@ -34,10 +34,12 @@ export function serve(name) {
  * Runs `use` with a page on `ssic view` of a file; what goes wrong leaves a screenshot in web/failures.
  * @param {import('playwright-core').Browser} browser @param {string} name @param {string} title of the test
  * @param {(page: import('playwright-core').Page, requests: import('playwright-core').Request[]) => Promise<void>} use
- * @param {{ width?: number, height?: number }} [size]
+ * @param {{ width?: number, height?: number, model?: string, more?: string, before?: (page: import('playwright-core').Page) => Promise<void> }} [options]
+ *   `more`: what follows the page's address; `before`: called before it is opened
  */
-export async function withPage(browser, name, title, use, { width = 1280, height = 800 } = {}) {
-  const { url, stop } = await serve(name);
+export async function withPage(browser, name, title, use, options = {}) {
+  const { width = 1280, height = 800, model = 'model.safetensors', more = '', before } = options;
+  const { url, stop } = await serve(name, model);
   const page = await browser.newPage({ viewport: { width, height }, acceptDownloads: true });
   /** @type {import('playwright-core').Request[]} */
   const requests = [];
@@ -49,7 +51,8 @@ export async function withPage(browser, name, title, use, { width = 1280, height
     if (message.type() === 'error') complaints.push(message.text());
   });
   try {
-    await page.goto(url);
+    await before?.(page);
+    await page.goto(url + more);
     await page.waitForFunction(() => document.querySelector('#groups button') || !document.getElementById('problem')?.hidden);
     await use(page, requests);
     assert.deepEqual(complaints, [], 'the console has errors');

@@ -62,7 +62,7 @@ async function decode(file, sheet) {
   if (sheet.identities || sheet.passphrases) ({ errors: refused } = await file.unlock(await keyring(sheet)));
   const ids = file.groups.map((group) => group.id);
   const { rgba, shown, missing } = await decoder.decode(file, ids);
-  const { found } = decoder.latents(file, await file.substreams(ids));
+  const { found } = await decoder.latents(file, await file.substreams(ids));
   return { rgba, shown, latents: found, faults: new Map([...missing].map(([id, error]) => [id, refused.get(id) ?? error])) };
 }
 

@@ -1,8 +1,9 @@
 /** The page: outlines first, then the groups that are asked for, and only their bytes. */
 
-import { BadKey, LimitExceeded } from '../src/errors.js';
+import { BadKey } from '../src/errors.js';
 import { keyText } from '../src/keys.js';
 import { LIMITS } from '../src/limits.js';
+import { clear, keepOnly, paint, spread } from './canvas.js';
 import { startWorker } from './client.js';
 import { absentBlocks, colourOf, drawOutlines, lockIcon } from './outlines.js';
 import { makePan } from './pan.js';
@@ -28,6 +29,12 @@ let file = null;
 const states = new Map();
 /** @type {Map<number, string>} */
 const faults = new Map();
+/**
+ * Groups that were asked for in one go: those that are still wanted, and how much is done.
+ * @typedef {{ wanted: Set<number>, share: number, controller: AbortController }} Loading
+ */
+/** By group. @type {Map<number, Loading>} */
+const loadings = new Map();
 /** @type {Map<number, SVGGElement>} */
 let shapes = new Map();
 /** Counts openings, so that answers about an earlier file are dropped. */
@@ -41,7 +48,12 @@ const ask = startWorker(({ progress, ready }) => {
   const bar = /** @type {HTMLProgressElement} */ (find('model'));
   find('loading').hidden = Boolean(ready);
   if (progress?.of) bar.value = progress.done / progress.of;
-  if (ready) measured.threads = ready.threads;
+  if (!ready) return;
+  Object.assign(measured, ready);
+  const { threads, engine, note } = measured;
+  const way = engine === 'webgpu' ? 'WebGPU' : `WebAssembly, ${threads === 1 ? 'one thread' : `${threads} threads`}`;
+  const why = note && note.length > 150 ? `${note.slice(0, 150)}…` : note; // ONNX Runtime can say much
+  find('engine').textContent = `Decodes with ${way}${why ? `: ${why}` : ''}.`;
 });
 
 /** @param {number} bytes */
@@ -63,24 +75,11 @@ function complain(text) {
 /** @param {unknown} error */
 const words = (error) => (error instanceof Error ? `${error.name}: ${error.message}` : String(error));
 
-/** Makes the canvas so large: browsers bound its sides and its area, each in a way of its own, and say nothing. @param {number} width @param {number} height */
-function spread(width, height) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext('2d');
-  try {
-    context?.fillRect(width - 1, height - 1, 1, 1);
-    if (!context?.getImageData(width - 1, height - 1, 1, 1).data[3]) throw new Error('nothing can be painted');
-    context.clearRect(width - 1, height - 1, 1, 1);
-  } catch (error) {
-    canvas.width = canvas.height = 1;
-    throw new LimitExceeded(`${width} × ${height} pixels are more than this browser can show`, { cause: error });
-  }
-}
-
 /** Opens a file at a URL, or one that was chosen. @param {string | File} place */
 async function open(place) {
   const mine = ++opening;
+  for (const { controller } of loadings.values()) controller.abort();
+  loadings.clear();
   complain(null);
   const started = performance.now();
   const local = typeof place !== 'string';
@@ -91,7 +90,7 @@ async function open(place) {
     const answer = await ask('open', local ? { blob: place } : { url: new URL(place, location.href).href });
     if (mine !== opening) return;
     measured.head = performance.now() - started;
-    spread(answer.width, answer.height);
+    spread(canvas, answer.width, answer.height);
     file = { ...answer, name, local };
   } catch (error) {
     if (mine !== opening) return;
@@ -176,7 +175,8 @@ function refresh() {
   const loaded = groups.filter(({ id }) => states.get(id) === 'in');
   const open = groups.filter(({ sealed }) => !sealed);
   button('everything').disabled = !open.some(({ id }) => states.get(id) === 'out');
-  button('nothing').disabled = button('download').disabled = loaded.length === 0;
+  button('nothing').disabled = loaded.length + loadings.size === 0;
+  button('download').disabled = loaded.length === 0;
   const about = find('about');
   const travelled = find('travelled');
   const share = /** @type {HTMLMeterElement} */ (find('share'));
@@ -204,7 +204,8 @@ function refresh() {
     if (group.sealed) entry.removeAttribute('aria-pressed');
     else entry.setAttribute('aria-pressed', String(state === 'in'));
     entry.setAttribute('aria-busy', String(state === 'busy'));
-    const label = { out: '', busy: 'loading', in: 'shown', bad: 'damaged' }[state];
+    const share = loadings.get(group.id)?.share;
+    const label = { out: '', busy: share ? `loading, ${percent(share)}` : 'loading', in: 'shown', bad: 'damaged' }[state];
     const [, , status, more] = entry.children;
     status.replaceChildren(...(group.sealed ? [lockIcon(), 'sealed'] : [label]));
     const size = `${kilobytes(group.length)} · ${percent(group.length / file.fileBytes)} of the file`;
@@ -221,61 +222,79 @@ function toggle(id) {
   const group = file?.groups.find((one) => one.id === id);
   if (!group) return;
   if (group.sealed) openLock();
-  else if (states.get(id) === 'in') {
+  else if (states.get(id) === 'in' || states.get(id) === 'busy') {
     takeAway([id]);
     say(`${group.name} is taken away.`);
-  } else if (states.get(id) !== 'busy') void load([id]);
+  } else void load([id]);
 }
 
 /** Fetches, decodes and paints groups, in one go. @param {number[]} ids */
 async function load(ids) {
   const wanted = ids.filter((id) => states.get(id) === 'out' || states.get(id) === 'bad');
   if (!file || !wanted.length) return;
-  const mine = opening;
+  const shape = file;
+  const loading = { wanted: new Set(wanted), share: 0, controller: new AbortController() };
+  const { signal } = loading.controller;
   for (const id of wanted) {
     states.set(id, 'busy');
     faults.delete(id);
+    loadings.set(id, loading);
   }
   complain(null);
   refresh();
   const started = performance.now();
-  try {
-    const answer = await ask('decode', { ids: wanted });
-    if (mine !== opening || !file) return;
-    const { shown, errors, picture, milliseconds, travelled, requests, whole } = answer;
-    Object.assign(file, { travelled, requests, whole });
-    if (picture) {
-      const image = await createImageBitmap(new ImageData(picture.rgba, picture.width, picture.height));
-      if (mine !== opening) return;
-      canvas.getContext('2d')?.drawImage(image, picture.x, picture.y);
-      image.close();
+  /** What comes ahead of the answer. @param {{ share?: number, part?: import('../src/plan.js').Part }} news */
+  const onNews = ({ share, part }) => {
+    if (signal.aborted) return;
+    if (part) {
+      if (loading.wanted.size < wanted.length) keepOnly(part, shape, loading.wanted);
+      paint(canvas, part);
+      measured.parts += 1;
     }
-    for (const id of shown) states.set(id, 'in');
+    if (share === undefined) return;
+    loading.share = share;
+    refresh();
+  };
+  measured.parts = 0;
+  /** @param {number} id @param {State} state */
+  const settle = (id, state) => {
+    if (!loading.wanted.has(id)) return;
+    states.set(id, state);
+    loadings.delete(id);
+  };
+  try {
+    const { shown, errors, milliseconds, travelled, requests, whole } = await ask('decode', { ids: wanted }, { onNews, signal });
+    if (signal.aborted || !file) return;
+    Object.assign(file, { travelled, requests, whole });
+    for (const id of shown) settle(id, 'in');
     for (const { id, name, message } of errors) {
-      states.set(id, 'bad');
+      settle(id, 'bad');
       faults.set(id, `${name}: ${message}`);
     }
     measured.decode = { total: performance.now() - started, groups: shown.length, ...milliseconds };
-    const names = file.groups.filter(({ id }) => shown.includes(id)).map(({ name }) => name);
+    const names = file.groups.filter(({ id }) => shown.includes(id) && loading.wanted.has(id)).map(({ name }) => name);
     say([names.length ? `Shown: ${names.join(', ')}.` : '', ...errors.map((/** @type {any} */ e) => e.message)].join(' '));
   } catch (error) {
-    if (mine !== opening) return;
-    for (const id of wanted) states.set(id, 'out');
+    if (signal.aborted) return;
+    clear(canvas, shape, loading.wanted); // what of it was painted
+    for (const id of wanted) settle(id, 'out');
     complain(words(error));
   }
   refresh();
 }
 
-/** @param {number[]} ids */
+/** Groups that are shown, or being decoded: what of that nobody waits for ends. @param {number[]} ids */
 function takeAway(ids) {
-  const context = canvas.getContext('2d');
-  if (!file || !context) return;
-  const gone = new Set(ids.filter((id) => states.get(id) === 'in'));
-  file.mask.forEach((id, i) => {
-    const { columns } = /** @type {NonNullable<typeof file>} */ (file);
-    if (gone.has(id)) context.clearRect((i % columns) * 16, Math.floor(i / columns) * 16, 16, 16);
-  });
-  for (const id of gone) states.set(id, 'out');
+  if (!file) return;
+  const gone = new Set(ids.filter((id) => states.get(id) === 'in' || states.get(id) === 'busy'));
+  clear(canvas, file, gone);
+  for (const id of gone) {
+    states.set(id, 'out');
+    const loading = loadings.get(id);
+    loading?.wanted.delete(id);
+    if (loading?.wanted.size === 0) loading.controller.abort();
+    loadings.delete(id);
+  }
   refresh();
 }
 

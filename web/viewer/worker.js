@@ -4,7 +4,6 @@ import { hex } from '../src/bytes.js';
 import { Decoder } from '../src/decoder.js';
 import { EngineError, InvalidInput, SourceError, SsicError } from '../src/errors.js';
 import { SsicFile } from '../src/file.js';
-import { BLOCK } from '../src/head.js';
 import { Identity, Passphrase } from '../src/keys.js';
 import { Keyring } from '../src/seal.js';
 import { BlobSource, HttpSource } from '../src/source.js';
@@ -13,14 +12,21 @@ import { readWeights } from '../src/weights.js';
 /** Bytes of the largest weights file that is read. */
 const MOST_WEIGHTS = 2 ** 29;
 
+/** Milliseconds between words of progress: what is faster needs none. */
+const TELL = 200;
+
 /** @type {{ postMessage: (message: unknown, transfer?: Transferable[]) => void, onmessage: unknown, location: Location, crossOriginIsolated: boolean }} */
 const scope = /** @type {any} */ (self);
 /** @type {SsicFile | null} */
 let file = null;
 /** @type {{ id: string, decoder: Promise<Decoder> } | null} */
 let model = null;
+/** As the page was told by its address. */
+const engine = /** @type {any} */ (new URLSearchParams(scope.location.search).get('engine') ?? 'auto');
 /** Decoding goes one after the other. @type {Promise<unknown>} */
 let queue = Promise.resolve();
+/** Ends what was asked for, by the number of the question. @type {Map<number, AbortController>} */
+const running = new Map();
 
 const opened = () => {
   if (!file) throw new InvalidInput('no file is open');
@@ -88,58 +94,44 @@ async function loadModel(id) {
   }
   const weights = await readWeights(bytes.subarray(0, length));
   const threads = scope.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
-  /** @param {string} name */
-  const beside = (name) => new URL(name, scope.location.href).href;
-  const wasmPaths = { mjs: beside('ort-wasm-simd-threaded.mjs'), wasm: beside('ort-wasm-simd-threaded.wasm') };
-  const decoder = await Decoder.make(weights, { threads, wasmPaths });
-  scope.postMessage({ ready: { threads } });
+  const decoder = await Decoder.make(weights, { engine, threads, wasmPaths: new URL('./', scope.location.href).href });
+  scope.postMessage({ ready: { threads, engine: decoder.engine, note: decoder.note } });
   return decoder;
 }
 
-/** The smallest box around what is opaque: rows and columns of blocks that the groups own. @param {SsicFile} of @param {Set<number>} ids */
-function boxOf({ head }, ids) {
-  let [top, left, bottom, right] = [head.rows, head.columns, 0, 0];
-  head.mask.forEach((id, i) => {
-    if (!ids.has(id)) return;
-    const row = Math.floor(i / head.columns);
-    const column = i % head.columns;
-    top = Math.min(top, row);
-    bottom = Math.max(bottom, row + 1);
-    left = Math.min(left, column);
-    right = Math.max(right, column + 1);
-  });
-  const x = left * BLOCK;
-  const y = top * BLOCK;
-  return { x, y, width: Math.min(right * BLOCK, head.width) - x, height: Math.min(bottom * BLOCK, head.height) - y };
-}
-
-/** @type {Record<string, (ask: any) => Promise<[any, Transferable[]?]>>} */
+/**
+ * What comes of questions. `tell` sends something ahead of the answer.
+ * @typedef {{ signal: AbortSignal, tell: (news: object, transfer?: Transferable[]) => void }} Asked
+ * @type {Record<string, (details: any, asked: Asked) => Promise<unknown>>}
+ */
 const answers = {
   async open({ url, blob }) {
     const source = blob ? new BlobSource(blob) : new HttpSource(url);
     file = null;
     file = await SsicFile.open(source);
-    return [describe(file)];
+    return describe(file);
   },
 
   async prepare() {
     await decoderFor(hex(opened().head.modelId));
-    return [null];
+    return null;
   },
 
-  async decode({ ids }) {
+  async decode({ ids }, { signal, tell }) {
     const of = opened();
     const decoder = await decoderFor(hex(of.head.modelId));
-    const { rgba, shown, missing, milliseconds } = await decoder.decode(of, ids);
+    signal.throwIfAborted();
+    let last = performance.now();
+    const reached = (/** @type {number} */ share) => {
+      if (performance.now() - last < TELL) return;
+      last = performance.now();
+      tell({ share });
+    };
+    const before = decoder.engine;
+    const { shown, missing, milliseconds } = await decoder.paint(of, ids, (part) => tell({ part }, [part.rgba.buffer]), { signal, reached });
+    if (decoder.engine !== before) scope.postMessage({ ready: { engine: decoder.engine, note: decoder.note } });
     const errors = [...missing].map(([id, { name, message }]) => ({ id, name, message }));
-    if (!shown.length) return [{ shown, errors, milliseconds, picture: null, ...travel(of.source) }];
-    const box = boxOf(of, new Set(shown));
-    const cut = new Uint8ClampedArray(box.width * box.height * 4);
-    for (let row = 0; row < box.height; row++) {
-      const from = ((box.y + row) * of.head.width + box.x) * 4;
-      cut.set(rgba.subarray(from, from + box.width * 4), row * box.width * 4);
-    }
-    return [{ shown, errors, milliseconds, picture: { ...box, rgba: cut }, ...travel(of.source) }, [cut.buffer]];
+    return { shown, errors, milliseconds, ...travel(of.source) };
   },
 
   async unlock({ keys, passphrase }) {
@@ -147,18 +139,29 @@ const answers = {
     const ring = keys ? await Identity.parseAll(keys) : [];
     const keyring = new Keyring(passphrase ? [...ring, new Passphrase(passphrase)] : ring);
     const { opened: ids, errors } = await of.unlock(keyring);
-    return [{ ...describe(of), opened: ids, errors: [...errors.values()].map(({ name, message }) => ({ name, message })) }];
+    return { ...describe(of), opened: ids, errors: [...errors.values()].map(({ name, message }) => ({ name, message })) };
   },
 };
 
-scope.onmessage = (/** @type {MessageEvent} */ { data: { ask, number, ...rest } }) => {
+scope.onmessage = (/** @type {MessageEvent} */ { data: { ask, number, ...details } }) => {
+  if (ask === 'cancel') {
+    running.get(details.of)?.abort();
+    return;
+  }
+  const controller = new AbortController();
+  const { signal } = controller;
+  running.set(number, controller);
   const run = async () => {
     try {
-      const [answer, transfer] = await answers[ask](rest);
-      scope.postMessage({ number, answer }, transfer ?? []);
+      signal.throwIfAborted();
+      const answer = await answers[ask](details, { signal, tell: (news, transfer) => scope.postMessage({ number, news }, transfer ?? []) });
+      scope.postMessage({ number, answer });
     } catch (error) {
-      const known = error instanceof SsicError ? error : new EngineError(`something failed that should not: ${error}`);
-      scope.postMessage({ number, error: { name: known.name, message: known.message } });
+      const failure = new EngineError(`something failed that should not: ${error}`);
+      const { name, message } = error instanceof SsicError || signal.aborted ? /** @type {Error} */ (error) : failure;
+      scope.postMessage({ number, error: { name, message } });
+    } finally {
+      running.delete(number);
     }
   };
   // The model loads beside; everything else in the order in which it was asked for.

@@ -6,7 +6,7 @@ import test, { after, before } from 'node:test';
 import { crc32, littleEndian } from '../../src/bytes.js';
 import { readHead } from '../../src/head.js';
 import { bytes, path, text } from '../cases.js';
-import { launch, pixels, settled, withPage } from '../page.js';
+import { launch, measured, pixels, settled, withPage } from '../page.js';
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -88,6 +88,26 @@ test('everything, nothing, and the picture as a PNG', async (t) => {
     await page.click('#nothing');
     await paints(page, 'photo', []);
     assert(await page.isDisabled('#download'));
+  });
+});
+
+test('a group that is taken away while it loads is not painted, and the others are', async (t) => {
+  await withPage(browser, 'large.ssic', t.name, async (page) => {
+    await page.click('#everything');
+    await entry(page, 'dog').click();
+    assert.equal(await entry(page, 'dog').getAttribute('aria-busy'), 'false');
+    await settled(page);
+    await paints(page, 'large', groupsOf('large.ssic').map((group) => group.name).filter((name) => name !== 'dog'));
+    await page.click('#nothing');
+    // Where nobody waits for any of them, the work ends, and what is asked for next begins.
+    await page.click('#everything');
+    await page.click('#nothing');
+    assert.equal(await page.locator('#groups .busy, #groups .in').count(), 0);
+    await entry(page, 'dog').click();
+    await settled(page);
+    await paints(page, 'large', ['dog']);
+    assert(await page.isHidden('#problem'));
+    assert.equal((await measured(page)).decode.groups, 1);
   });
 });
 
