@@ -21,7 +21,7 @@ const SHOWN_BYTES = 4;
 /** Pixels that pass through the layers of synthesis at a time; or as many as a hundred and twenty-eight rows have. */
 const BAND_PIXELS = 2 ** 19;
 /** Memory that each of these takes. */
-const BAND_BYTES = 100;
+const BAND_BYTES = 300;
 
 /** Bytes that decoding takes at most, about. @param {number} pixels that are decoded @param {number} width @param {number} height of the picture */
 export const decodingMemory = (pixels, width, height) =>

@@ -9,7 +9,7 @@ import { cutPieces, filled } from './plan.js';
 /** Blocks that go into the first layer at a time: memory goes with it, and how soon a large picture begins to show. */
 const BAND = 2000;
 /** Windows of a piece. */
-const WINDOWS = 32;
+const WINDOWS = 128;
 /** Blocks of a piece of a layer of single blocks: as many as windows of the fine level hold. */
 const BLOCKS = 16 * WINDOWS;
 
