@@ -132,6 +132,10 @@ def kinds(folder: Path) -> None:
         data = codec.encode(picture, mask, quality=60, group_quality={2: 30}).data
         (folder / f"kind-{name}.ssic").write_bytes(data)
         (folder / f"kind-{name}.rgb").write_bytes(ssic.decode(data, model=model).tobytes())
+        if name == "local":  # a small one, for emulated graphics cards
+            data = codec.encode(picture[:90, :140], mask[:6, :9] % 2, quality=60).data
+            (folder / "few.ssic").write_bytes(data)
+            (folder / "few.rgb").write_bytes(ssic.decode(data, model=model).tobytes())
 
 
 def changed(data: bytes, rng: random.Random) -> bytes:
