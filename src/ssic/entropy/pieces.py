@@ -14,7 +14,7 @@ from ssic.workers import Workers
 A = TypeVar("A")
 T = TypeVar("T")
 
-SMALLEST = 32
+SMALLEST = 64
 """Rows that are not cut further to give more threads something to do: the matrix products of fewer are slow."""
 
 
