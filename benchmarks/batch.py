@@ -97,18 +97,18 @@ def shares(pictures: list[Path], options: argparse.Namespace) -> str:
             work()
             processor, clock = networks[0]
             taken[name].append((time.process_time() - begun - processor, clock))
-    rows = []
-    for i, (name, found) in enumerate(taken.items()):
-        beside, within = (1000 * statistics.median(column) for column in zip(*found, strict=True))
-        row = [name, f"{beside:.0f} ms", f"{within:.1f} ms", "-"]
-        if find_spec("torch") is not None:
-            from _cost import operations
+    counts = ["-", "-"]
+    if find_spec("torch") is not None:
+        from _cost import operations
 
-            pixels = load_picture(pictures[0].read_bytes()).pixels
-            plan = make_plan(nine_groups(pixels.shape[1], pixels.shape[0]).ids)
-            weights = load_weights(find_weights(options.model))
-            row[-1] = str(operations(weights, cut_blocks(pixels, plan.block), plan)[i])
-        rows.append(row)
+        pixels = load_picture(pictures[0].read_bytes()).pixels
+        plan = make_plan(nine_groups(pixels.shape[1], pixels.shape[0]).ids)
+        weights = load_weights(find_weights(options.model))
+        counts = [str(n) for n in operations(weights, cut_blocks(pixels, plan.block), plan)]
+    rows = []
+    for (name, found), count in zip(taken.items(), counts, strict=True):
+        beside, within = (1000 * statistics.median(column) for column in zip(*found, strict=True))
+        rows.append([name, f"{beside:.0f} ms", f"{within:.1f} ms", count])
     columns = [
         "one picture, one thread",
         "beside the networks",

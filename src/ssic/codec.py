@@ -16,7 +16,7 @@ from ssic.arguments import as_mapping, is_whole, whole_from_one
 from ssic.blocks import BLOCK, SCALES, Size, block_grid, cut_blocks, inside_blocks, sizes_inside
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.effort import SCHEDULES, Stopped, as_stopped, check_effort, find_refiner, never
-from ssic.engine.refining import refine_groups
+from ssic.engine.refine import refine_groups
 from ssic.engine.task import Refiner, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.entropy.coder import LatentCoder, Substreams
@@ -231,9 +231,10 @@ class Codec:
                 inside = inside_blocks((pixels.shape[1], pixels.shape[0]), alone.block)
                 return Task(alone, qualities[g], blocks, inside, y[plan.group == g], z[plan.pair_group == g])
 
+            groups, counts = np.unique(plan.group, return_counts=True)
             found = refine_groups(
                 refiner,
-                dict(zip(*(a.tolist() for a in np.unique(plan.group, return_counts=True)), strict=True)),
+                dict(zip(groups.tolist(), counts.tolist(), strict=True)),
                 task_of,
                 SCHEDULES[effort],
                 threads=self.engine.threads,

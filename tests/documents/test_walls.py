@@ -26,7 +26,7 @@ OWN = own_imports(MODULES)
 
 # Package -> the only rooms that import it.
 OUTSIDE: dict[str, set[str]] = {
-    "torch": {"nets", "engine.torch", "engine.refine", "train", "eval"},
+    "torch": {"nets", "engine.torch", "engine.annealing", "train", "eval"},
     "onnxruntime": {"imports"},
     "cryptography": {"crypto"},
     "fsspec": {"storage"},

@@ -21,7 +21,7 @@ from ssic import progress as progress_module
 from ssic.batch.encoder import Recipe
 from ssic.cli.effort import best_so_far
 from ssic.codec import Codec
-from ssic.engine import refine as refine_module
+from ssic.engine import annealing
 from ssic.engine.effort import SCHEDULES
 from ssic.engine.task import Schedule
 from ssic.errors import EngineError, InvalidInput
@@ -138,9 +138,9 @@ def test_large_groups_are_refined_in_squares(codec: Codec, monkeypatch: pytest.M
 
     ids = blob_mask(4, 11, 9, 2)
     plan = make_plan(ids, ids == 1)
-    monkeypatch.setattr(refine_module, "WHOLE", 8)
-    monkeypatch.setattr(refine_module, "TILE", 4)
-    parts = list(refine_module._parts(plan))
+    monkeypatch.setattr(annealing, "WHOLE", 8)
+    monkeypatch.setattr(annealing, "TILE", 4)
+    parts = list(annealing._parts(plan))
     assert len(parts) > 2
     assert sorted(np.concatenate([p.blocks[p.own] for p in parts])) == list(range(len(plan)))
     assert sorted(np.concatenate([p.pairs[p.own_pairs] for p in parts])) == list(range(len(plan.pair_count)))
@@ -287,7 +287,7 @@ def test_blocks_with_gradients_are_the_networks_own() -> None:
 
     torch.manual_seed(0)
     shape = BlockShape(width=32, head_width=16, hidden=64, gated=False, local=True, shift=4, entries=0)
-    plain, lean = GISwinBlock(shape), refine_module._GradientBlock(shape)
+    plain, lean = GISwinBlock(shape), annealing._GradientBlock(shape)
     for parameter in plain.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     lean.load_state_dict(plain.state_dict())
@@ -298,10 +298,10 @@ def test_blocks_with_gradients_are_the_networks_own() -> None:
     results = []
     for block in (plain, lean):
         x = torch.linspace(-2, 2, len(plan) * 32).reshape(len(plan), 32).sin().requires_grad_(True)
-        out = block(x, level)
+        with annealing._same_windows():
+            out = block(x, level)
         out.square().sum().backward()
         assert x.grad is not None
         results.append((out.detach(), x.grad))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    refine_module._biases.of_block.clear()

@@ -1,9 +1,7 @@
 /** The picture's canvas: parts of it are painted and cleared, by blocks of groups. */
 
 import { LimitExceeded } from '../src/errors.js';
-
-/** Pixels on a side of a block. */
-const BLOCK = 16;
+import { BLOCK } from '../src/head.js';
 
 /** @typedef {{ columns: number, mask: Uint8Array }} Shape of a file: ids of blocks, row by row */
 

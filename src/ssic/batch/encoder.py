@@ -17,7 +17,7 @@ from ssic.crypto import Recipient
 from ssic.crypto.files import Hide
 from ssic.crypto.wrap import Wrapper
 from ssic.engine.base import check_engine, most_processes
-from ssic.engine.effort import check_effort, check_refinable
+from ssic.engine.effort import check_effort
 from ssic.errors import MaskError
 from ssic.file import SsicFile
 from ssic.format import allowing
@@ -86,8 +86,7 @@ class Recipe:
             ModelError: there is no such model, or the engine can't run it.
         """
         check_engine(self.engine, current_weights(find_weights(self.model)), here=here)
-        if check_effort(1 if self.effort is None else self.effort) > 1 and here:
-            check_refinable()
+        check_effort(1 if self.effort is None else self.effort, here=here)
         if self.encrypt is not None:
             Wrapper(map(Recipient.parse, self.recipients))
 

@@ -40,7 +40,7 @@ def find_refiner(weights: Weights, coder: LatentCoder, engine: Engine) -> Refine
         EngineError: torch, which gradients need, is not installed.
     """
     check_refinable()
-    refiner: Refiner = import_module("ssic.engine.refine").AnnealingRefiner(weights, coder, engine)
+    refiner: Refiner = import_module("ssic.engine.annealing").AnnealingRefiner(weights, coder, engine)
     return refiner
 
 
@@ -61,12 +61,19 @@ def never() -> bool:
     return False
 
 
-def check_effort(effort: int) -> int:
+def check_effort(effort: int, *, here: bool = False) -> int:
     """
+    Args:
+        here: it is taken on this machine, whose packages can be looked for.
+
     Raises:
         InvalidInput: it is not an integer from 1 to 9.
+        EngineError: torch, which it needs, is not installed here.
     """
-    return whole_from_one(effort, EFFORTS, "effort")
+    effort = whole_from_one(effort, EFFORTS, "effort")
+    if here and effort > 1:
+        check_refinable()
+    return effort
 
 
 def as_stopped(given: Stopped | None) -> Stopped:

@@ -63,6 +63,13 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32 if name == "float32" else torch.bfloat16
 
 
+def cast_products(network: nn.Module, dtype: torch.dtype) -> None:
+    """Store the weights of matrix products in the precision in which they are computed; bypasses stay in float32."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and "bypass" not in name:
+            module.to(dtype)
+
+
 def usable_device(name: str) -> torch.device:
     """
     Raises:
@@ -284,16 +291,8 @@ class TorchEngine:
         layers = Layers(
             partial(PiecewiseLinear, self._calls, tokens), partial(PiecewiseBlock, self._calls, tokens)
         )
-        network = Network(weights.config, layers)
-        # Types and shapes were checked when the weights were read.
-        network.load_state_dict(
-            {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()}
-        )
-        network.eval().requires_grad_(False)
-        if self.dtype != torch.float32:
-            for name, module in network.named_modules():
-                if isinstance(module, nn.Linear) and "bypass" not in name:
-                    module.to(self.dtype)
+        network = Network.of(weights, layers)
+        cast_products(network, self.dtype)
         self.network = network.to(self.device)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ssic.engine.effort import check_effort, check_refinable
+from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
 from ssic.eval.extras import optional
 from ssic.eval.measure import PARTS, Points, Ssic, measure_peer, measure_ssic
@@ -65,8 +65,7 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
     masked = all(mask is not None for _, mask in options.cases.files)
     if options.structure and not masked:
         raise InvalidInput("the price of structure needs masks: --masks")
-    if check_effort(options.effort) > 1:
-        check_refinable()
+    check_effort(options.effort, here=True)
     qualities = sorted(set(options.qualities))
     if not qualities or qualities[0] < 1 or qualities[-1] > 100:
         raise InvalidInput(f"qualities are numbers from 1 to 100, not {list(options.qualities)}")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.engine.effort import check_effort, check_refinable
+from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
 from ssic.eval.measure import Ssic
 from ssic.eval.metrics import psnr
@@ -126,8 +126,7 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
         InvalidInput: a peer without a scale of whole qualities; no masks; no picture has a foreground.
         EngineError: the effort takes PyTorch, which is not installed.
     """
-    if check_effort(options.effort) > 1:
-        check_refinable()
+    check_effort(options.effort, here=True)
     for peer in options.peers:
         if peer.lowest is None:
             raise InvalidInput(f"{peer.name} has no scale of qualities to search")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssic.model.config import QUALITIES, ModelConfig
+from ssic.model.weights import Weights
 from ssic.nets.entropy_model import BlockIndex, EntropyModel
 from ssic.nets.layers import PLAIN, Layers, LevelIndex, WindowIndex
 from ssic.nets.transform import Analysis, Synthesis
@@ -75,6 +77,16 @@ class Network(nn.Module):
         self.analysis = Analysis(config, layers)
         self.entropy = EntropyModel(config, layers)
         self.synthesis = Synthesis(config, layers)
+
+    @classmethod
+    def of(cls, weights: Weights, layers: Layers = PLAIN) -> Network:
+        """The float networks of a weights file, in float32, to be run and not trained. Types and shapes were checked
+        when it was read."""
+        network = cls(weights.config, layers)
+        network.load_state_dict(
+            {k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()}
+        )
+        return network.eval().requires_grad_(False)
 
     def trade_off(self, quality: Tensor) -> Tensor:
         """lambda of each quality, in bits per pixel per unit of MSE on the 0..255 scale."""

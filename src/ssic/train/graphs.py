@@ -34,9 +34,7 @@ def export_graphs(weights: Weights) -> dict[str, bytes]:
     Raises:
         EngineError: the package onnx is not installed.
     """
-    network = Network(weights.config)
-    network.load_state_dict({k: torch.from_numpy(v.astype(np.float32)) for k, v in weights.floats.items()})
-    network.eval().requires_grad_(False)
+    network = Network.of(weights)
     return {name: _export(*graph, weights) for name, graph in (_wholes(network) | _parts(network)).items()}
 
 
