@@ -5,7 +5,7 @@
  */
 
 import { ModelError } from './errors.js';
-import { WINDOW, filled } from './plan.js';
+import { BLOCK_VALUES, WINDOW, filled } from './plan.js';
 
 /** @typedef {import('./plan.js').BlockList} BlockList @typedef {import('./plan.js').Piece} Piece */
 
@@ -50,7 +50,7 @@ export function synthesisLayers(config) {
   blocks('coarse', 1, depths[1], coarse);
   single('between', 1, coarse, 4 * fine);
   blocks('fine', 2, depths[0], fine);
-  single('end', 2, fine, 768);
+  single('end', 2, fine, BLOCK_VALUES);
   return layers;
 }
 

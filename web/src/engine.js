@@ -2,7 +2,7 @@
 
 import { EngineError, InvalidInput } from './errors.js';
 import { Pauses } from './pauses.js';
-import { BlockList } from './plan.js';
+import { BLOCK_VALUES, BlockList } from './plan.js';
 import { Runtime, gpuFault, startRuntime } from './runtime.js';
 import { Synthesis } from './synthesis.js';
 
@@ -77,9 +77,9 @@ async function probe(synthesis) {
       }
     }
   };
-  const found = new Uint8ClampedArray(list.length * 768);
+  const found = new Uint8ClampedArray(list.length * BLOCK_VALUES);
   for await (const part of synthesis.run({ list, latents, quality: (id) => 30 + 40 * id }, new Pauses())) {
-    found.set(part.found, part.from * 768);
+    found.set(part.found, part.from * BLOCK_VALUES);
   }
   return found;
 }

@@ -4,6 +4,9 @@ import { BLOCK } from './head.js';
 
 /** Tokens on a side of an attention window. */
 export const WINDOW = 8;
+
+/** Values of a block: its pixels, in three channels. */
+export const BLOCK_VALUES = 3 * BLOCK ** 2;
 const SLOTS = WINDOW * WINDOW;
 /** Lists are filled up to a multiple of this: products treat the rest of a list in ways of their own, which round differently.
  * So there is no rest, and a block gives the same pixels in any list. */
@@ -234,7 +237,7 @@ export function* paintParts(values, { blocks, before, columns }, { low, high, fr
     const y = row * BLOCK;
     const part = { x, y, width: Math.min(right * BLOCK, width) - x, height: Math.min(end * BLOCK, height) - y };
     const rgba = new Uint8ClampedArray(part.width * part.height * 4);
-    for (let i = from; i < to; i++) paintBlock(values, (i - first) * 768, blocks[i], columns, part, rgba);
+    for (let i = from; i < to; i++) paintBlock(values, (i - first) * BLOCK_VALUES, blocks[i], columns, part, rgba);
     yield { ...part, rgba };
   }
 }
