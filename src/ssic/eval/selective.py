@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.codec import DEFAULT_QUALITY
 from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
 from ssic.eval.measure import Ssic
@@ -130,11 +131,11 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     for peer in options.peers:
         if peer.lowest is None:
             raise InvalidInput(f"{peer.name} has no scale of qualities to search")
-    pictures = []
+    pictures, moved = [], 0
     with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
         for n, case in enumerate(options.cases):
             report(f"{case.name}, {n + 1} of {len(options.cases)}")
-            measured = _measure(case, options, Path(folder))
+            measured, moved = _measure(case, options, Path(folder), moved)
             if measured is not None:
                 pictures.append(measured)
     if not pictures:
@@ -156,26 +157,37 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     }
 
 
-def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any] | None:
+def _measure(
+    case: Case, options: SelectiveOptions, work: Path, moved: int
+) -> tuple[dict[str, Any] | None, int]:
+    """
+    Args:
+        moved: by how much the quality that reaches the target moved with the effort in the picture before. It is the
+            same in many, and each trial takes long.
+
+    Returns:
+        What was measured, if the picture has a foreground; `moved` for the next one.
+    """
     if case.mask is None:
         raise InvalidInput("which part is sent, masks say: --masks")
     height, width = case.pixels.shape[:2]
     wanted = [g for g in case.mask.groups if g != options.background]
     if not wanted:
-        return None
+        return None, moved
     ids = case.mask.to_pixels(width, height)
     shown = np.isin(ids, wanted)
     codec = Ssic(options.model, options.engine)
     found = search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)
     if found is not None and options.effort > 1:
-        refined = _ssic(case, case.mask, wanted, shown, codec, work, options.effort)
-        found = search_from(found.at.quality, refined, options.target, 1)
+        refined, before = _ssic(case, case.mask, wanted, shown, codec, work, options.effort), found.at.quality
+        found = search_from(min(100, max(1, before + moved)), refined, options.target, 1)
+        moved = 0 if found is None else found.at.quality - before
     results = {"ssic": found}
     for peer in options.peers:
         for method, regions in regions_by_method(case.pixels, ids, wanted).items():
             measure = _peer(case.pixels, shown, regions, peer, work)
             results[f"{peer.name} {method}"] = search(measure, options.target, peer.lowest or 0)
-    return {
+    measured = {
         "picture": case.name,
         "width": width,
         "height": height,
@@ -189,6 +201,7 @@ def _measure(case: Case, options: SelectiveOptions, work: Path) -> dict[str, Any
             for name, found in results.items()
         },
     }
+    return measured, moved
 
 
 def _ssic(
@@ -200,13 +213,17 @@ def _ssic(
     work: Path,
     effort: int = 1,
 ) -> Measure:
+    def extract_at(quality: int) -> SsicFile:
+        return SsicFile(codec.encode(case.picture, mask, quality).data, model=codec.model).extract(wanted)
+
+    some = extract_at(DEFAULT_QUALITY) if effort > 1 else None
+
     def measure(quality: int) -> tuple[int, float]:
-        whole = SsicFile(codec.encode(case.picture, mask, quality).data, model=codec.model)
-        extract = whole.extract(wanted)
-        if effort > 1:  # the same bytes as if all had been refined before: groups are independent
-            extract = extract.set_quality(
-                dict.fromkeys(wanted, quality), case.picture, effort=effort, engine=codec.engine
-            )
+        if some is None:
+            extract = extract_at(quality)
+        else:  # the same bytes as if the whole picture had been refined, and taken apart then: groups are independent
+            qualities: dict[str | int, int] = dict.fromkeys(wanted, quality)
+            extract = some.set_quality(qualities, case.picture, effort=effort, engine=codec.engine)
         part = stored(work / "part.ssic", bytes(extract))
         pixels, present = codec.decode(part)
         if not np.array_equal(present, shown):
