@@ -20,7 +20,9 @@ from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
 from helpers.reference_training import estimate, objective, plan_tensors
 from ssic.blocks import to_blocks
-from ssic.model.config import ModelConfig
+from ssic.codec import Codec
+from ssic.model.config import STEP_WORTH, ModelConfig
+from ssic.model.weights import find_weights, load_weights
 from ssic.nets.entropy_model import bits
 from ssic.nets.network import Network
 from ssic.plan import PHASES, make_plan
@@ -109,7 +111,7 @@ def test_whole_crops_give_what_lists_of_blocks_give(config, shape):
     expected = estimate(network, flat, plan, noise=False)
     dense = Dense(network, torch.float32)
     qualities = torch.from_numpy(quality)
-    found = dense(x, torch.from_numpy(ids), qualities, noise=False)
+    found = dense(x, torch.from_numpy(ids), qualities, exact=True)
     # Now and then a latent lies so near to a half that it is rounded the other way.
     gap = (found.pixels.reshape(-1, 4, 192) - expected.pixels).abs().amax((1, 2))
     assert (gap > 1e-4).float().mean() <= 0.02
@@ -125,11 +127,33 @@ def test_whole_crops_give_what_lists_of_blocks_give(config, shape):
         assert apart(a, b) < 3e-3, name
 
 
+def test_symbols_are_chosen_as_the_coder_chooses_them():
+    had = load_weights(find_weights("small"))
+    network = Network(had.config)
+    network.load_state_dict(
+        {name: torch.from_numpy(np.array(v, np.float32)) for name, v in had.floats.items()}
+    )
+    # With Gaussian tables, as are assumed.
+    codec = Codec(replace(had, twin=freeze(had.config, had.floats)), engine="torch:cpu:float32")
+    picture, ids = natural_picture(5, 16 * 9, 16 * 14), blob_mask(4, 9, 14, 3)
+    x = crops.to_blocks(torch.from_numpy(picture.copy())[None].float() / 255 - 0.5)
+    group, quality = torch.from_numpy(ids.astype(np.int64))[None], torch.full((1, 9, 14), 50)
+
+    def bits_of(step_worth: float | None) -> float:
+        found = Dense(network, torch.float32, step_worth)(x, group, quality, exact=True)
+        return float((found.y_bits.sum() + found.z_bits.sum()).detach())
+
+    coded = codec.encode(picture, ids, quality=50).ideal_bits
+    assert coded is not None
+    assert abs(bits_of(STEP_WORTH) / coded - 1) < 0.02
+    assert bits_of(None) / coded > 1.05
+
+
 def test_no_gradient_crosses_a_border():
     network = random_network(LOCAL)
     ids, _, x = batch(11, 13)
     x.requires_grad_()
-    found = Dense(network, torch.float32)(x, torch.from_numpy(ids), torch.full(ids.shape, 60), noise=True)
+    found = Dense(network, torch.float32)(x, torch.from_numpy(ids), torch.full(ids.shape, 60), exact=False)
     own = torch.from_numpy(ids == 1)
     own[[0, 2]] = False
     for output in (found.pixels[own].sum(), found.y_bits[own].sum(), found.z_bits[own].sum()):
@@ -290,10 +314,10 @@ def test_pieces_compile_whole_and_give_the_same(config):
     for piece in PIECES:
         compiled.compile(piece, backend="aot_eager", fullgraph=True)
     for one, other in zip(
-        vars(plain(*given, noise=False)).values(), vars(compiled(*given, noise=False)).values(), strict=True
+        vars(plain(*given, exact=True)).values(), vars(compiled(*given, exact=True)).values(), strict=True
     ):
         torch.testing.assert_close(one, other)
-    losses = [model(*given, noise=False).pixels.square().sum() for model in (plain, compiled)]
+    losses = [model(*given, exact=True).pixels.square().sum() for model in (plain, compiled)]
     for a, b in zip(
         *(torch.autograd.grad(loss, list(network.parameters()), allow_unused=True) for loss in losses),
         strict=True,
@@ -412,6 +436,6 @@ def test_validation_codes_with_the_context_that_decoders_have():
                 decoded[now, net.start : net.stop] = (symbols + mean)[now]
                 expected[now] += bits(symbols, scale).sum(1)[now]
         qualities = torch.from_numpy(quality)
-        found = Dense(network, torch.float32)(x, torch.from_numpy(ids), qualities, noise=False)
+        found = Dense(network, torch.float32)(x, torch.from_numpy(ids), qualities, exact=True)
     wrong = (found.y_bits.reshape(-1) - expected).abs() > 1e-2 * expected
     assert wrong.float().mean() <= 0.02  # now and then a latent lies too near to a half

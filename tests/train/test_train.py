@@ -79,6 +79,7 @@ def test_what_is_no_picture_or_too_small_is_left_out_with_a_warning(folder, tmp_
         ("matrix_rate", float("nan")),
         ("preset", "huge"),
         ("launch", "slowly"),
+        ("only", "analysis"),
         ("compile_seconds", 0.0),
     ],
 )
@@ -195,6 +196,36 @@ def test_training_goes_on_from_shipped_weights(folder, tmp_path):
     reached, average = trainer.network.state_dict(), trainer.average.state_dict()
     moved = (reached[name] - torch.from_numpy(np.array(shipped.floats[name]))).norm()
     assert 0 < (reached[name] - average[name]).norm() < 0.2 * moved
+
+
+def test_training_the_synthesis_only_changes_no_byte_of_a_file(folder, tmp_path):
+    had = load_weights(find_weights("small"))
+    how = {"weights": Path("small"), "only": "synthesis"}
+    steps = had.card["step"] + 2
+    checkpoint = Trainer(options(folder, tmp_path / "a", steps=steps, **how)).run()
+    new = export(checkpoint, tmp_path / "w.safetensors")
+    assert (new.id, new.card["tables"]) == (had.id, had.card["tables"])
+    moved = {name for name in had.floats if not np.array_equal(new.floats[name], had.floats[name])}
+    assert {name.partition(".")[0] for name in moved} == {"synthesis", "entropy"}
+    assert {name for name in moved if name.startswith("entropy")} == {"entropy.inverse_gain.weight"}
+    picture = natural_picture(9, 48, 64)
+    data = ssic.encode(picture, model="small")
+    assert ssic.encode(picture, model=tmp_path / "w.safetensors") == data
+    assert not np.array_equal(ssic.decode(data), ssic.decode(data, model=tmp_path / "w.safetensors"))
+    with pytest.raises(ModelError, match="has its tables"):
+        export(checkpoint, tmp_path / "w.safetensors", pictures=sorted(folder.iterdir()))
+    # It goes on as it began, or not at all.
+    again = Trainer(options(folder, tmp_path / "a", steps=steps + 1, only="synthesis"))
+    assert again.step == steps
+    again.run()
+    assert export(checkpoint, tmp_path / "w.safetensors").id == had.id
+    with pytest.raises(InvalidInput, match="run of the synthesis only, not of everything"):
+        Trainer(options(folder, tmp_path / "a", steps=steps + 1))
+    with pytest.raises(InvalidInput, match="name its weights"):
+        Trainer(options(folder, tmp_path / "b", steps=1, only="synthesis"))
+    Trainer(options(folder, tmp_path / "c", steps=1)).run()
+    with pytest.raises(InvalidInput, match="run of everything, not of the synthesis only"):
+        Trainer(options(folder, tmp_path / "c", steps=2, only="synthesis"))
 
 
 def test_weights_of_another_preset_say_which_they_are_for(folder, tmp_path):

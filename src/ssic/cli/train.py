@@ -73,6 +73,13 @@ def train(
             help="Start from an installed model, a weights file, or the averages of another run's checkpoint.",
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="synthesis",
+            help="Train the synthesis of --weights only, on what the encoder really sends: files stay the same.",
+        ),
+    ] = None,
     launch: Annotated[
         str | None,
         typer.Option(
@@ -108,6 +115,7 @@ def train(
         "threads": threads,
         "seed": seed,
         "weights": weights,
+        "only": only,
         "launch": launch,
         "compile_seconds": compile_seconds,
         "precision": precision,

@@ -25,7 +25,7 @@ from ssic.train.grids import Layout, Sight
 PIECES = {
     "block": ("block",),
     "ends": ("enter_analysis", "merge", "leave_analysis", "enter_synthesis", "split", "leave_synthesis"),
-    "bits": ("rate", "round_through"),
+    "bits": ("rate", "round_through", "choose"),
     "context": ("neighbourhood", "predict"),
     "hyper": ("hyper_analysis", "hyper_synthesis"),
 }
@@ -65,13 +65,16 @@ class Dense:
         trade_offs: [100] lambda of each quality.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype, step_worth: float | None = None) -> None:
         """
         Args:
             network: where its parameters are, everything is computed.
             dtype: precision of matrix products.
+            step_worth: let symbols be chosen as the encoder does, which gives this many bits for an error of one
+                step, squared, rather than rounded. No gradient reaches what comes before them then.
         """
         self.network, self.config, self.dtype = network, network.config, dtype
+        self.step_worth = step_worth
         self.device = network.entropy.spread.device
         self.functions = SimpleNamespace()
         for names in PIECES.values():
@@ -163,14 +166,14 @@ class Dense:
             x = self.functions.block(x, local, attention, dictionary, forward, self.dtype)
         return x
 
-    def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, noise: bool) -> Estimate:
+    def __call__(self, x: Tensor, ids: Tensor, quality: Tensor, *, exact: bool) -> Estimate:
         """
         Args:
             x: [B, h, w, 4, 192] in [-0.5, 0.5].
             ids: [B, h, w] int64, group of each block, 0 to 254.
             quality: [B, h, w] int64, 1 to 100, the same for all blocks of a group.
-            noise: estimate the rate of uniformly perturbed latents, as in training; otherwise of rounded ones, with
-                exactly the context that decoders have.
+            exact: give symbols exactly the context that decoders have, and estimate the rate of these symbols. Training
+                has `CONTEXT_ROUNDS`, and the rate of uniformly perturbed latents, unless symbols are chosen.
         """
         f, dtype, a, s = self.functions, self.dtype, self.network.analysis, self.network.synthesis
         sight = Sight.of(ids, self._layout(*ids.shape[1:]))
@@ -186,7 +189,7 @@ class Dense:
             *(t, x, _layer(a.norm_coarse), _layer(a.head), a.bypass.weight),
             *(self.network.entropy.spread, of["gain"], dtype),
         )
-        y_hat, y_bits, z_bits = self._entropy(y, of, sight, noise)
+        y_hat, y_bits, z_bits = self._entropy(y, of, sight, exact)
         normalised = y_hat / of["reference"]
         t = f.enter_synthesis(normalised, _layer(s.embed), of["synthesis_coarse"], dtype)
         t = self._stage(s.blocks_coarse, t, sight.coarse, sight.same, biases)
@@ -199,33 +202,50 @@ class Dense:
         return Estimate(pixels, y_bits, z_bits)
 
     def _entropy(
-        self, y: Tensor, of: dict[str, Tensor], sight: Sight, noise: bool
+        self, y: Tensor, of: dict[str, Tensor], sight: Sight, exact: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """y [B, h, w, M] -> rounded y, bits of y and of z."""
+        """y [B, h, w, M] -> y as decoded, bits of y and of z."""
         e, f, dtype = self.network.entropy, self.functions, self.dtype
         precision = gains.hyper_precision((sight.count + 1).float())[..., None]
         z = f.hyper_analysis(
             *(y / of["reference"], of["hyper_analysis"], sight.pairs, sight.number, precision),
             *((_layer(e.analyse1), _layer(e.analyse2), _layer(e.analyse3)), dtype),
         )
-        z_scale = of["z_scale"] + look_up(e.z_count, sight.count, sight.count_hot)
+        z_mean, z_scale = of["z_mean"], of["z_scale"] + look_up(e.z_count, sight.count, sight.count_hot)
+        if self.step_worth is not None:
+            z = f.choose(z, z_mean, z_scale, self.step_worth)
         h, w = y.shape[1:3]
         position = e.position.view(CELL, CELL, -1).repeat(-(-h // CELL), -(-w // CELL), 1)[:h, :w]
         features = f.hyper_synthesis(
-            *(z, of["z_mean"], precision, of["features"], position),
+            *(z, z_mean, precision, of["features"], position),
             *((_layer(e.features1), _layer(e.features2)), dtype),
         )
         # What the decoder will have seen depends on the means, which depend on it: rounds of iteration.
         with torch.no_grad():
             seen = y.round()
-            for _ in range(CONTEXT_ROUNDS if noise else len(self.config.slices) * PHASES):
-                mean, _ = self._predict(features, seen, of["reference"], sight)
-                seen = f.round_through(y, mean)
-        mean, scale = self._predict(features, f.round_through(y, mean), of["reference"], sight)
-        y_noise, z_noise = (torch.rand_like(y), torch.rand_like(z)) if noise else (None, None)
+            for _ in range(len(self.config.slices) * PHASES if exact else CONTEXT_ROUNDS):
+                mean, scale = self._predict(features, seen, of["reference"], sight)
+                seen = self._decoded(y, mean, scale)
+        # Once more, with gradients.
+        mean, scale = self._predict(features, self._decoded(y, mean, scale), of["reference"], sight)
+        decoded = self._decoded(y, mean, scale)
+        y_noise, z_noise = None, None
+        if self.step_worth is not None:
+            y = decoded
+        elif not exact:
+            y_noise, z_noise = torch.rand_like(y), torch.rand_like(z)
         y_bits = f.rate(y, mean, scale, y_noise)
-        z_bits = f.rate(z, of["z_mean"], z_scale, z_noise) * sight.first
-        return f.round_through(y, mean), y_bits, z_bits
+        z_bits = f.rate(z, z_mean, z_scale, z_noise) * sight.first
+        return decoded, y_bits, z_bits
+
+    def _decoded(self, y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        """Latents as a decoder has them."""
+        f = self.functions
+        if self.step_worth is None:
+            rounded: Tensor = f.round_through(y, mean)
+            return rounded
+        chosen: Tensor = f.choose(y, mean, scale, self.step_worth)
+        return chosen
 
     def _predict(
         self, features: Tensor, rounded: Tensor, reference: Tensor, sight: Sight

@@ -24,7 +24,7 @@ from ssic.model.weights import (
 from ssic.nets.network import Network
 from ssic.plan import make_plan
 from ssic.storage.atomic import write_whole
-from ssic.train.checkpoint import is_checkpoint, read_checkpoint
+from ssic.train.checkpoint import is_checkpoint, read_checkpoint, twin_of_state
 from ssic.train.freeze import freeze
 from ssic.train.graphs import export_graphs
 from ssic.train.tables import fit_tables
@@ -98,8 +98,8 @@ def export(
         source: a checkpoint of `ssic train`; or a weights file, whose model stays the same, to the id.
         target: the file to write.
         card: facts for the model card; of a checkpoint, steps, samples and hours are added.
-        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian.
-            Only of a checkpoint: other tables make another model.
+        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian, or
+            those of the weights whose synthesis was trained. Only of a checkpoint: other tables make another model.
         step_worth: bits that an error of one step, squared, is worth to the encoder; by default what the source
             has, or `STEP_WORTH`.
 
@@ -112,13 +112,10 @@ def export(
         EngineError: the package onnx is missing.
     """
     if is_checkpoint(source):
-        worth = STEP_WORTH if step_worth is None else step_worth
-        data = _from_checkpoint(source, card or {}, pictures, worth)
+        data = _from_checkpoint(source, card or {}, pictures, step_worth)
     else:
         if pictures:
-            raise ModelError(
-                f"{source} has its tables: fitting other ones to pictures would make it another model"
-            )
+            raise _other_model(source)
         old = load_weights(source, earlier=True)
         facts = {**old.card, **(card or {})}
         worth = old.step_worth if step_worth is None else step_worth
@@ -129,14 +126,26 @@ def export(
     return unpack_weights(data, target)
 
 
+def _other_model(source: Path) -> ModelError:
+    return ModelError(f"{source} has its tables: fitting other ones to pictures would make it another model")
+
+
 def _from_checkpoint(
-    checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path], step_worth: float
+    checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path], step_worth: float | None
 ) -> bytes:
     network, state = load_checkpoint(checkpoint)
+    if step_worth is None:
+        step_worth = state.get("step_worth", STEP_WORTH)
     config = network.config
-    facts = {k: state[k] for k in ("step", "samples")} | {"hours": round(state["seconds"] / 3600, 2)}
+    facts: dict[str, Any] = {k: state[k] for k in ("step", "samples")} | {
+        "hours": round(state["seconds"] / 3600, 2)
+    }
     floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
-    twin = freeze(config, floats)
+    kept = twin_of_state(state)
+    if kept is not None and pictures:
+        raise _other_model(checkpoint)
+    twin, known = kept or (freeze(config, floats), {})
+    facts |= known
     if pictures:
         identity = model_id(config.to_json(), twin)
         weights = Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ssic.engine.torch import Precision
 from ssic.errors import InvalidInput
 from ssic.model.config import PRESETS
 from ssic.train.crops import check_crop
 from ssic.train.launch import MANNERS, Manner
+
+Only = Literal["synthesis"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class TrainOptions:
         checkpoint_minutes: how often a checkpoint is written.
         weights: start from this installed model or weights file, or from the averages of this checkpoint of
             another run, instead of from a KLT.
+        only: "synthesis" leaves the encoder and the entropy model of `weights` as they are and trains what follows the
+            decoding of symbols, on those that the encoder chooses: files stay the same to the byte, and show
+            pictures that are nearer to the originals.
         launch: how steps are run: "eager", as they are written; "compiled", in pieces that torch.compile makes;
             "captured", those as one CUDA graph; "auto": "captured" on CUDA ("compiled" with several processes),
             "eager" elsewhere.
@@ -65,6 +71,7 @@ class TrainOptions:
     threads: int | None = None
     checkpoint_minutes: float = 5.0
     weights: Path | None = None
+    only: Only | None = None
     launch: Manner = "auto"
     compile_seconds: float = 120.0
     precision: Precision = "auto"
@@ -80,6 +87,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InvalidInput(f"{_option(name)} is above 0, not {value}")
+        if self.only not in (None, "synthesis"):
+            raise InvalidInput(f"{_option('only')} is synthesis, not {self.only!r}")
         if self.launch not in MANNERS:
             raise InvalidInput(f"{_option('launch')} is one of {', '.join(MANNERS)}, not {self.launch!r}")
         check_crop(self.crop)

@@ -271,6 +271,21 @@ def predict(x: Tensor, layers: tuple[Layer, Layer, Layer], dtype: torch.dtype) -
     return linear(x, layers[2], dtype).float().clamp(-RANGE, RANGE)
 
 
+def choose(x: Tensor, centre: Tensor, log2_scale: Tensor, step_worth: float) -> Tensor:
+    """x in whole steps from the centre, as `ssic.entropy.coder` chooses them; without gradients.
+
+    Each is the nearest, or its neighbour towards zero where that saves more bits than the distortion is worth. Bits
+    are those of a Gaussian here, not of the coder's tables.
+    """
+    with torch.no_grad():
+        d = x - centre
+        nearest = d.round()
+        smaller = nearest - nearest.sign()
+        saved = bits(nearest, log2_scale) - bits(smaller, log2_scale)
+        worse = (d - smaller).square() - (d - nearest).square()
+        return torch.where(saved > step_worth * worse, smaller, nearest) + centre
+
+
 def rate(value: Tensor, mean: Tensor, log2_scale: Tensor, noise: Tensor | None) -> Tensor:
     """[..., C] -> [...] estimated bits: with noise, uniform in [0, 1), of perturbed values, else of rounded ones."""
     d = value - mean

@@ -27,10 +27,20 @@ FORGETTING = 0.999
 """Share of the average that a step leaves, once it has seen some thousands."""
 
 
-def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """-> (hidden matrices, for Muon; bypass, for AdamW at a low rate; everything else, for AdamW)."""
-    matrices, bypass, other = [], [], []
+def hold_all_but_synthesis(network: Network) -> None:
+    """Train only what follows the decoding of symbols, synthesis and dequantiser: no byte of a file changes."""
     for name, p in network.named_parameters():
+        p.requires_grad_(name.startswith(("synthesis.", "entropy.inverse_gain.")))
+
+
+def _trained(network: Network) -> list[tuple[str, nn.Parameter]]:
+    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+
+
+def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """What is trained -> (hidden matrices, for Muon; bypass, for AdamW at a low rate; everything else, for AdamW)."""
+    matrices, bypass, other = [], [], []
+    for name, p in _trained(network):
         leaf = name.split(".")[-2] if "." in name else ""
         if leaf == "bypass":
             bypass.append(p)
@@ -46,9 +56,8 @@ def split_parameters(network: Network) -> tuple[list[nn.Parameter], list[nn.Para
     return matrices, bypass, other
 
 
-def _in_one_piece(network: Network) -> Tensor:
+def _in_one_piece(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Let the parameters be views of one tensor; -> that, [all elements]."""
-    parameters = list(network.parameters())
     together = torch.cat([p.detach().reshape(-1) for p in parameters])
     for p, part in zip(parameters, together.split([p.numel() for p in parameters]), strict=True):
         p.data = part.view_as(p)
@@ -61,7 +70,7 @@ class Updates:
     Attributes:
         optimisers: Muon and AdamW, or what `adopt` was given.
         factor: of all learning rates; a tensor, to be filled before each step.
-        weights: all parameters of the network, in one piece.
+        weights: all parameters that are trained, in one piece.
         since: steps that the average has seen.
     """
 
@@ -80,9 +89,11 @@ class Updates:
         """
         self.ranks = ranks
         # Each in one piece, of which the parameters are views: the fewest launches, and no list is gone through.
-        self.weights, self._averages = _in_one_piece(network), _in_one_piece(average)
+        trained, averages = _trained(network), dict(average.named_parameters())
+        self._parameters = [p for _, p in trained]
+        self.weights = _in_one_piece(self._parameters)
+        self._averages = _in_one_piece([averages[name] for name, _ in trained])
         self._gradients = torch.zeros_like(self.weights)
-        self._parameters: list[Tensor] = list(network.parameters())
         average.requires_grad_(False)
         self._device = network.entropy.spread.device
         cuda = self._device.type == "cuda"
@@ -93,7 +104,7 @@ class Updates:
             groups, lr=other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True, capturable=cuda
         )
         self.adopt([Muon(matrices, lr=matrix_rate, dtype=dtype, fill=cuda), rest])
-        limits = [(p, largest_value(name)) for name, p in network.named_parameters()]
+        limits = [(p, largest_value(name)) for name, p in trained]
         self._limited: list[Tensor] = [p for p, limit in limits if limit is not None]
         self._limits = [limit for _, limit in limits if limit is not None]
         self._sums = torch.zeros(len(Loss._fields) + 1, device=self._device)
@@ -128,8 +139,9 @@ class Updates:
         for optimiser in self.optimisers:
             optimiser.step()
         self.drop_gradients()
-        torch._foreach_clamp_max_(self._limited, self._limits)
-        torch._foreach_clamp_min_(self._limited, [-limit for limit in self._limits])
+        if self._limited:
+            torch._foreach_clamp_max_(self._limited, self._limits)
+            torch._foreach_clamp_min_(self._limited, [-limit for limit in self._limits])
         kept = ((1 + self.since) / (10 + self.since)).clamp(max=FORGETTING)
         self._averages.lerp_(self.weights, 1 - kept)
         self.since += 1
@@ -180,7 +192,7 @@ class Step:
     def loss(self) -> Loss:
         """Of fresh crops, from the default generator of the device."""
         x, ids, quality = self.pictures.batch(self.batch)
-        estimate = self.model(x, ids, quality, noise=True)
+        estimate = self.model(x, ids, quality, exact=False)
         trade_off = self.model.trade_offs.index_select(0, quality.view(-1) - 1).view(quality.shape)
         return objective(estimate, x, trade_off)
 

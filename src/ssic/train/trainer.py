@@ -24,12 +24,12 @@ from torch import Tensor
 
 from ssic.engine.torch import find_precision, usable_device
 from ssic.errors import InvalidInput, ModelError
-from ssic.model.config import PRESETS, ModelConfig
+from ssic.model.config import PRESETS, STEP_WORTH, ModelConfig
 from ssic.model.tensors import float_shapes
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.network import Network
 from ssic.storage.atomic import replacing
-from ssic.train.checkpoint import is_checkpoint, read_checkpoint
+from ssic.train.checkpoint import is_checkpoint, read_checkpoint, twin_as_state
 from ssic.train.crops import Pictures
 from ssic.train.data import find_pictures, usable
 from ssic.train.dense import Dense
@@ -38,7 +38,7 @@ from ssic.train.launch import Launch, find_manner
 from ssic.train.objective import validate, validation_crops
 from ssic.train.options import TrainOptions
 from ssic.train.ranks import Ranks
-from ssic.train.step import Step, Updates
+from ssic.train.step import Step, Updates, hold_all_but_synthesis
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ def _stopping(event: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _what(only: str | None) -> str:
+    return "everything" if only is None else f"the {only} only"
+
+
 class Trainer:
     """A run: network, averages, optimisers, and where they stand."""
 
@@ -108,11 +112,20 @@ class Trainer:
         self.seconds = 0.0
         self.first = 0
         self.decaying = False
+        self.step_worth = STEP_WORTH
+        # Integers of the weights file whose synthesis is trained, for an export whose files are the same to the byte.
+        self.twin: dict[str, Any] | None = None
         fresh = not checkpoint.exists()
         if fresh and options.weights is None:
+            if options.only is not None:
+                raise InvalidInput(
+                    "training the synthesis only takes a model to begin with: name its weights"
+                )
             some = self.pictures.whole(every=3 if self.pictures.count > 100 else 1)
             start_as_klt(self.network, block_covariance(some))
         self.network.to(self.device)
+        if options.only is not None:
+            hold_all_but_synthesis(self.network)
         self.average = Network(self.config).to(self.device)
         self.updates = Updates(
             self.network, self.average, options.matrix_rate, options.other_rate, self.precision, self.ranks
@@ -127,11 +140,12 @@ class Trainer:
             for network in (self.network, self.average):
                 for value in network.state_dict().values():
                     value.copy_(self.ranks.mean(value))
-        model = Dense(self.network, self.precision)
+        worth = None if options.only is None else self.step_worth
+        model = Dense(self.network, self.precision, worth)
         self.launch = Launch(
             Step(model, self.pictures, self.updates, options.batch), manner, options.compile_seconds
         )
-        self.judge = Dense(self.average, self.precision)
+        self.judge = Dense(self.average, self.precision, worth)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -150,6 +164,9 @@ class Trainer:
             "seconds": self.seconds,
             "first": self.first,
             "decaying": self.decaying,
+            "only": self.options.only,
+            "twin": self.twin,
+            "step_worth": self.step_worth,
             "options": {k: str(v) for k, v in asdict(self.options).items()},
         }
         whole = io.BytesIO()
@@ -179,9 +196,15 @@ class Trainer:
             average = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
             card = weights.card
             counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
+            self.step_worth = weights.step_worth
+            if self.options.only is not None:
+                self.twin = twin_as_state(weights)
         else:
             state = read_checkpoint(path, self.device)
             average, counts = state["average"], (state["step"], state["samples"], state["seconds"])
+            self.step_worth = state.get("step_worth", STEP_WORTH)
+            if self.options.only is not None:
+                self.twin = state.get("twin")
         self._take(path, average)
         self.step, self.samples, self.seconds = counts
         self.first = self.step
@@ -210,6 +233,11 @@ class Trainer:
         state = self._read(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
+        if state.get("only") != self.options.only:
+            raise InvalidInput(
+                f"{path} is a run of {_what(state.get('only'))}, not of {_what(self.options.only)}: name another run"
+            )
+        self.step_worth, self.twin = state.get("step_worth", STEP_WORTH), state.get("twin")
         self.updates.load_state_dicts(state["optimisers"])
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
         self.first, self.decaying = state["first"], state["decaying"]
