@@ -338,13 +338,24 @@ def test_effort(run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
         assert picture["bytes"] == len(data)
 
     part = measured("selective", "--psnr", "29", "--run-peer", "jpeg", "--effort", "2")
-    found = part["pictures"][0]["methods"]["ssic"]
-    assert found["psnr"] >= 29 > found["below"]["psnr"]
-    whole = ssic.encode(
-        folder / "images/p0.png", folder / "masks/p0.png", model="small", quality=found["quality"], effort=2
+    for effort, name in ((1, "ssic"), (2, "ssic, effort 2")):
+        found = part["pictures"][0]["methods"][name]
+        assert found["psnr"] >= 29 > found["below"]["psnr"]
+        whole = ssic.encode(
+            folder / "images/p0.png",
+            folder / "masks/p0.png",
+            model="small",
+            quality=found["quality"],
+            effort=effort,
+        )
+        (tmp_path / "p0.ssic").write_bytes(whole)
+        assert found["bytes"] == len(bytes(ssic.open(tmp_path / "p0.ssic").extract([1, 2])))
+    counts = {name: method["fewest"] for name, method in part["methods"].items()}
+    assert counts["ssic"] == sum(
+        p["methods"]["ssic"]["bytes_at_psnr"]
+        < min(m["bytes_at_psnr"] for name, m in p["methods"].items() if name.startswith("jpeg"))
+        for p in part["pictures"]
     )
-    (tmp_path / "p0.ssic").write_bytes(whole)
-    assert found["bytes"] == len(bytes(ssic.open(tmp_path / "p0.ssic").extract([1, 2])))
 
 
 def test_selective(run: Run, folder: Path, tmp_path: Path) -> None:
