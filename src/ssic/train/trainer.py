@@ -102,6 +102,8 @@ class Trainer:
             raise InvalidInput(
                 f"{checkpoint} would be resumed, and `weights` ignored: name another run, or no weights"
             )
+        if not checkpoint.exists() and options.weights is None and options.only is not None:
+            raise InvalidInput("training the synthesis only takes a model to begin with: name its weights")
         files, self.held_out = find_pictures(options.data)
         self.pictures = Pictures(usable(files, options.crop), options.crop, self.device)
         self._validation: Tensor | None = None
@@ -117,10 +119,6 @@ class Trainer:
         self.twin: dict[str, Any] | None = None
         fresh = not checkpoint.exists()
         if fresh and options.weights is None:
-            if options.only is not None:
-                raise InvalidInput(
-                    "training the synthesis only takes a model to begin with: name its weights"
-                )
             some = self.pictures.whole(every=3 if self.pictures.count > 100 else 1)
             start_as_klt(self.network, block_covariance(some))
         self.network.to(self.device)
