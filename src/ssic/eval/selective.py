@@ -131,11 +131,12 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     for peer in options.peers:
         if peer.lowest is None:
             raise InvalidInput(f"{peer.name} has no scale of qualities to search")
-    pictures, moved = [], 0
+    pictures: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
         for n, case in enumerate(options.cases):
             report(f"{case.name}, {n + 1} of {len(options.cases)}")
-            measured, moved = _measure(case, options, Path(folder), moved)
+            moved = _moved(pictures[-1], options.effort) if pictures else 0
+            measured = _measure(case, options, Path(folder), moved)
             if measured is not None:
                 pictures.append(measured)
     if not pictures:
@@ -157,41 +158,45 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     }
 
 
-def _measure(
-    case: Case, options: SelectiveOptions, work: Path, moved: int
-) -> tuple[dict[str, Any] | None, int]:
+def _refined(effort: int) -> str:
+    """Name of the method that is ssic with an effort above 1."""
+    return f"ssic, effort {effort}"
+
+
+def _moved(measured: dict[str, Any], effort: int) -> int:
+    """By how much the quality that reaches the target moved with the effort: the same in many pictures."""
+    plain, refined = (measured["methods"].get(name) for name in ("ssic", _refined(effort)))
+    return 0 if plain is None or refined is None else int(refined["quality"] - plain["quality"])
+
+
+def _measure(case: Case, options: SelectiveOptions, work: Path, moved: int) -> dict[str, Any] | None:
     """
     Args:
-        moved: by how much the quality that reaches the target moved with the effort in the picture before. It is the
-            same in many, and each trial takes long.
-
-    Returns:
-        What was measured, if the picture has a foreground; `moved` for the next one.
+        moved: of the picture before, to begin with: each trial with an effort takes long.
     """
     if case.mask is None:
         raise InvalidInput("which part is sent, masks say: --masks")
     height, width = case.pixels.shape[:2]
     wanted = [g for g in case.mask.groups if g != options.background]
     if not wanted:
-        return None, moved
+        return None
     ids = case.mask.to_pixels(width, height)
     shown = np.isin(ids, wanted)
     codec = Ssic(options.model, options.engine)
     found = search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)
     results = {"ssic": found}
     if options.effort > 1:
-        name = f"ssic, effort {options.effort}"
-        results[name] = None
+        better = None
         if found is not None:
             refined = _ssic(case, case.mask, wanted, shown, codec, work, options.effort)
             start = min(100, max(1, found.at.quality + moved))
-            results[name] = better = search_from(start, refined, options.target, 1)
-            moved = 0 if better is None else better.at.quality - found.at.quality
+            better = search_from(start, refined, options.target, 1)
+        results[_refined(options.effort)] = better
     for peer in options.peers:
         for method, regions in regions_by_method(case.pixels, ids, wanted).items():
             measure = _peer(case.pixels, shown, regions, peer, work)
             results[f"{peer.name} {method}"] = search(measure, options.target, peer.lowest or 0)
-    measured = {
+    return {
         "picture": case.name,
         "width": width,
         "height": height,
@@ -205,7 +210,6 @@ def _measure(
             for name, found in results.items()
         },
     }
-    return measured, moved
 
 
 def _ssic(
@@ -295,10 +299,6 @@ def _peer(
     return measure
 
 
-def _is_ssic(method: str) -> bool:
-    return method.partition(",")[0] == "ssic"
-
-
 def _means(pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
     names = list(pictures[0]["methods"])
     whole = next((name for name in names if name.endswith(" whole")), "ssic")
@@ -306,7 +306,7 @@ def _means(pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     def fewest(name: str, p: dict[str, Any]) -> bool:
         """Whether nothing else took fewer bytes; ssic with another effort is no rival."""
-        rivals = [n for n in names if n == name or not (_is_ssic(n) and _is_ssic(name))]
+        rivals = [n for n in names if n == name or not (n.startswith("ssic") and name.startswith("ssic"))]
         return name == min(rivals, key=lambda n: p["methods"][n]["bytes_at_psnr"])
 
     return {

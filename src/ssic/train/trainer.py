@@ -98,11 +98,12 @@ class Trainer:
             torch.set_num_threads(options.threads)
         options.run.mkdir(parents=True, exist_ok=True)
         checkpoint = options.run / "checkpoint.pt"
-        if checkpoint.exists() and options.weights is not None:
+        fresh = not checkpoint.exists()
+        if not fresh and options.weights is not None:
             raise InvalidInput(
                 f"{checkpoint} would be resumed, and `weights` ignored: name another run, or no weights"
             )
-        if not checkpoint.exists() and options.weights is None and options.only is not None:
+        if fresh and options.weights is None and options.only is not None:
             raise InvalidInput("training the synthesis only takes a model to begin with: name its weights")
         files, self.held_out = find_pictures(options.data)
         self.pictures = Pictures(usable(files, options.crop), options.crop, self.device)
@@ -117,7 +118,6 @@ class Trainer:
         self.step_worth = STEP_WORTH
         # Integers of the weights file whose synthesis is trained, for an export whose files are the same to the byte.
         self.twin: dict[str, Any] | None = None
-        fresh = not checkpoint.exists()
         if fresh and options.weights is None:
             some = self.pictures.whole(every=3 if self.pictures.count > 100 else 1)
             start_as_klt(self.network, block_covariance(some))
