@@ -507,7 +507,13 @@ def test_groups_from_a_segmenter(run: Run, data: Path, tmp_path: Path) -> None:
     results = json.loads(out)
     assert len(results["settings"]["pictures"]) == 5
     assert results["curves"]["ssic selective"][-1]["ap"] > 0.8
-    assert "finds in the original pictures" in (tmp_path / "task.md").read_text()
+    # Named with its hash, and without the folder it lay in.
+    label = results["settings"]["detector"]
+    assert re.fullmatch(r"onnx:detector\.onnx [0-9a-f]{16}", label)
+    assert results["settings"]["layout"]["segmenter"] == label
+    page = (tmp_path / "task.md").read_text()
+    assert f"what {label} finds in the original pictures" in page
+    assert str(data) not in out + page
 
 
 @pytest.mark.parametrize(

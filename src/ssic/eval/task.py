@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from ssic.batch import new_pool, starting
 from ssic.eval.ap import Matches, Task, interval, match, saved
 from ssic.eval.report import environment
-from ssic.eval.task_data import Dataset, Entry, Layout, detect, detector_identity, load_detector
+from ssic.eval.task_data import (
+    Dataset,
+    Entry,
+    Layout,
+    detect,
+    detector_identity,
+    detector_label,
+    load_detector,
+)
 from ssic.eval.task_methods import Method, Original
 from ssic.model.weights import DEFAULT_MODEL
 from ssic.storage.atomic import replacing
@@ -175,6 +183,9 @@ def collect(options: TaskOptions) -> dict[str, list[Measured]]:
 
 def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], None]) -> dict[str, Any]:
     """Measure everything, and score it; the result is what `--json` prints, see docs/eval.md."""
+    layout = asdict(options.layout)
+    if options.layout.segmenter is not None:
+        layout["segmenter"] = detector_label(options.layout.segmenter)
     measure(options, advance)
     report("scoring")
     curves = collect(options)
@@ -195,8 +206,8 @@ def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], Non
             "pictures": [entry.path.stem for entry in options.dataset.entries],
             "objects": len(options.dataset.truth["annotations"]),
             "task": options.task,
-            "detector": f"{options.detector} {detector_identity(options.detector)}",
-            "layout": asdict(options.layout),
+            "detector": detector_label(options.detector),
+            "layout": layout,
             "methods": {method.name: method.facts() for method in options.methods},
             "samples": options.samples,
         },

@@ -83,6 +83,12 @@ def detector_identity(name: str) -> str:
         raise InvalidInput(f"can't read the model {path}: {error.strerror or error}") from error
 
 
+def detector_label(name: str) -> str:
+    """How results name the detector that "onnx:PATH" names: its file, without the folder, and its hash. Results are
+    passed on, and in whose folder it lay is nobody's business."""
+    return f"onnx:{_graph(name).name} {detector_identity(name)}"
+
+
 def detect(
     detector: Detector, pixels: NDArray[np.uint8], task: Task, categories: Mapping[str, int]
 ) -> list[dict[str, Any]]:

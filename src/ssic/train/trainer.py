@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -191,7 +190,7 @@ class Trainer:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
         if not is_checkpoint(path):
             weights = load_weights(find_weights(path))
-            average = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.floats.items()}
+            average = Network.of(weights).state_dict()
             card = weights.card
             counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
             self.step_worth = weights.step_worth
