@@ -12,12 +12,13 @@ from PIL import Image, ImageOps
 
 from ssic import GroupMask
 from ssic.blocks import block_grid
+from ssic.model.weights import DEFAULT_MODEL
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".ppm", ".tif", ".tiff", ".bmp")
 
 
-def options(description: str | None, qualities: Sequence[int]) -> argparse.Namespace:
-    """The command line of a benchmark over `sets`: images, masks, qualities, json."""
+def options(description: str | None, qualities: Sequence[int], *, coding: bool = True) -> argparse.Namespace:
+    """The command line of a benchmark over `sets`: images, masks, qualities, json; model, where it runs one."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -26,6 +27,8 @@ def options(description: str | None, qualities: Sequence[int]) -> argparse.Names
         "--masks", type=Path, help="label maps, PNG, named like the pictures (default: nine groups)"
     )
     parser.add_argument("--qualities", type=int, nargs="+", default=list(qualities))
+    if coding:
+        parser.add_argument("--model", default=DEFAULT_MODEL, help="installed model, or a weights file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args()
 

@@ -26,7 +26,7 @@ PARTS = ("file", "overhead", "head", "mask", "hyper", "substreams")
 def main() -> None:
     options = arguments(__doc__, [20, 40, 60, 80])
 
-    codec = ssic.Codec.load()
+    codec = ssic.Codec.load(options.model)
     measured = []
     for name, pixels, mask in sets(options.images, options.masks):
         for quality in options.qualities:
@@ -96,7 +96,8 @@ def main() -> None:
         ],
     )
     note = f"{pictures} picture(s), {shown}; bytes per picture. The head holds the mask."
-    emit("Coding efficiency", {"by_quality": rows, "by_picture": measured}, [note, summary], options.json)
+    results = {"by_quality": rows, "by_picture": measured}
+    emit("Coding efficiency", results, [note, summary], options.json, options.model)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ LEVELS = (0.25, 0.5, 0.75, 0.9)
 
 def main() -> None:
     options = arguments(__doc__, [90])
-    codec = ssic.Codec.load()
+    codec = ssic.Codec.load(options.model)
     measured: list[dict[str, Any]] = []
     for name, pixels, mask in sets(options.images, options.masks):
         largest = len(codec.encode(pixels, mask, quality=options.qualities[0]).data)
@@ -71,7 +71,7 @@ def main() -> None:
             ]
         )
     columns = ["target", "files", "passes", "most", "encodes", "below", "at most", "within 1 %"]
-    emit("Encodes per target", {"files": measured}, [table(columns, rows)], options.json)
+    emit("Encodes per target", {"files": measured}, [table(columns, rows)], options.json, options.model)
 
 
 def _psnr(pixels: Any, data: bytes) -> float:

@@ -29,7 +29,7 @@ LARGE = (4000, 3000)
 
 
 def main() -> None:
-    options = arguments(__doc__, [60, 90])
+    options = arguments(__doc__, [60, 90], coding=False)
     pictures = sets(options.images, options.masks)
     large = [_tiled(*picture[1:]) for picture in pictures[:1]]
     kinds = {"small": [_small(p, m) for _, p, m in pictures]}
@@ -70,7 +70,7 @@ def main() -> None:
                 ]
             )
     columns = ["operation", "files", "size", "cold", "", "", "warm", "", ""]
-    emit("Throughput without the model", {"operations": results}, [table(columns, rows)], options.json)
+    emit("Throughput without the model", {"operations": results}, [table(columns, rows)], options.json, None)
 
 
 def _small(pixels: Any, mask: ssic.GroupMask) -> bytes:

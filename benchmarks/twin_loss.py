@@ -56,7 +56,7 @@ LOSSES = ("loss_percent", "nets_percent", "tables_percent", "worst_picture_perce
 
 @dataclass(frozen=True)
 class Models:
-    """The installed model, as it codes and as it was trained (in float32)."""
+    """A model, as it codes and as it was trained (in float32)."""
 
     engine: TorchEngine
     twin: Twin
@@ -64,8 +64,8 @@ class Models:
     network: Network
 
     @classmethod
-    def load(cls) -> Models:
-        weights = load_weights(find_weights("small"))
+    def load(cls, name: str) -> Models:
+        weights = load_weights(find_weights(name))
         twin = Twin(weights.config, weights.twin)
         tables = Tables(weights.twin["tables.support"], weights.twin["tables.frequencies"])
         plain = TorchEngine(weights, precision="float32")
@@ -149,7 +149,7 @@ def measure(models: Models, pixels: NDArray[np.uint8], mask: GroupMask, quality:
 def main() -> None:
     options = arguments(__doc__, [10, 20, 40, 60, 80, 95])
 
-    models = Models.load()
+    models = Models.load(options.model)
     measured = [
         {"picture": name, "quality": q, **measure(models, pixels, mask, q)}
         for name, pixels, mask in sets(options.images, options.masks)
@@ -186,7 +186,7 @@ def main() -> None:
     )
     note = f"{len({m['picture'] for m in measured})} picture(s)"
     results = {"by_quality": summary, "by_picture": measured}
-    emit("Integer twin against float model", results, [note, shown], options.json, "small")
+    emit("Integer twin against float model", results, [note, shown], options.json, options.model)
 
 
 if __name__ == "__main__":

@@ -408,7 +408,10 @@ def test_a_target_out_of_reach_is_left_out_of_the_means(run: Run, folder: Path) 
     results = json.loads(out)
     assert (results["compared"], results["methods"]) == (0, {})
     assert results["pictures"][0]["methods"]["ssic"] is None
-    assert run("eval", "selective", *options)[0] == 0
+    code, out, _ = run("eval", "selective", *options)
+    assert code == 0
+    assert "means of 0 of 2 pictures" in out
+    assert "webp painted flat" in out  # what was measured shows, though nothing could be compared
 
 
 @pytest.mark.parametrize(
@@ -422,6 +425,10 @@ def test_a_target_out_of_reach_is_left_out_of_the_means(run: Run, folder: Path) 
         ("rd --images {images} --draw nothing", "no curve"),
         ("rd --images {masks} --masks {images}", "label map|colour|integers"),
         ("selective --images {images} --masks {masks} --run-peer jpeg2000", "no scale"),
+        ("selective --images {images} --masks {masks} --psnr nan", "positive number of dB, not nan"),
+        ("selective --images {images} --masks {masks} --psnr inf", "positive number of dB, not inf"),
+        ("selective --images {images} --masks {masks} --psnr -3", "positive number of dB, not -3"),
+        ("selective --images {images} --masks {masks} --background 255", "255 is none"),
     ],
 )
 def test_wrong_usage(run: Run, folder: Path, line: str, said: str) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ import ssic
 from helpers.pictures import natural_picture
 from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
-from ssic.model.weights import find_weights, load_weights
+from ssic.model.config import PRESETS
+from ssic.model.weights import find_weights, load_weights, pack_weights
 from ssic.rangecoder import TOTAL
 from ssic.train.crops import Pictures
 from ssic.train.data import HELD_OUT, Unusable, find_pictures, usable
@@ -219,13 +221,62 @@ def test_training_the_synthesis_only_changes_no_byte_of_a_file(folder, tmp_path)
     assert again.step == steps
     again.run()
     assert export(checkpoint, tmp_path / "w.safetensors").id == had.id
-    with pytest.raises(InvalidInput, match="run of the synthesis only, not of everything"):
+    with pytest.raises(InvalidInput, match="run of the synthesis only, not of everything: go on with --only"):
         Trainer(options(folder, tmp_path / "a", steps=steps + 1))
     with pytest.raises(InvalidInput, match="name its weights"):
         Trainer(options(folder, tmp_path / "b", steps=1, only="synthesis"))
+    assert not (tmp_path / "b").exists()
     Trainer(options(folder, tmp_path / "c", steps=1)).run()
-    with pytest.raises(InvalidInput, match="run of everything, not of the synthesis only"):
+    with pytest.raises(
+        InvalidInput, match="run of everything, not of the synthesis only: go on without --only"
+    ):
         Trainer(options(folder, tmp_path / "c", steps=2, only="synthesis"))
+
+
+def written(path: Path, **changes: Any) -> Path:
+    """A copy of small's weights file with other parts."""
+    had = load_weights(find_weights("small"))
+    parts = {"config": had.config, "floats": had.floats, "twin": had.twin, "card": had.card, "text": had.text}
+    path.write_bytes(pack_weights(**(parts | changes)))
+    return path
+
+
+def test_training_the_synthesis_only_keeps_the_configuration_to_the_letter(folder, tmp_path):
+    had = load_weights(find_weights("small"))
+    # An earlier file may state what is the case anyway; its model's id is a hash of that text.
+    text = json.dumps(json.loads(had.text) | {"gated": False})
+    source = written(tmp_path / "told.safetensors", text=text)
+    steps = had.card["step"] + 1
+    how = {"weights": source, "only": "synthesis", "steps": steps}
+    new = export(Trainer(options(folder, tmp_path / "a", **how)).run(), tmp_path / "w.safetensors")
+    assert new.id == load_weights(source).id != had.id
+
+
+@pytest.mark.parametrize("only", [None, "synthesis"])
+def test_weights_of_other_trade_offs_are_refused(folder, tmp_path, only):
+    other = dataclasses.replace(PRESETS["small"], lambda_range=(0.002, 0.128))
+    source = written(tmp_path / "other.safetensors", config=other, text=other.to_json())
+    with pytest.raises(ModelError, match=r"lambda_range is \(0\.002, 0\.128\), not \(0\.001, 0\.256\)"):
+        Trainer(options(folder, tmp_path / "run", weights=source, only=only))
+    checkpoint = Trainer(options(folder, tmp_path / "b", steps=1)).run()
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save(state | {"config": other.to_json()}, checkpoint)
+    with pytest.raises(ModelError, match="lambda_range"):
+        Trainer(options(folder, tmp_path / "run", weights=checkpoint, only=only))
+
+
+@pytest.mark.parametrize(
+    "card", [{"step": "many"}, {"step": -5}, {"step": True}, {"samples": 1.5}, {"hours": None}]
+)
+def test_cards_without_counts_to_go_on_from_are_refused(folder, tmp_path, card):
+    source = written(tmp_path / "odd.safetensors", card=card)
+    with pytest.raises(ModelError, match=f"the card of .*odd.* says of {next(iter(card))} "):
+        Trainer(options(folder, tmp_path / "run", weights=source))
+
+
+def test_what_is_exported_has_to_be_there(folder, tmp_path):
+    with pytest.raises(ModelError, match="No such file"):
+        export(tmp_path / "no.pt", tmp_path / "w.safetensors", pictures=sorted(folder.iterdir()))
 
 
 def test_weights_of_another_preset_say_which_they_are_for(folder, tmp_path):
@@ -237,8 +288,12 @@ def test_weights_of_another_preset_say_which_they_are_for(folder, tmp_path):
 def test_steps_that_the_weights_have_had_are_no_budget(folder, tmp_path):
     had = load_weights(find_weights("small")).card["step"]
     trainer = Trainer(options(folder, tmp_path, weights=Path("small"), steps=had))
-    with pytest.raises(InvalidInput, match=f"{had:,} steps"):
+    with pytest.raises(InvalidInput, match=f"small had {had:,} steps"):
         trainer.run()
+    trainer.save()
+    resumed = Trainer(options(folder, tmp_path, steps=had))
+    with pytest.raises(InvalidInput, match=rf"checkpoint\.pt had {had:,} steps"):
+        resumed.run()
 
 
 def test_checkpoints_from_before_a_field_was_added_go_on(folder, tmp_path):

@@ -77,7 +77,8 @@ def train(
         str | None,
         typer.Option(
             metavar="synthesis",
-            help="Train the synthesis of --weights only, on what the encoder really sends: files stay the same.",
+            help="Train the synthesis of --weights only, on what the encoder really sends: the model's id stays, and "
+            "with effort 1 so do the bytes of files of given qualities.",
         ),
     ] = None,
     launch: Annotated[

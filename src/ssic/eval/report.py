@@ -147,7 +147,7 @@ def _structure_tables(structure: dict[str, Any]) -> list[Table]:
 
 def selective_tables(results: dict[str, Any]) -> list[Table]:
     """Means by method, and bytes by picture."""
-    settings, methods = results["settings"], results["methods"]
+    settings, methods, measured = results["settings"], results["methods"], results["pictures"]
     db = f"{settings['psnr']:g} dB"
     rows = [
         [
@@ -163,13 +163,19 @@ def selective_tables(results: dict[str, Any]) -> list[Table]:
     ]
     headings = ["sent", f"bytes at {db}", "relative", "bytes of the file", "its PSNR", "quality", "fewest"]
     share = _number(results["foreground"], ".0%")
-    title = f"Foreground ({share} of the picture) at {db}, means of {results['compared']} pictures"
+    compared = str(results["compared"])
+    if results["compared"] < len(measured):
+        compared += f" of {len(measured)}"
+    title = f"Foreground ({share} of the picture) at {db}, means of {compared} pictures"
+    if results["compared"] < len(measured):
+        title += ": of those that every method can code so"
+    names = list(measured[0]["methods"])
     pictures = [
         [p["picture"], f"{p['foreground']:.0%}", str(p["groups"])]
-        + [_number((p["methods"][name] or {}).get("bytes_at_psnr"), ",.0f") for name in methods]
-        for p in results["pictures"]
+        + [_number((p["methods"][name] or {}).get("bytes_at_psnr"), ",.0f") for name in names]
+        for p in measured
     ]
-    by_picture = Table(f"Bytes at {db}", ["picture", "foreground", "groups", *methods], pictures)
+    by_picture = Table(f"Bytes at {db}", ["picture", "foreground", "groups", *names], pictures)
     return [Table(title, headings, rows), by_picture]
 
 

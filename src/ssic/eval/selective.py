@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssic.blocks import ABSENT
 from ssic.codec import DEFAULT_QUALITY
 from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
@@ -124,10 +125,15 @@ def run_selective(options: SelectiveOptions, report: Report) -> dict[str, Any]:
     """Measure every picture; the result is what `--json` prints, see docs/eval.md.
 
     Raises:
-        InvalidInput: a peer without a scale of whole qualities; no masks; no picture has a foreground.
+        InvalidInput: a peer without a scale of whole qualities; a target or a background that there can't be; no
+            masks; no picture has a foreground.
         EngineError: the effort takes PyTorch, which is not installed.
     """
     check_effort(options.effort, here=True)
+    if not 0 < options.target < math.inf:
+        raise InvalidInput(f"the PSNR to be reached is a positive number of dB, not {options.target}")
+    if not 0 <= options.background < ABSENT:
+        raise InvalidInput(f"groups have ids from 0 to {ABSENT - 1}: {options.background} is none")
     for peer in options.peers:
         if peer.lowest is None:
             raise InvalidInput(f"{peer.name} has no scale of qualities to search")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,34 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def twin_as_state(weights: Weights) -> dict[str, Any]:
-    """The integers of a weights file, and what its card says of its tables, for a checkpoint."""
+    """All that the id of a weights file's model is made of, and what its card says of its tables, for a checkpoint."""
     tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.twin.items()}
-    return {"tensors": tensors, "card": {k: v for k, v in weights.card.items() if k == "tables"}}
+    card = {k: v for k, v in weights.card.items() if k == "tables"}
+    return {"tensors": tensors, "card": card, "text": weights.text}
 
 
-def twin_of_state(state: dict[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-    """The inverse, from a checkpoint, if it holds any."""
+@dataclass(frozen=True)
+class KeptTwin:
+    """What a checkpoint keeps of the model whose synthesis is trained.
+
+    Attributes:
+        tensors: integers, by name.
+        card: facts about them.
+        text: the configuration, as its weights file states it.
+    """
+
+    tensors: dict[str, NDArray[Any]]
+    card: dict[str, Any]
+    text: str
+
+
+def twin_of_state(state: dict[str, Any]) -> KeptTwin | None:
+    """The inverse of `twin_as_state`, from a checkpoint, if it holds any."""
     kept = state.get("twin")
     if kept is None:
         return None
-    return {name: value.numpy() for name, value in kept["tensors"].items()}, kept["card"]
+    tensors = {name: value.numpy() for name, value in kept["tensors"].items()}
+    return KeptTwin(tensors, kept["card"], kept.get("text", state["config"]))
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -114,9 +114,9 @@ def export(
     if is_checkpoint(source):
         data = _from_checkpoint(source, card or {}, pictures, step_worth)
     else:
+        old = load_weights(source, earlier=True)
         if pictures:
             raise _other_model(source)
-        old = load_weights(source, earlier=True)
         facts = {**old.card, **(card or {})}
         worth = old.step_worth if step_worth is None else step_worth
         data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text, step_worth=worth)
@@ -144,11 +144,14 @@ def _from_checkpoint(
     kept = twin_of_state(state)
     if kept is not None and pictures:
         raise _other_model(checkpoint)
-    twin, known = kept or (freeze(config, floats), {})
-    facts |= known
+    twin = freeze(config, floats) if kept is None else kept.tensors
+    text = config.to_json() if kept is None else kept.text
+    if kept is not None:
+        facts |= kept.card
     if pictures:
-        identity = model_id(config.to_json(), twin)
+        identity = model_id(text, twin)
         weights = Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)
         twin = freeze(config, floats, fit_tables(weights, pictures))
         facts["tables"] = f"fitted to {len(pictures)} pictures"
-    return pack_weights(config, stored_floats(floats), twin, facts | dict(card), step_worth=step_worth)
+    floats, facts = stored_floats(floats), facts | dict(card)
+    return pack_weights(config, floats, twin, facts, text=text, step_worth=step_worth)

@@ -41,8 +41,8 @@ class TrainOptions:
         weights: start from this installed model or weights file, or from the averages of this checkpoint of
             another run, instead of from a KLT.
         only: "synthesis" leaves the encoder and the entropy model of `weights` as they are and trains what follows the
-            decoding of symbols, on those that the encoder chooses: files stay the same to the byte, and show
-            pictures that are nearer to the originals.
+            decoding of symbols, on those that the encoder chooses: files of given qualities, with effort 1, stay the
+            same to the byte, and show pictures that are nearer to the originals.
         launch: how steps are run: "eager", as they are written; "compiled", in pieces that torch.compile makes;
             "captured", those as one CUDA graph; "auto": "captured" on CUDA ("compiled" with several processes),
             "eager" elsewhere.

@@ -12,9 +12,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -81,6 +81,24 @@ def _what(only: str | None) -> str:
     return "everything" if only is None else f"the {only} only"
 
 
+def _config(path: Path, state: dict[str, Any]) -> ModelConfig:
+    """Of a checkpoint."""
+    try:
+        return ModelConfig.from_json(state["config"])
+    except (TypeError, ValueError) as e:
+        raise ModelError(f"{path} has a configuration that this version of ssic doesn't know: {e}") from e
+
+
+def _counts(path: Path, card: Mapping[str, Any]) -> tuple[int, int, float]:
+    """Steps, samples and seconds that a model card tells of; what it doesn't tell is none."""
+    counts = {name: card.get(name, 0) for name in ("step", "samples", "hours")}
+    for name, count in counts.items():
+        kinds = (int, float) if name == "hours" else (int,)
+        if type(count) not in kinds or not 0 <= count < math.inf:
+            raise ModelError(f"the card of {path} says of {name} {count!r}, which is no count to go on from")
+    return counts["step"], counts["samples"], 3600.0 * counts["hours"]
+
+
 class Trainer:
     """A run: network, averages, optimisers, and where they stand."""
 
@@ -95,7 +113,6 @@ class Trainer:
         manner = find_manner(options.launch, self.device, self.ranks.size)
         if options.threads:
             torch.set_num_threads(options.threads)
-        options.run.mkdir(parents=True, exist_ok=True)
         checkpoint = options.run / "checkpoint.pt"
         fresh = not checkpoint.exists()
         if not fresh and options.weights is not None:
@@ -104,6 +121,7 @@ class Trainer:
             )
         if fresh and options.weights is None and options.only is not None:
             raise InvalidInput("training the synthesis only takes a model to begin with: name its weights")
+        options.run.mkdir(parents=True, exist_ok=True)
         files, self.held_out = find_pictures(options.data)
         self.pictures = Pictures(usable(files, options.crop), options.crop, self.device)
         self._validation: Tensor | None = None
@@ -115,7 +133,7 @@ class Trainer:
         self.first = 0
         self.decaying = False
         self.step_worth = STEP_WORTH
-        # Integers of the weights file whose synthesis is trained, for an export whose files are the same to the byte.
+        # Of the weights file whose synthesis is trained, for an export of the same model.
         self.twin: dict[str, Any] | None = None
         if fresh and options.weights is None:
             some = self.pictures.whole(every=3 if self.pictures.count > 100 else 1)
@@ -176,11 +194,7 @@ class Trainer:
 
     def _read(self, path: Path) -> dict[str, Any]:
         state = read_checkpoint(path, self.device)
-        try:
-            config = ModelConfig.from_json(state["config"])
-        except (TypeError, ValueError) as e:
-            raise ModelError(f"{path} has a configuration that this version of ssic doesn't know: {e}") from e
-        if config != self.config:
+        if _config(path, state) != self.config:
             raise ModelError(
                 f"{path} was trained with another configuration than preset {self.options.preset!r}"
             )
@@ -190,19 +204,23 @@ class Trainer:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
         if not is_checkpoint(path):
             weights = load_weights(find_weights(path))
-            average = Network.of(weights).state_dict()
-            card = weights.card
-            counts = card.get("step", 0), card.get("samples", 0), 3600 * card.get("hours", 0.0)
+            config, average, counts = (
+                weights.config,
+                Network.of(weights).state_dict(),
+                _counts(path, weights.card),
+            )
             self.step_worth = weights.step_worth
             if self.options.only is not None:
                 self.twin = twin_as_state(weights)
         else:
             state = read_checkpoint(path, self.device)
+            config = _config(path, state)
             average, counts = state["average"], (state["step"], state["samples"], state["seconds"])
             self.step_worth = state.get("step_worth", STEP_WORTH)
             if self.options.only is not None:
                 self.twin = state.get("twin")
         self._take(path, average)
+        self._check_config(path, config)
         self.step, self.samples, self.seconds = counts
         self.first = self.step
 
@@ -226,13 +244,26 @@ class Trainer:
             raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {', '.join(unfit[:5])}")
         self.average.load_state_dict(self.network.state_dict())
 
+    def _check_config(self, path: Path, config: ModelConfig) -> None:
+        """Weights whose tensors fit may still be of another configuration."""
+        names = [f.name for f in fields(config) if getattr(config, f.name) != getattr(self.config, f.name)]
+        if self.options.only is None:
+            # Parts that begin as zeros may be new; other trade-offs would make other qualities of all that was learned.
+            names = [name for name in names if name == "lambda_range"]
+        if names:
+            raise ModelError(
+                f"{path} has another configuration than preset {self.options.preset!r}: "
+                + ", ".join(f"{n} is {getattr(config, n)}, not {getattr(self.config, n)}" for n in names)
+            )
+
     def _load(self, path: Path) -> None:
         state = self._read(path)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         if state.get("only") != self.options.only:
             raise InvalidInput(
-                f"{path} is a run of {_what(state.get('only'))}, not of {_what(self.options.only)}: name another run"
+                f"{path} is a run of {_what(state.get('only'))}, not of {_what(self.options.only)}: go on "
+                f"{'without' if state.get('only') is None else 'with'} --only, or name another run"
             )
         self.step_worth, self.twin = state.get("step_worth", STEP_WORTH), state.get("twin")
         self.updates.load_state_dicts(state["optimisers"])
@@ -282,12 +313,13 @@ class Trainer:
         step in progress is finished and the checkpoint written. -> the checkpoint.
 
         Raises:
-            InvalidInput: the weights that were started from are past `steps` already.
+            InvalidInput: what was started from is past `steps` already.
         """
         options = self.options
         if options.steps is not None and 0 < self.first == self.step >= options.steps:
+            had = options.run / "checkpoint.pt" if options.weights is None else options.weights
             raise InvalidInput(
-                f"{options.weights} had {self.step:,} steps of training: to go on, stop at a later step than "
+                f"{had} had {self.step:,} steps of training: to go on, stop at a later step than "
                 f"{options.steps:,}"
             )
         stop = threading.Event()
