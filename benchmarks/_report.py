@@ -24,7 +24,7 @@ def emit(
     """
     found = environment(model or DEFAULT_MODEL, "auto")
     if model is None:
-        del found["model"], found["engine"]
+        del found["model"], found["floats"], found["engine"]
     if as_json:
         print(json.dumps({"benchmark": title, "environment": found, "results": results}, indent=2))
         return

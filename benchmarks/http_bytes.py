@@ -36,7 +36,7 @@ import ssic
 from _report import emit, table
 from ssic.eval.metrics import psnr
 from ssic.eval.peers import find_peers
-from ssic.eval.selective import _peer, regions_by_method, search
+from ssic.eval.selective import measure_regions, regions_by_method, search
 from ssic.groups.mask import DroppedGroups
 from ssic.pictures.read import load_picture
 from ssic.storage.source import FIRST_BYTES, joined
@@ -131,7 +131,8 @@ def measure(path: Path, mask: ssic.GroupMask, quality: int, server: Server, work
     (avif,) = find_peers(["avif"])
     regions = regions_by_method(picture.pixels, ids, wanted)
     for way in ("whole", "box"):
-        found = search(_peer(picture.pixels, shown, regions[way], avif, work), target, avif.lowest or 0)
+        measure = measure_regions(picture.pixels, shown, regions[way], avif, work)
+        found = search(measure, target, avif.lowest or 0)
         result[f"avif {way}"] = None if found is None else {"requests": 1, "bytes": found.bytes_at(target)}
     return result
 

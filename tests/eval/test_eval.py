@@ -259,7 +259,9 @@ def test_rd(run: Run, folder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/rd.json").read_text()) == results
 
     assert list(results) == ["schema", "environment", "settings", "curves", "bd_rate", "structure"]
-    assert set(results["environment"]) == {"engine", "machine", "system", "versions", "model", "commit"}
+    assert set(results["environment"]) == {
+        *("engine", "machine", "system", "versions", "model", "floats", "commit")
+    }
     assert results["settings"]["pictures"] == ["p0", "p1"]
     assert list(results["curves"]) == ["ssic", "ssic, one group", "jpeg_444", "jpeg_420", "webp"]
     for name, points in results["curves"].items():
@@ -390,6 +392,61 @@ def test_selective(run: Run, folder: Path, tmp_path: Path) -> None:
     code, out, _ = run("eval", "selective", "--images", folder / "images", *options)
     assert code == 0
     assert "webp painted flat" in out
+
+
+def test_what_is_kept_is_found_again(run: Run, folder: Path, tmp_path: Path) -> None:
+    need_extra()
+    work = tmp_path / "w"
+    common = ("--images", folder / "images", "--masks", folder / "masks", "--work", work)
+
+    def rd(*more: object) -> tuple[dict[str, Any], dict[Path, bytes]]:
+        code, out, err = run("eval", "rd", *common, "--json", *more)
+        assert code == 0, err
+        return json.loads(out)["curves"], {path: path.read_bytes() for path in work.iterdir()}
+
+    first, kept = rd("--quality", "20,60", "--run-peer", "webp")
+    assert len(kept) == 2 * (2 + 7)
+    # To the second that encoding took.
+    assert rd("--quality", "20,60", "--run-peer", "webp") == (first, kept)
+    more, now = rd("--quality", "20,40,60")
+    assert [more["ssic"][0], more["ssic"][2]] == first["ssic"]
+    assert len(now) == len(kept) + 2
+    # What decides a point gives it a place of its own.
+    for other in (
+        ("--effort", 2),
+        ("--engine", "torch:cpu:float32"),
+        ("--model", "small"),
+        ("--ablate-structure",),
+    ):
+        before = len(now)
+        _, now = rd("--quality", "20", *other)
+        assert len(now) == before + 2, other
+    lost = next(iter(kept))
+    lost.unlink()
+    again, now = rd("--quality", "20,60", "--run-peer", "webp")
+    assert lost in now
+    assert [p["bytes"] for p in again["ssic"]] == [p["bytes"] for p in first["ssic"]]
+    lost.write_text("nothing of the kind")
+    code, _, err = run("eval", "rd", *common, "--quality", "20,60", "--run-peer", "webp")
+    assert code == 2
+    assert f"{lost} is no result that was kept" in err
+
+
+def test_a_selective_run_that_was_kept_is_found_again(run: Run, folder: Path, tmp_path: Path) -> None:
+    common = ("--images", folder / "images", "--masks", folder / "masks", "--run-peer", "webp")
+
+    def selective(*more: object) -> tuple[list[Any], int]:
+        code, out, err = run("eval", "selective", *common, "--work", tmp_path, "--json", *more)
+        assert code == 0, err
+        return json.loads(out)["pictures"], len(list(tmp_path.iterdir()))
+
+    first, count = selective("--psnr", "29")
+    assert selective("--psnr", "29") == (first, count)
+    other, more = selective("--psnr", "29.1")
+    assert count <= more < 2 * count  # what both bisections try is there
+    assert other != first
+    _, most = selective("--psnr", "29", "--background", "1")  # another group is sent
+    assert most > more
 
 
 def test_a_target_out_of_reach_is_left_out_of_the_means(run: Run, folder: Path) -> None:

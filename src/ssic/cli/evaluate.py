@@ -35,6 +35,13 @@ RunPeer = Annotated[
 Out = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder for JSON, tables and plot, made if need be.")
 ]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of what is measured, for later runs; several at a time may share it. Default: nothing is kept.",
+    ),
+]
 
 
 def rd(
@@ -70,6 +77,7 @@ def rd(
     effort: Effort = 1,
     model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
+    work: Work = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,6 +96,7 @@ def rd(
             model=model,
             engine=engine,
             effort=effort,
+            work=work,
         )
         _make(out)
         results = run_rd(options, stage)
@@ -109,6 +118,7 @@ def selective(
     effort: Effort = 1,
     model: Model = DEFAULT_MODEL,
     engine: Engine = "auto",
+    work: Work = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,6 +133,7 @@ def selective(
             model=model,
             engine=engine,
             effort=effort,
+            work=work,
         )
         _make(out)
         results = run_selective(options, stage)

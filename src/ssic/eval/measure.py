@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from ssic.codec import Codec
 from ssic.errors import DamagedSegment
+from ssic.eval.kept import Kept
 from ssic.eval.metrics import decibels, ms_ssim, psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
 from ssic.pictures.read import Picture
+from ssic.version import __version__
 
 Points = list[dict[str, Any]]
 """A curve: a dictionary of means per quality, "pictures" in it being those of each picture."""
@@ -43,6 +46,18 @@ class Ssic:
     engine: str = "auto"
     effort: int = 1
 
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All that decides its files and what they decode to."""
+        codec = Codec.load(self.model, engine=self.engine)
+        return {
+            "ssic": __version__,
+            "model": codec.model_id.hex(),
+            "floats": codec.engine.floats_id.hex(),
+            "engine": codec.engine.name,
+            "effort": self.effort,
+        }
+
     def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:
         """Encode as `ssic encode` does."""
         codec = Codec.load(self.model, engine=self.engine)
@@ -66,46 +81,57 @@ class Ssic:
 
 
 def measure_ssic(
-    cases: Cases, codec: Ssic, qualities: Sequence[int], masks: bool, work: Path, report: Report
+    cases: Cases, codec: Ssic, qualities: Sequence[int], masks: bool, work: Path, report: Report, kept: Kept
 ) -> Points:
     """The curve of ssic, with the masks of the cases or with one group."""
+    warm = False
+
+    def measure(case: Case, quality: int) -> dict[str, Any]:
+        nonlocal warm
+        mask = case.mask if masks else None
+        if not warm:  # the first run pays for memory and code that the others find in place
+            codec.decode(codec.encode(case.picture, mask, quality).data)
+            warm = True
+        return _measure(
+            case,
+            lambda: codec.encode(case.picture, mask, quality),
+            lambda data: codec.decode(data)[0],
+            work / "picture.ssic",
+        )
+
     rows: list[list[dict[str, Any]]] = []
     for n, case in enumerate(cases):
-        mask = case.mask if masks else None
-        report(f"ssic {'with masks' if mask else 'with one group'}: {case.name}, {n + 1} of {len(cases)}")
-        if n == 0:  # the first run pays for memory and code that the others find in place
-            codec.decode(codec.encode(case.picture, mask, qualities[0]).data)
+        masked = masks and case.mask is not None
+        report(f"ssic {'with masks' if masked else 'with one group'}: {case.name}, {n + 1} of {len(cases)}")
         rows.append(
             [
-                _measure(
-                    case,
-                    lambda case=case, mask=mask, q=q: codec.encode(case.picture, mask, q),  # type: ignore[misc]
-                    lambda data: codec.decode(data)[0],
-                    work / "picture.ssic",
-                )
+                _kept(kept, case, codec.facts | {"masks": masked, "quality": q}, partial(measure, case, q))
                 for q in qualities
             ]
         )
     return _means(qualities, rows)
 
 
-def measure_peer(cases: Cases, peer: Peer, work: Path, report: Report) -> Points:
+def measure_peer(cases: Cases, peer: Peer, work: Path, report: Report, kept: Kept) -> Points:
     """The curve of another codec."""
+
+    def measure(case: Case, quality: float) -> dict[str, Any]:
+        return _measure(
+            case, lambda: Coded(peer.encode(case.pixels, quality)), peer.decode, work / "picture.peer"
+        )
+
     rows: list[list[dict[str, Any]]] = []
     for n, case in enumerate(cases):
         report(f"{peer.name}: {case.name}, {n + 1} of {len(cases)}")
-        rows.append(
-            [
-                _measure(
-                    case,
-                    lambda case=case, q=q: Coded(peer.encode(case.pixels, q)),  # type: ignore[misc]
-                    peer.decode,
-                    work / "picture.peer",
-                )
-                for q in peer.qualities
-            ]
-        )
+        rows.append([_kept(kept, case, peer.facts(q), partial(measure, case, q)) for q in peer.qualities])
     return _means(peer.qualities, rows)
+
+
+def _kept(
+    kept: Kept, case: Case, facts: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """A point of one picture."""
+    return {"picture": case.name} | kept({"measured": "rd", "case": case.identity, "codec": facts}, measure)
 
 
 def _measure(
@@ -121,7 +147,6 @@ def _measure(
     height, width = case.pixels.shape[:2]
     similarity = ms_ssim(case.pixels, pixels)
     return {
-        "picture": case.name,
         "width": width,
         "height": height,
         "groups": 1 if case.mask is None else len(case.mask.groups),

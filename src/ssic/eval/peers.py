@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ class Peer:
     qualities: Sequence[float]
     options: Callable[[float], Mapping[str, Any]]
     lowest: int | None
+
+    def facts(self, quality: float) -> dict[str, Any]:
+        """All that decides what is made of a picture."""
+        return {"peer": self.name, "options": dict(self.options(quality)), "library": self.library}
+
+    @property
+    def library(self) -> str | None:
+        """Version of what encodes."""
+        if self.kind == "HEIF":
+            return metadata.version("pillow-heif")
+        return features.version(
+            {"JPEG": "libjpeg_turbo", "JPEG2000": "jpg_2000"}.get(self.kind, self.kind.lower())
+        )
 
     def encode(self, pixels: NDArray[np.uint8], quality: float) -> bytes:
         """[H, W, 3] -> the bytes of a file."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,19 @@ class Case:
     def pixels(self) -> NDArray[np.uint8]:
         """[H, W, 3]."""
         return self.picture.pixels
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of picture and mask."""
+        mask = None
+        if self.mask is not None:
+            mask = _hash(self.mask.ids.tobytes()), sorted(self.mask.names.items())
+        icc = None if self.picture.icc is None else _hash(self.picture.icc)
+        return _hash(repr((self.pixels.shape, _hash(self.pixels.tobytes()), icc, mask)).encode())
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
 from ssic.eval.extras import optional
+from ssic.eval.kept import Kept
 from ssic.eval.measure import PARTS, Points, Ssic, measure_peer, measure_ssic
 from ssic.eval.metrics import bd_rate
 from ssic.eval.peers import Curve, Peer, Point
@@ -40,6 +41,7 @@ class RdOptions:
         model: installed model, or a weights file.
         engine: what runs its networks.
         effort: of the encoder, 1 to 9.
+        work: folder of what is measured, for later runs; None keeps nothing.
     """
 
     cases: Cases
@@ -51,6 +53,7 @@ class RdOptions:
     model: str = DEFAULT_MODEL
     engine: str = "auto"
     effort: int = 1
+    work: Path | None = None
 
 
 def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
@@ -71,22 +74,25 @@ def run_rd(options: RdOptions, report: Report) -> dict[str, Any]:
         raise InvalidInput(f"qualities are numbers from 1 to 100, not {list(options.qualities)}")
     codec = Ssic(options.model, options.engine, options.effort)
     curves: dict[str, Points] = {}
+    kept = Kept(options.work)
     with tempfile.TemporaryDirectory(prefix="ssic-eval-") as folder:
         work = Path(folder)
-        curves["ssic"] = measure_ssic(options.cases, codec, qualities, masked, work, report)
+        curves["ssic"] = measure_ssic(options.cases, codec, qualities, masked, work, report, kept)
         if options.structure:
-            curves["ssic, one group"] = measure_ssic(options.cases, codec, qualities, False, work, report)
+            curves["ssic, one group"] = measure_ssic(
+                options.cases, codec, qualities, False, work, report, kept
+            )
         ours = list(curves)
         for peer in options.peers:
-            curves[peer.name] = measure_peer(options.cases, peer, work, report)
+            curves[peer.name] = measure_peer(options.cases, peer, work, report, kept)
     anchors = [as_curve(name, HERE, points) for name, points in curves.items() if name not in ours]
     anchors += options.curves
     used = {name: within(curves[name], options.bpp_range) for name in ours}
     structure = None
     if options.structure:
         pairs = zip(curves["ssic, one group"], curves["ssic"], strict=True)
-        kept = [(one, grouped) for one, grouped in pairs if within([one], options.bpp_range)]
-        structure = price_of_structure([one for one, _ in kept], [grouped for _, grouped in kept])
+        both = [(one, grouped) for one, grouped in pairs if within([one], options.bpp_range)]
+        structure = price_of_structure([one for one, _ in both], [grouped for _, grouped in both])
     return {
         "schema": SCHEMA,
         "environment": environment(options.model, options.engine),

@@ -34,6 +34,7 @@ def environment(model: str, engine: str) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {"ssic": __version__} | {p: _version(p) for p in PACKAGES} | libraries,
         "model": f"{codec.config.name} {codec.model_id.hex()}",
+        "floats": codec.engine.floats_id.hex(),
         "commit": _commit(),
     }
 
@@ -82,7 +83,8 @@ def about(results: dict[str, Any]) -> str:
     effort = results["settings"].get("effort", 1)
     refined = f", effort {effort}" if effort > 1 else ""
     return (
-        f"{pictures} pictures; model {e['model']} on {e['engine']}{refined}; {e['machine']}; {e['system']}; "
+        f"{pictures} pictures; model {e['model']}, floats {e['floats']}, on {e['engine']}{refined}; {e['machine']}; "
+        f"{e['system']}; "
         f"commit {e['commit']}; {versions}."
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ssic.blocks import ABSENT
 from ssic.codec import DEFAULT_QUALITY
 from ssic.engine.effort import check_effort
 from ssic.errors import InvalidInput
+from ssic.eval.kept import Kept
 from ssic.eval.measure import Ssic
 from ssic.eval.metrics import psnr
 from ssic.eval.peers import Peer
@@ -43,6 +45,7 @@ class SelectiveOptions:
         model: installed model, or a weights file.
         engine: what runs its networks.
         effort: of the encoder, 1 to 9. Above 1 ssic is measured with effort 1, too.
+        work: folder of what is measured, for later runs; None keeps nothing.
     """
 
     cases: Cases
@@ -52,6 +55,7 @@ class SelectiveOptions:
     model: str = DEFAULT_MODEL
     engine: str = "auto"
     effort: int = 1
+    work: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -187,26 +191,26 @@ def _measure(case: Case, options: SelectiveOptions, work: Path, moved: int) -> d
     if not wanted:
         return None
     ids = case.mask.to_pixels(width, height)
-    shown = np.isin(ids, wanted)
+    foreground = _Foreground(case, case.mask, wanted, np.isin(ids, wanted), work, Kept(options.work))
     codec = Ssic(options.model, options.engine)
-    found = search(_ssic(case, case.mask, wanted, shown, codec, work), options.target, 1)
+    found = search(foreground.by_ssic(codec), options.target, 1)
     results = {"ssic": found}
     if options.effort > 1:
         better = None
         if found is not None:
-            refined = _ssic(case, case.mask, wanted, shown, codec, work, options.effort)
             start = min(100, max(1, found.at.quality + moved))
+            refined = foreground.by_ssic(replace(codec, effort=options.effort))
             better = search_from(start, refined, options.target, 1)
         results[_refined(options.effort)] = better
     for peer in options.peers:
         for method, regions in regions_by_method(case.pixels, ids, wanted).items():
-            measure = _peer(case.pixels, shown, regions, peer, work)
+            measure = foreground.by_peer(peer, method, regions)
             results[f"{peer.name} {method}"] = search(measure, options.target, peer.lowest or 0)
     return {
         "picture": case.name,
         "width": width,
         "height": height,
-        "foreground": float(shown.mean()),
+        "foreground": float(foreground.shown.mean()),
         "groups": len(wanted),
         "methods": {
             name: None
@@ -216,35 +220,6 @@ def _measure(case: Case, options: SelectiveOptions, work: Path, moved: int) -> d
             for name, found in results.items()
         },
     }
-
-
-def _ssic(
-    case: Case,
-    mask: GroupMask,
-    wanted: Sequence[int],
-    shown: NDArray[np.bool_],
-    codec: Ssic,
-    work: Path,
-    effort: int = 1,
-) -> Measure:
-    def extract_at(quality: int) -> SsicFile:
-        return SsicFile(codec.encode(case.picture, mask, quality).data, model=codec.model).extract(wanted)
-
-    some = extract_at(DEFAULT_QUALITY) if effort > 1 else None
-
-    def measure(quality: int) -> tuple[int, float]:
-        if some is None:
-            extract = extract_at(quality)
-        else:  # the same bytes as if the whole picture had been refined, and taken apart then: groups are independent
-            qualities: dict[str | int, int] = dict.fromkeys(wanted, quality)
-            extract = some.set_quality(qualities, case.picture, effort=effort, engine=codec.engine)
-        part = stored(work / "part.ssic", bytes(extract))
-        pixels, present = codec.decode(part)
-        if not np.array_equal(present, shown):
-            raise AssertionError("the extract does not hold the foreground")
-        return len(part), psnr(case.pixels, pixels, shown)
-
-    return measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,9 +264,18 @@ def _boxed(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> Region:
     return Region(cut, left, top, shown[top:bottom, left:right])
 
 
-def _peer(
+def measure_regions(
     pixels: NDArray[np.uint8], shown: NDArray[np.bool_], regions: Sequence[Region], peer: Peer, work: Path
 ) -> Measure:
+    """Sending a part of a picture as pictures of their own.
+
+    Args:
+        pixels: [H, W, 3].
+        shown: [H, W], the pixels that count.
+        regions: that are encoded.
+        work: folder for files.
+    """
+
     def measure(quality: int) -> tuple[int, float]:
         received, size = np.zeros_like(pixels), 0
         for region in regions:
@@ -303,6 +287,67 @@ def _peer(
         return size, psnr(pixels, received, shown)
 
     return measure
+
+
+@dataclass(frozen=True, eq=False)
+class _Foreground:
+    """What is sent of a picture.
+
+    Attributes:
+        wanted: ids of its groups.
+        shown: [H, W], its pixels.
+        work: folder for files.
+        kept: what was measured before.
+    """
+
+    case: Case
+    mask: GroupMask
+    wanted: Sequence[int]
+    shown: NDArray[np.bool_]
+    work: Path
+    kept: Kept
+
+    def by_ssic(self, codec: Ssic) -> Measure:
+        """Sent as an extract of a file with all groups."""
+
+        def extract_at(quality: int) -> SsicFile:
+            data = replace(codec, effort=1).encode(self.case.picture, self.mask, quality).data
+            return SsicFile(data, model=codec.model).extract(self.wanted)
+
+        some = cache(lambda: extract_at(DEFAULT_QUALITY))
+
+        def measure(quality: int) -> tuple[int, float]:
+            if codec.effort == 1:
+                extract = extract_at(quality)
+            else:  # as if the whole picture had been refined, and taken apart then: groups are independent
+                qualities: dict[str | int, int] = dict.fromkeys(self.wanted, quality)
+                extract = some().set_quality(
+                    qualities, self.case.picture, effort=codec.effort, engine=codec.engine
+                )
+            part = stored(self.work / "part.ssic", bytes(extract))
+            pixels, present = codec.decode(part)
+            if not np.array_equal(present, self.shown):
+                raise AssertionError("the extract does not hold the foreground")
+            return len(part), psnr(self.case.pixels, pixels, self.shown)
+
+        return self._keeping(measure, lambda quality: {"codec": codec.facts, "quality": quality})
+
+    def by_peer(self, peer: Peer, method: str, regions: Sequence[Region]) -> Measure:
+        """Sent as pictures of their own."""
+        measure = measure_regions(self.case.pixels, self.shown, regions, peer, self.work)
+        return self._keeping(measure, lambda quality: {"codec": peer.facts(quality), "method": method})
+
+    def _keeping(self, measure: Measure, facts: Callable[[int], dict[str, Any]]) -> Measure:
+        """The same, but what was measured before is found again."""
+        sent = {"measured": "selective", "case": self.case.identity, "wanted": list(self.wanted)}
+
+        def found_again(quality: int) -> tuple[int, float]:
+            result = self.kept(
+                sent | facts(quality), lambda: dict(zip(("bytes", "psnr"), measure(quality), strict=True))
+            )
+            return result["bytes"], result["psnr"]
+
+        return found_again
 
 
 def _means(pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import features
 
 from ssic.blocks import BLOCK
 from ssic.codec import Codec
@@ -85,14 +84,15 @@ class SsicMethod(Method):
     Attributes:
         what: "selective", the groups that the task needs; "whole", all; "graded", all, with the background at a
             quality of its own.
-        model, model_id, engine: of the codec.
+        model, engine: of the codec.
+        identity_of_model: its id and the hash of its floats, which decide its pixels.
         fill: what stands where no group is, as for `ssic decode`.
         background: quality of the background of "graded".
     """
 
     what: str
     model: str
-    model_id: str
+    identity_of_model: str
     fill: str
     qualities: Sequence[int] = QUALITIES
     background: int = 1
@@ -104,7 +104,7 @@ class SsicMethod(Method):
 
     def facts(self) -> dict[str, Any]:
         graded = {"background": self.background} if self.what == "graded" else {}
-        return {"method": self.name, "model": self.model_id, "fill": self.fill} | graded
+        return {"method": self.name, "model": self.identity_of_model, "fill": self.fill} | graded
 
     def send(self, scene: Scene, quality: int) -> Sent:
         if self.what == "selective" and not scene.wanted:
@@ -120,7 +120,7 @@ class SsicMethod(Method):
     def _file(self, scene: Scene, quality: int) -> bytes:
         graded = self.what == "graded" and 0 in scene.mask.groups
         exceptions: dict[str | int, int] = {0: self.background} if graded else {}
-        key = self.model_id, quality, tuple(exceptions.items())
+        key = self.identity_of_model, quality, tuple(exceptions.items())
         if key not in scene.files:
             codec = Codec.load(self.model, engine=self.engine)
             made = codec.encode(scene.pixels, scene.mask, quality=quality, group_quality=exceptions)
@@ -277,18 +277,19 @@ def find_methods(
         InvalidInput: there is no such method, or what it needs is not installed.
         ModelError: there is no such model.
     """
-    model_id = load_weights(find_weights(model)).id.hex()
+    weights = load_weights(find_weights(model))
+    of_model = f"{weights.id.hex()} {weights.floats_id.hex()}"
     found: list[Method] = []
     for name in dict.fromkeys(names):
         if name not in METHODS:
             raise InvalidInput(f"no method {name!r}; there are: {', '.join(METHODS)}")
         kind, _, what = name.partition(" ")
         if kind == "ssic":
-            found.append(SsicMethod(what, model, model_id, fill, tuple(qualities), background, engine))
+            found.append(SsicMethod(what, model, of_model, fill, tuple(qualities), background, engine))
             continue
         find_peers([kind])  # tells what is missing
-        library = features.version({"jpeg": "libjpeg_turbo"}.get(kind, kind)) or ""
         peer = PEERS[kind]
+        library = peer.library or ""
         chosen_qualities = (peer_qualities or {}).get(kind)
         if chosen_qualities is not None and any(not (peer.lowest or 0) <= q <= 100 for q in chosen_qualities):
             raise InvalidInput(
