@@ -15,9 +15,11 @@ import ssic
 from helpers.commands import Run
 from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
-from ssic.batch import Recipe, default_workers, read_records
+from helpers.weights import another_synthesis, variant
+from ssic.batch import DecodeRecipe, Recipe, default_workers, read_records
 from ssic.engine.threads import available_threads
 from ssic.groups.recipe import MaskRecipe
+from ssic.model.weights import find_weights, load_weights
 
 QUALITIES = ("--group-quality", "group 1=20")
 
@@ -175,6 +177,19 @@ def test_a_recipe_is_the_same_in_any_order_of_its_entries() -> None:
     backwards = Recipe(encrypt=["dog"], recipients=("b", "a"))
     assert backwards.identity() == recipes[7].identity()
     assert Recipe(max_pixels=5, engine="onnx").identity() == recipes[0].identity()
+
+
+def test_a_recipe_is_another_with_other_weights_of_the_same_id(tmp_path: Path) -> None:
+    """Analysis and what an error is worth decide what is encoded, synthesis what a search for a PSNR finds."""
+    paths = [
+        another_synthesis(tmp_path / "floats.safetensors"),
+        variant(tmp_path / "worth.safetensors", step_worth=20.0),
+    ]
+    models = ["small", *map(str, paths)]
+    assert len({load_weights(find_weights(model)).id for model in models}) == 1
+    for kind in (Recipe, DecodeRecipe):
+        assert len({kind(model=model).identity() for model in models}) == 3
+        assert kind(model=str(find_weights("small"))).identity() == kind(model="small").identity()
 
 
 def test_qualities_don_t_depend_on_the_order_of_entries(run: Run, inputs: Path) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +17,11 @@ from PIL import Image
 
 import ssic
 from helpers.pictures import natural_picture
+from helpers.weights import variant
 from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS
-from ssic.model.weights import find_weights, load_weights, pack_weights
+from ssic.model.weights import find_weights, load_weights
 from ssic.rangecoder import TOTAL
 from ssic.train.crops import Pictures
 from ssic.train.data import HELD_OUT, Unusable, find_pictures, usable
@@ -233,19 +233,11 @@ def test_training_the_synthesis_only_changes_no_byte_of_a_file(folder, tmp_path)
         Trainer(options(folder, tmp_path / "c", steps=2, only="synthesis"))
 
 
-def written(path: Path, **changes: Any) -> Path:
-    """A copy of small's weights file with other parts."""
-    had = load_weights(find_weights("small"))
-    parts = {"config": had.config, "floats": had.floats, "twin": had.twin, "card": had.card, "text": had.text}
-    path.write_bytes(pack_weights(**(parts | changes)))
-    return path
-
-
 def test_training_the_synthesis_only_keeps_the_configuration_to_the_letter(folder, tmp_path):
     had = load_weights(find_weights("small"))
     # An earlier file may state what is the case anyway; its model's id is a hash of that text.
     text = json.dumps(json.loads(had.text) | {"gated": False})
-    source = written(tmp_path / "told.safetensors", text=text)
+    source = variant(tmp_path / "told.safetensors", text=text)
     steps = had.card["step"] + 1
     how = {"weights": source, "only": "synthesis", "steps": steps}
     new = export(Trainer(options(folder, tmp_path / "a", **how)).run(), tmp_path / "w.safetensors")
@@ -255,7 +247,7 @@ def test_training_the_synthesis_only_keeps_the_configuration_to_the_letter(folde
 @pytest.mark.parametrize("only", [None, "synthesis"])
 def test_weights_of_other_trade_offs_are_refused(folder, tmp_path, only):
     other = dataclasses.replace(PRESETS["small"], lambda_range=(0.002, 0.128))
-    source = written(tmp_path / "other.safetensors", config=other, text=other.to_json())
+    source = variant(tmp_path / "other.safetensors", config=other, text=other.to_json())
     with pytest.raises(ModelError, match=r"lambda_range is \(0\.002, 0\.128\), not \(0\.001, 0\.256\)"):
         Trainer(options(folder, tmp_path / "run", weights=source, only=only))
     checkpoint = Trainer(options(folder, tmp_path / "b", steps=1)).run()
@@ -269,7 +261,7 @@ def test_weights_of_other_trade_offs_are_refused(folder, tmp_path, only):
     "card", [{"step": "many"}, {"step": -5}, {"step": True}, {"samples": 1.5}, {"hours": None}]
 )
 def test_cards_without_counts_to_go_on_from_are_refused(folder, tmp_path, card):
-    source = written(tmp_path / "odd.safetensors", card=card)
+    source = variant(tmp_path / "odd.safetensors", card=card)
     with pytest.raises(ModelError, match=f"the card of .*odd.* says of {next(iter(card))} "):
         Trainer(options(folder, tmp_path / "run", weights=source))
 

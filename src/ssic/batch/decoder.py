@@ -69,7 +69,8 @@ class DecodeRecipe:
         return None if self.model is None else current_weights(find_weights(self.model))
 
     def identity(self) -> str:
-        """Hash of all that decides the bytes of a picture, but for the file.
+        """Hash of all that decides the bytes of a picture, but for the file and the installed model that it names: that
+        later versions of the package may make nearer pictures of it makes none anew.
 
         Raises:
             ModelError: there is no such model.
@@ -79,7 +80,7 @@ class DecodeRecipe:
         facts["identities"] = sorted(str(key.recipient) for key in keys)
         facts["trust"] = sorted(self.trust)
         if self.model is not None:
-            facts["model"] = current_weights(find_weights(self.model)).id.hex()
+            facts["model"] = current_weights(find_weights(self.model)).identity
         return hash_of(facts)
 
 

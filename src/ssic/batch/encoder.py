@@ -101,7 +101,7 @@ class Recipe:
             ModelError: there is no such model.
             SegmenterError: there is no such segmenter.
         """
-        facts = asdict(self) | {"model": current_weights(find_weights(self.model)).id.hex()}
+        facts = asdict(self) | {"model": current_weights(find_weights(self.model)).identity}
         del facts["engine"], facts["max_pixels"], facts["max_memory"]
         facts |= {key: facts[key] or None for key in ("renumber", "pad")}
         facts["recipients"] = sorted(self.recipients)

@@ -18,11 +18,15 @@ class Kept:
     """Results, each in a file named by a hash of all that decides it. Processes may share a folder.
 
     Attributes:
-        folder: where they lie; None keeps nothing.
+        folder: where they lie, made if need be; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        if (
+            folder is not None
+        ):  # now, so that a path that can't be written is told before the hours of measuring
+            folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, facts: Mapping[str, Any], measure: Callable[[], Result]) -> Result:
         """What was measured under these facts before, or else is measured now.
@@ -40,7 +44,6 @@ class Kept:
         if path.exists():
             return _read(path)
         result = measure()
-        self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps({"facts": facts, "result": result}) + "\n")
         return result

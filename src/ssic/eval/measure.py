@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssic.codec import Codec
+from ssic.codec import Codec, current_weights
 from ssic.errors import DamagedSegment
 from ssic.eval.kept import Kept
 from ssic.eval.metrics import decibels, ms_ssim, psnr
@@ -20,6 +20,7 @@ from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
+from ssic.model.weights import find_weights
 from ssic.pictures.read import Picture
 from ssic.version import __version__
 
@@ -52,8 +53,7 @@ class Ssic:
         codec = Codec.load(self.model, engine=self.engine)
         return {
             "ssic": __version__,
-            "model": codec.model_id.hex(),
-            "floats": codec.engine.floats_id.hex(),
+            "model": current_weights(find_weights(self.model)).identity,
             "engine": codec.engine.name,
             "effort": self.effort,
         }

@@ -85,7 +85,7 @@ class SsicMethod(Method):
         what: "selective", the groups that the task needs; "whole", all; "graded", all, with the background at a
             quality of its own.
         model, engine: of the codec.
-        identity_of_model: its id and the hash of its floats, which decide its pixels.
+        identity_of_model: `Weights.identity`.
         fill: what stands where no group is, as for `ssic decode`.
         background: quality of the background of "graded".
     """
@@ -277,8 +277,7 @@ def find_methods(
         InvalidInput: there is no such method, or what it needs is not installed.
         ModelError: there is no such model.
     """
-    weights = load_weights(find_weights(model))
-    of_model = f"{weights.id.hex()} {weights.floats_id.hex()}"
+    of_model = load_weights(find_weights(model)).identity
     found: list[Method] = []
     for name in dict.fromkeys(names):
         if name not in METHODS:

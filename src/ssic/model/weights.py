@@ -131,6 +131,11 @@ class Weights:
     path: Path | None = None
     step_worth: float = STEP_WORTH
 
+    @property
+    def identity(self) -> str:
+        """All of them that decides bytes of files and pixels: models of one id may differ in the other two."""
+        return f"{self.id.hex()} floats {self.floats_id.hex()} step-worth {self.step_worth:g}"
+
     def __reduce__(self) -> Any:
         if self.path is not None:
             return _again, (self.path, self.id, self.floats_id, self.step_worth)
