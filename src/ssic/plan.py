@@ -93,6 +93,43 @@ class Plan:
         return np.where(phase[self.neighbours] < self.phase[:, None], self.neighbours, len(self))
 
     @cached_property
+    def pair_phase(self) -> NDArray[np.int64]:
+        """[P] the pass in which a pair is coded where passes see one another: `_phase` of its cell."""
+        return _phase(*self._pair_places[1:])
+
+    @cached_property
+    def earlier_pairs(self) -> NDArray[np.int64]:
+        """[P, 8] index of the neighbouring cell's pair if it is of the same group and of an earlier phase, else P."""
+        picture, row, column = self._pair_places
+        _, h, w = self.shape
+        rows, columns = -(-h // CELL), -(-w // CELL)
+
+        def key(row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+            return ((picture * rows + row) * columns + column) * 256 + self.pair_group
+
+        own, count = key(row, column), len(self.pair_group)  # ascending
+        earlier = np.full((count, len(NEIGHBOURS)), count, np.int64)
+        for i, (dy, dx) in enumerate(NEIGHBOURS):
+            y, x = row + dy, column + dx
+            wanted = key(y, x)
+            at = np.searchsorted(own, wanted)
+            at[at == count] = 0
+            inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
+            there = inside & (own[at] == wanted) & (_phase(y, x) < self.pair_phase)
+            earlier[there, i] = at[there]
+        return earlier
+
+    @cached_property
+    def _pair_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Picture, row and column of each pair's cell."""
+        _, h, w = self.shape
+        block = np.empty(len(self.pair_group), np.int64)
+        block[self.pair] = self.block  # any of the pair's
+        picture, within = np.divmod(block, h * w)
+        row, column = np.divmod(within, w)
+        return picture, row // CELL, column // CELL
+
+    @cached_property
     def members(self) -> NDArray[np.int64]:
         """[P, 16] the blocks of each pair by their position in the cell; N where the pair has none there."""
         members = np.full((len(self.pair_group), CELL**2), len(self), np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from helpers.masks import blob_mask
 from helpers.pictures import natural_picture
 from helpers.reference_decoder import SubstreamDecoder, decode_substream, load_tensors, shift
 from helpers.reference_range_decoder import InvalidStream
+from ssic.entropy.twin import context_kinds
 from ssic.format import read_head, read_segment
+from ssic.model.config import HYPER_CONTEXTS
 from ssic.model.weights import find_weights
 from ssic.plan import make_plan
 from ssic.rangecoder import RangeEncoder, encoder_bytes, integer_model
@@ -34,6 +38,30 @@ def by_group(latents: NDArray[np.float64], mask: NDArray[np.uint8], group: int) 
     """Latents of all blocks in raster order -> those of one group, by row and column."""
     blocks = latents.reshape(*mask.shape, -1)
     return {(int(r), int(c)): blocks[r, c].astype(np.int64).tolist() for r, c in np.argwhere(mask == group)}
+
+
+def test_hyper_latents_are_predicted_from_those_of_earlier_cells(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from helpers.random_weights import KINDS, random_weights
+
+    path = tmp_path / "context.safetensors"
+    path.write_bytes(random_weights(3, KINDS["hyper-context"]))
+    # 6x5 cells, cut ones too; blocks of two groups are strewn about, so that some of the cells around lack them.
+    mask = np.random.default_rng(0).choice(3, (22, 19), p=(0.9, 0.06, 0.04)).astype(np.uint8)
+    picture = natural_picture(5, 350, 300)
+    codec = ssic.Codec.load(path)
+    encoding = codec.encode(picture, mask, group_quality={0: 70, 1: 30, 2: 90}, latents=True)
+    kinds, _ = context_kinds(make_plan(mask))
+    assert set(range(HYPER_CONTEXTS)) == set(kinds.tolist())
+    head = read_head(encoding.data)
+    for g in head.groups:
+        segment = read_segment(encoding.data, head, g.id)
+        decoded = decode_substream(*load_tensors(path), head.mask.tolist(), g.id, g.quality, segment)
+        assert decoded == by_group(encoding.latents, mask, g.id)
+    # It takes part: without gains the same latents are other bytes.
+    plain = random_weights(3, replace(KINDS["hyper-context"], hyper_context=False))
+    (tmp_path / "plain.safetensors").write_bytes(plain)
+    assert ssic.encode(picture, mask, model=tmp_path / "plain.safetensors")[100:] != encoding.data[100:]
 
 
 @pytest.mark.parametrize(

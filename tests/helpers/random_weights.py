@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ssic.model.config import ModelConfig
+from ssic.model.config import HYPER_CONTEXTS, ModelConfig
 from ssic.model.weights import pack_weights, stored_floats
 from ssic.nets.network import Network
 from ssic.train.export import with_graphs
@@ -31,8 +31,9 @@ KINDS = {
     "gated": replace(CONFIG, gated=True),
     "sparse": replace(CONFIG, attention_every=2),
     "dictionary": replace(CONFIG, dictionary=24),
+    "hyper-context": replace(CONFIG, hyper_context=True),
 }
-"""What transformer blocks can be made of."""
+"""What models can be made of."""
 
 
 def random_weights(seed: int, config: ModelConfig = CONFIG) -> bytes:
@@ -46,4 +47,6 @@ def random_weights(seed: int, config: ModelConfig = CONFIG) -> bytes:
         floats[name] = (torch.randn_like(value) * scale).numpy()
     floats["entropy.spread"] = np.abs(floats["entropy.spread"]) + 0.1
     stored = stored_floats(floats)
-    return with_graphs(pack_weights(config, stored, freeze(config, stored), {}))
+    rng, shape = np.random.default_rng(seed), (HYPER_CONTEXTS, config.hyper_channels)
+    context = rng.normal(0, 0.3, shape), rng.normal(0, 0.5, shape)
+    return with_graphs(pack_weights(config, stored, freeze(config, stored, context=context), {}))

@@ -152,12 +152,18 @@ class SubstreamDecoder:
         cells: dict[Block, list[Block]] = {}
         for r, c in self._blocks:
             cells.setdefault((r // 4, c // 4), []).append((r, c))
-        pairs = [blocks for _, blocks in sorted(cells.items())]
-        counts = [self.tensors["z_count"][len(blocks) - 1] for blocks in pairs]
-        scales = [[a + b for a, b in zip(self._row("z_scale"), n, strict=True)] for n in counts]
-        decoded = self._decode_step([self._row("z_mean")] * len(pairs), scales)
-        for z, blocks in zip(decoded, pairs, strict=True):
-            reciprocal = self.tensors["precision_reciprocal"][len(blocks) - 1]
+        # Tensors for a context are there if, and only if, the configuration has `hyper_context`.
+        phases = [0, 1, 2] if "z_gain" in self.tensors else [None]
+        decoded: dict[Block, list[int]] = {}
+        for p in phases:
+            step = [cell for cell in sorted(cells) if p is None or phase(cell) == p]
+            if not step:
+                continue
+            priors = [self._hyper_prior(cell, cells, decoded, p) for cell in step]
+            found = self._decode_step([mean for mean, _ in priors], [scale for _, scale in priors])
+            decoded |= dict(zip(step, found, strict=True))
+        for cell, blocks in sorted(cells.items()):
+            z, reciprocal = decoded[cell], self.tensors["precision_reciprocal"][len(blocks) - 1]
             x = [clamp(shift(v * reciprocal, 8)) for v in z]
             x = [relu(v) for v in self._layer("features1", x)]
             x = [clamp(v) for v in self._layer("features2", x)]
@@ -165,6 +171,28 @@ class SubstreamDecoder:
                 position = self.tensors["position"][4 * (r % 4) + c % 4]
                 terms = zip(x, self._row("features_quality"), position, strict=True)
                 self._features[r, c] = [relu(sum(t)) for t in terms]
+
+    def _hyper_prior(
+        self, cell: Block, cells: dict[Block, list[Block]], decoded: dict[Block, list[int]], p: int | None
+    ) -> tuple[list[int], list[int]]:
+        """Mean and log2 of the scale."""
+        n = len(cells[cell])
+        mean = self._row("z_mean")
+        scale = [a + b for a, b in zip(self._row("z_scale"), self.tensors["z_count"][n - 1], strict=True)]
+        if p is None:
+            return mean, scale
+        around = [(cell[0] + r, cell[1] + c) for r, c in NEIGHBOURS]
+        earlier = [other for other in around if other in cells and phase(other) < p]
+        kind = 4 * (p - 1) + len(earlier) if earlier else 0
+        predicted = []
+        for c, m in enumerate(mean):
+            total = 0
+            for other in earlier:
+                reciprocal = self.tensors["precision_reciprocal"][len(cells[other]) - 1]
+                total += clamp(shift((decoded[other][c] - m) * reciprocal, 12))
+            gained = shift(total * self.tensors["z_gain"][kind][c], 12)
+            predicted.append(m + shift(gained * self.tensors["precision"][n - 1], 12))
+        return predicted, [a + b for a, b in zip(scale, self.tensors["z_seen"][kind], strict=True)]
 
     def _decode_slice(self, k: int, blocks: list[Block]) -> None:
         size, start = self.slices[k], sum(self.slices[:k])

@@ -94,6 +94,22 @@ def test_pairs_are_the_groups_of_each_cell(mask):
 
 
 @given(masks())
+def test_earlier_pairs_are_of_the_same_group_in_cells_around(mask):
+    plan = make_plan(mask)
+    row, column = np.divmod(plan.block, mask.shape[1])
+    pairs = {
+        (int(row[i]) // CELL, int(column[i]) // CELL, int(plan.group[i])): int(plan.pair[i])
+        for i in range(len(plan))
+    }
+    for (y, x, group), p in pairs.items():
+        assert plan.pair_phase[p] == {(0, 0): 0, (1, 1): 1}.get((y % 2, x % 2), 2)
+        for j, (dy, dx) in enumerate(NEIGHBOURS):
+            other = pairs.get((y + dy, x + dx, group), len(pairs))
+            early = other < len(pairs) and plan.pair_phase[other] < plan.pair_phase[p]
+            assert plan.earlier_pairs[p, j] == (other if early else len(pairs))
+
+
+@given(masks())
 def test_a_group_alone_is_planned_as_in_company(mask):
     """Whatever the nets are told about a group's tokens is the same, up to their place in the list."""
     whole = make_plan(mask)
@@ -108,6 +124,11 @@ def test_a_group_alone_is_planned_as_in_company(mask):
     renamed[rows] = np.arange(len(alone))
     np.testing.assert_array_equal(alone.neighbours, renamed[whole.neighbours[rows]])
     np.testing.assert_array_equal(alone.earlier, renamed[whole.earlier[rows]])
+    pairs = np.flatnonzero(whole.pair_group == group)
+    renamed = np.full(len(whole.pair_group) + 1, len(alone.pair_group))
+    renamed[pairs] = np.arange(len(pairs))
+    np.testing.assert_array_equal(alone.pair_phase, whole.pair_phase[pairs])
+    np.testing.assert_array_equal(alone.earlier_pairs, renamed[whole.earlier_pairs[pairs]])
     for own, all_ in zip((*alone.coarse, *alone.fine), (*whole.coarse, *whole.fine), strict=True):
         scale = len(own.scatter) // len(alone)
         tokens = (scale * rows[:, None] + np.arange(scale)).reshape(-1)

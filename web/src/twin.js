@@ -8,6 +8,8 @@ import { integers } from './weights.js';
 const CLASSES = 91;
 const QUALITIES = 100;
 const CELL = 4;
+/** Kinds of cells by their earlier neighbours. */
+const HYPER_CONTEXTS = 9;
 const MAX_ONES = 21;
 const HALF = 2 ** 23;
 const NEIGHBOURS = [[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 1], [1, -1], [1, 0], [1, 1]]; // prettier-ignore
@@ -16,6 +18,8 @@ const CHUNK = 64;
 
 /** Shift with rounding. @param {number} x @param {number} bits */
 const shift = (x, bits) => Math.floor(x / 2 ** bits + 0.5);
+/** The phase of a block or cell. @param {number} row @param {number} column */
+const phaseOf = (row, column) => ((row + column) & 1 ? 2 : row & 1);
 /** @param {number} x */
 const clamp = (x) => Math.min(Math.max(x, -LIMIT), LIMIT);
 
@@ -42,6 +46,10 @@ export class Twin {
     this.zScale = get('z_scale', QUALITIES, z);
     this.zCount = get('z_count', CELL ** 2, z);
     this.precisionReciprocal = get('precision_reciprocal', CELL ** 2);
+    /** What predicts hyper-latents from those of the cells around; null where they are on their own. */
+    this.hyperContext = weights.config.hyper_context
+      ? { gain: get('z_gain', HYPER_CONTEXTS, z), seen: get('z_seen', HYPER_CONTEXTS, z), precision: get('precision', CELL ** 2) }
+      : null;
     this.featuresQuality = get('features_quality', QUALITIES, f);
     this.position = get('position', CELL ** 2, f);
     this.reference = get('reference', QUALITIES, this.channels);
@@ -153,8 +161,6 @@ class GroupDecoder {
     const { blocks, columns } = this;
     const at = new Map();
     blocks.forEach((block, i) => at.set(block, i));
-    /** @param {number} row @param {number} column */
-    const phaseOf = (row, column) => ((row + column) & 1 ? 2 : row & 1);
     blocks.forEach((block, i) => {
       const row = Math.floor(block / columns);
       const column = block - row * columns;
@@ -246,15 +252,9 @@ class GroupDecoder {
       if (members) members.push(i);
       else cells.set(cell, [i]);
     });
-    const pairs = [...cells].sort(([a], [b]) => a - b).map(([, members]) => members);
-    const classes = new Uint8Array(pairs.length * channels);
-    pairs.forEach((members, p) => {
-      for (let c = 0; c < channels; c++) {
-        const scale = twin.zScale[row * channels + c] + twin.zCount[(members.length - 1) * channels + c];
-        classes[p * channels + c] = scaleClass(scale);
-      }
-    });
-    const symbols = this.decodeStep(classes);
+    const ordered = [...cells].sort(([a], [b]) => a - b);
+    const pairs = ordered.map(([, members]) => members);
+    const latents = this.decodePairs(ordered, cellColumns);
     const [x, y] = twin.scratch;
     const numbers = kernel.numbers();
     const { inputs } = twin.features1;
@@ -264,8 +264,7 @@ class GroupDecoder {
       some.forEach((members, i) => {
         const reciprocal = twin.precisionReciprocal[members.length - 1];
         for (let c = 0; c < channels; c++) {
-          const z = 64 * symbols[(first + i) * channels + c] + twin.zMean[row * channels + c];
-          numbers[x / 2 + i * inputs + c] = clamp(shift(z * reciprocal, 8));
+          numbers[x / 2 + i * inputs + c] = clamp(shift(latents[(first + i) * channels + c] * reciprocal, 8));
         }
       });
       kernel.run(twin.features1, x, y, some.length, true);
@@ -282,6 +281,57 @@ class GroupDecoder {
         }
       });
     }
+  }
+
+  /**
+   * The hyper-latents of all pairs, [pairs, channels], 6 fractional bits.
+   * @param {[number, number[]][]} pairs cell and members of each, by cell @param {number} cellColumns cells in a row
+   */
+  decodePairs(pairs, cellColumns) {
+    const { twin, row } = this;
+    const { hyperChannels: channels, hyperContext: context } = twin;
+    const latents = new Float64Array(pairs.length * channels);
+    const index = new Map(pairs.map(([cell], p) => [cell, p]));
+    /** Row and column of a pair's cell. @param {number} p @returns {[number, number]} */
+    const place = (p) => [Math.floor(pairs[p][0] / cellColumns), pairs[p][0] % cellColumns];
+    for (let phase = 0; phase < (context ? 3 : 1); phase++) {
+      const step = [...pairs.keys()].filter((p) => !context || phaseOf(...place(p)) === phase);
+      if (!step.length) continue;
+      const means = new Float64Array(step.length * channels);
+      const classes = new Uint8Array(step.length * channels);
+      step.forEach((p, i) => {
+        const [y, x] = place(p);
+        const count = pairs[p][1].length;
+        /** @type {number[]} */
+        const earlier = [];
+        for (const [dy, dx] of context ? NEIGHBOURS : []) {
+          if (x + dx < 0 || x + dx >= cellColumns || y + dy < 0 || phaseOf(y + dy, x + dx) >= phase) continue;
+          const other = index.get((y + dy) * cellColumns + x + dx);
+          if (other !== undefined) earlier.push(other);
+        }
+        const kind = earlier.length ? 4 * (phase - 1) + earlier.length : 0;
+        for (let c = 0; c < channels; c++) {
+          const mean = twin.zMean[row * channels + c];
+          let scale = twin.zScale[row * channels + c] + twin.zCount[(count - 1) * channels + c];
+          let predicted = 0;
+          if (context) {
+            for (const other of earlier) {
+              const reciprocal = twin.precisionReciprocal[pairs[other][1].length - 1];
+              predicted += clamp(shift((latents[other * channels + c] - mean) * reciprocal, 12));
+            }
+            predicted = shift(shift(predicted * context.gain[kind * channels + c], 12) * context.precision[count - 1], 12);
+            scale += context.seen[kind * channels + c];
+          }
+          means[i * channels + c] = mean + predicted;
+          classes[i * channels + c] = scaleClass(scale);
+        }
+      });
+      const symbols = this.decodeStep(classes);
+      step.forEach((p, i) => {
+        for (let c = 0; c < channels; c++) latents[p * channels + c] = 64 * symbols[i * channels + c] + means[i * channels + c];
+      });
+    }
+    return latents;
   }
 
   /** @param {number} k @param {number} start first channel of the slice @param {number} size channels @param {number[]} tokens */

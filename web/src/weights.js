@@ -14,6 +14,7 @@ import { ModelError } from './errors.js';
  * @typedef {object} Config
  * @property {number[]} slices @property {number} hyper_channels @property {number} hyper_features @property {number} context_width
  * @property {number[]} widths channels of the fine and the coarse level @property {number[]} depths transformer blocks of these
+ * @property {boolean} [hyper_context] whether hyper-latents are predicted from those of the cells around
  * @property {boolean} [local] whether they mix neighbours
  * @property {number} [attention_every] the last of so many has windows
  */

@@ -89,8 +89,8 @@ test('pixels are the same bits in bands of any size', async () => {
   }
 });
 
-test('networks of all kinds: neighbours, layers without windows, gates, dictionaries', async () => {
-  for (const kind of ['local', 'sparse', 'gated', 'dictionary']) {
+test('models of all kinds: neighbours, layers without windows, gates, dictionaries, context of hyper-latents', async () => {
+  for (const kind of ['local', 'sparse', 'gated', 'dictionary', 'hyper-context']) {
     const own = await readWeights(bytes(`kind-${kind}.safetensors`));
     const { file, ids } = await opened(`kind-${kind}`);
     const few = await Decoder.make(own, { band: 1 });

@@ -34,12 +34,26 @@ from ssic.plan import NEIGHBOURS, Plan
 
 ONE = 1 << VALUE_BITS
 
+PRECISION_BITS = 12
+"""Fractional bits of the precision of hyper-latents, and of its reciprocal."""
+
+GAIN_BITS = 12
+"""Fractional bits of the gains of neighbouring hyper-latents."""
+
 DIAGONAL = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if dy and dx)
 DIRECT = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if not (dy and dx))
 
 EARLIER: tuple[tuple[int, ...], ...] = ((), DIAGONAL, DIRECT)
 """By phase, which of the neighbours that exist are earlier (`Plan.earlier`). Row and column of a block of phase 1 are
 odd, those of its neighbours across a corner even. In phase 2 one of the two is odd, and across an edge none or both."""
+
+
+def context_kinds(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """By their earlier neighbours, the kinds of all pairs: [P] 0 for none, else 4 (phase - 1) + how many there are; and
+    these, [P, 8] as in `Plan.earlier_pairs`."""
+    earlier = plan.earlier_pairs
+    seen = np.count_nonzero(earlier < len(plan.pair_count), 1)
+    return np.where(seen > 0, len(DIAGONAL) * (plan.pair_phase - 1) + seen, 0), earlier
 
 
 def scale_class(log2_scale: Fixed) -> NDArray[np.uint8]:
@@ -115,7 +129,9 @@ class Twin:
         self._z_mean = fixed("z_mean")
         self._z_scale = fixed("z_scale")
         self._z_count = fixed("z_count")
-        self._precision = fixed("precision_reciprocal")
+        self._precision_reciprocal = fixed("precision_reciprocal")
+        if config.hyper_context:
+            self._z_gain, self._z_seen, self._precision = map(fixed, ("z_gain", "z_seen", "precision"))
         self._features1 = layer("features1")
         self._features2 = layer("features2")
         self._features_quality = fixed("features_quality")
@@ -136,21 +152,40 @@ class Twin:
         ]
 
     def hyper_prior(
-        self, quality: NDArray[np.integer], count: NDArray[np.integer]
+        self, pairs: NDArray[np.int64], quality: NDArray[np.integer], plan: Plan, decoded: NDArray[Any]
     ) -> tuple[Fixed, NDArray[np.uint8]]:
         """Mean (6 fractional bits) and scale class of the hyper-latents of some pairs, [p, Z] each.
 
         Args:
-            quality: [p] of each pair, 1 to 100.
-            count: [p] its blocks, 1 to 16.
+            pairs: [p] these pairs; with `ModelConfig.hyper_context` all of one phase.
+            quality: [P] of all pairs, 1 to 100.
+            decoded: [P, Z] hyper-latents, as far as they are decoded (6 fractional bits).
         """
-        scale = self._z_scale[quality - 1] + self._z_count[count - 1]
-        return self._z_mean[quality - 1], scale_class(scale)
+        row, count = quality[pairs] - 1, plan.pair_count[pairs]
+        mean, scale = self._z_mean[row], self._z_scale[row] + self._z_count[count - 1]
+        if self.config.hyper_context:
+            kind, earlier = (of_all[pairs] for of_all in context_kinds(plan))
+            around = np.zeros(mean.shape)
+            for neighbour in earlier.T:
+                at = np.flatnonzero(neighbour < len(plan.pair_count))
+                other = neighbour[at]
+                # In the unit that they would have with 16 blocks; a group has one quality.
+                off = (decoded[other] - mean[at]) * self._precision_reciprocal[plan.pair_count[other] - 1][
+                    :, None
+                ]
+                around[at] += clamp(shift_right(off, PRECISION_BITS))
+            around *= self._z_gain[kind]
+            shift_right(around, GAIN_BITS)
+            around *= self._precision[count - 1][:, None]
+            mean = mean + shift_right(around, PRECISION_BITS)
+            scale += self._z_seen[kind]
+        return mean, scale_class(scale)
 
     def pair_features(self, z: NDArray[Any], count: NDArray[np.integer]) -> Fixed:
         """Hyper-latents of some pairs, [p, Z] (6 fractional bits) -> what they tell of their blocks, values [p, F]."""
         # 6 bits of the latent and 12 of the reciprocal; 10 of a value.
-        x = shift_right(z * self._precision[count - 1][:, None], LATENT_BITS + 12 - VALUE_BITS)
+        reciprocal = self._precision_reciprocal[count - 1][:, None]
+        x = shift_right(z * reciprocal, LATENT_BITS + PRECISION_BITS - VALUE_BITS)
         return self._features2(self._features1(clamp(x), 0), -VALUE_LIMIT)
 
     def features(

@@ -90,7 +90,7 @@ class Walk:
             reached(done / total)
 
     def _steps(self, pieces: Pieces) -> Iterator[Step]:
-        yield self._hyper_step()
+        yield from self._hyper_steps()
         features = self._features(pieces)
         values = self._twin.new_values(len(self._plan))
         phases = [np.flatnonzero(self._plan.phase == p) for p in range(PHASES)]
@@ -99,17 +99,22 @@ class Walk:
                 if len(tokens):
                     yield self._slice_step(k, phase, tokens, features, values)
 
-    def _hyper_step(self) -> Step:
-        quality, count = self._pair_quality, self._plan.pair_count
+    def _hyper_steps(self) -> Iterator[Step]:
+        plan, quality = self._plan, self._pair_quality
 
         def predict(pairs: NDArray[np.int64]) -> Prediction:
-            return self._twin.hyper_prior(quality[pairs], count[pairs])
+            return self._twin.hyper_prior(pairs, quality, plan, self.hyper_latents)
 
         def keep(pairs: NDArray[np.int64], decoded: NDArray[Any]) -> None:
             self.hyper_latents[pairs] = decoded
 
-        rows, columns = np.arange(len(count)), slice(0, self.hyper_latents.shape[1])
-        return Step(True, rows, columns, self._pair_rank, predict, keep)
+        columns = slice(0, self.hyper_latents.shape[1])
+        passes = [np.arange(len(plan.pair_count))]
+        if self._twin.config.hyper_context:
+            passes = [np.flatnonzero(plan.pair_phase == phase) for phase in range(PHASES)]
+        for rows in passes:
+            if len(rows):
+                yield Step(True, rows, columns, self._pair_rank, predict, keep)
 
     def _features(self, pieces: Pieces) -> StoredValues:
         """[N, F] of all blocks."""

@@ -34,6 +34,9 @@ BLOCK_VALUES = 16 * 16 * 3
 LARGEST_SUM = 1 << 12
 """A layer of the integer twin has fewer inputs than this: so its sums are exact in float64."""
 
+HYPER_CONTEXTS = 1 + 2 * 4
+"""Kinds of pairs by their earlier neighbours: none, or 1 to 4 of them, in the second phase or in the third."""
+
 VALUE_NEIGHBOURS = 2
 """Slices whose neighbours are seen value by value; later slices see sums of magnitudes: in high frequencies the
 neighbour's sign says nothing."""
@@ -96,6 +99,8 @@ class ModelConfig:
         attention_every: the last of so many blocks of a resolution attends to its window; the others only mix
             neighbours, which takes `local`, and feed forward. With 2 these are the blocks on shifted windows.
         dictionary: learned entries that the tokens at 1/16 attend to, in each block; 0 for none.
+        hyper_context: predict hyper-latents from those of the cells around that have been decoded. The integer twin
+            only: it is fitted when weights are exported, and networks are trained without it.
     """
 
     name: str = "small"
@@ -113,6 +118,7 @@ class ModelConfig:
     gated: bool = False
     attention_every: int = 1
     dictionary: int = 0
+    hyper_context: bool = False
 
     def __post_init__(self) -> None:
         """
@@ -146,7 +152,7 @@ class ModelConfig:
             or not 1e-9 <= trade_offs[0] < trade_offs[1] <= 1e9
         ):
             raise ValueError(f"lambda_range is two rising positive numbers, not {trade_offs!r}")
-        for name in ("local", "gated"):
+        for name in ("local", "gated", "hyper_context"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is true or false, not {getattr(self, name)!r}")
         if self.attention_every > 1 and not self.local:
@@ -215,7 +221,7 @@ class ModelConfig:
         return cls(**fields)
 
 
-_LATER = ("gated", "attention_every", "dictionary")
+_LATER = ("gated", "attention_every", "dictionary", "hyper_context")
 """Fields that the first models were made without."""
 
 _BOUNDS = (
@@ -254,6 +260,7 @@ EXPERIMENTS = {
         # As sparse, and deeper by what that saves.
         dataclasses.replace(BASE, name="base-sparse-deep", attention_every=2, depths=(4, 4)),
         dataclasses.replace(BASE, name="base-dictionary", dictionary=128),
+        dataclasses.replace(BASE, name="base-hyper-context", hyper_context=True),
         dataclasses.replace(
             BASE, name="base-gated-sparse-deep", gated=True, attention_every=2, depths=(4, 4)
         ),

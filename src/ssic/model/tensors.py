@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.errors import ModelError
-from ssic.model.config import BLOCK_VALUES, CLASSES, QUALITIES, ModelConfig
+from ssic.model.config import BLOCK_VALUES, CLASSES, HYPER_CONTEXTS, QUALITIES, ModelConfig
 from ssic.plan import CELL, WINDOW
 from ssic.rangecoder import TOTAL
 
@@ -136,6 +136,11 @@ def twin_integers(config: ModelConfig) -> dict[str, Integers]:
     short("position", CELL**2, f)
     short("log2_reference", QUALITIES, m)
     # 4 / sqrt(blocks) with 12 fractional bits; a reference of at least 0.2 with 8, and its reciprocal with 16.
+    if config.hyper_context:
+        short("z_gain", HYPER_CONTEXTS, z)
+        short("z_seen", HYPER_CONTEXTS, z)
+        # sqrt(blocks) / 4, with 12 fractional bits.
+        tensors["precision"] = Integers("int32", (CELL**2,), 1 << 10, 1 << 12)
     tensors["precision_reciprocal"] = Integers("int32", (CELL**2,), 1 << 12, 4 << 12)
     tensors["reference"] = Integers("int32", (QUALITIES, m), 51, 2**27)
     tensors["reference_reciprocal"] = Integers("int32", (QUALITIES, m), 0, 5 << 16)

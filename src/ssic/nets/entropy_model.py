@@ -155,7 +155,8 @@ class EntropyModel(nn.Module):
         return z.float() * self.hyper_precision(count)
 
     def hyper_prior(self, index: BlockIndex) -> tuple[Tensor, Tensor]:
-        """-> mean and log2 scale of z, [P, hyper_channels] each."""
+        """-> mean and log2 scale of z, [P, hyper_channels] each; without `ModelConfig.hyper_context`, which only the
+        twin has."""
         return (
             self.z_mean(index.pair_quality),
             self.z_scale(index.pair_quality) + self.z_count[index.pair_count - 1],

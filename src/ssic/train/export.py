@@ -27,6 +27,7 @@ from ssic.storage.atomic import write_whole
 from ssic.train.checkpoint import is_checkpoint, read_checkpoint, twin_of_state
 from ssic.train.freeze import freeze
 from ssic.train.graphs import export_graphs
+from ssic.train.hyper_context import fit_hyper_context
 from ssic.train.tables import fit_tables
 
 
@@ -149,9 +150,16 @@ def _from_checkpoint(
     if kept is not None:
         facts |= kept.card
     if pictures:
-        identity = model_id(text, twin)
-        weights = Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)
-        twin = freeze(config, floats, fit_tables(weights, pictures))
+
+        def frozen() -> Weights:
+            identity = model_id(text, twin)
+            return Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)
+
+        context = None
+        if config.hyper_context:
+            context = fit_hyper_context(frozen(), pictures)
+            twin = freeze(config, floats, context=context)
+        twin = freeze(config, floats, fit_tables(frozen(), pictures), context)
         facts["tables"] = f"fitted to {len(pictures)} pictures"
     floats, facts = stored_floats(floats), facts | dict(card)
     return pack_weights(config, floats, twin, facts, text=text, step_worth=step_worth)

@@ -19,9 +19,10 @@ from ssic.entropy.fixedpoint import (
     to_fixed,
 )
 from ssic.entropy.tables import Tables, gaussian
+from ssic.entropy.twin import GAIN_BITS, PRECISION_BITS
 from ssic.errors import ModelError
 from ssic.model import gains
-from ssic.model.config import CLASSES, ModelConfig
+from ssic.model.config import CLASSES, HYPER_CONTEXTS, ModelConfig
 from ssic.plan import CELL
 
 WIDEST = (1 << 15) - 1
@@ -46,7 +47,10 @@ def largest_value(parameter: str) -> float | None:
 
 
 def freeze(
-    config: ModelConfig, floats: Mapping[str, NDArray[Any]], tables: Tables | None = None
+    config: ModelConfig,
+    floats: Mapping[str, NDArray[Any]],
+    tables: Tables | None = None,
+    context: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Integer tensors of the twin, by name.
 
@@ -54,6 +58,8 @@ def freeze(
         floats: float tensors of the network, by name (`ssic.model.tensors.float_shapes`); only the entropy model's
             are looked at.
         tables: of the scale classes; Gaussian ones by default.
+        context: gains of neighbouring hyper-latents and what they add to log2 of scales, [9, Z] each, for
+            `ModelConfig.hyper_context`; zeros by default.
 
     Raises:
         ModelError: a weight has grown out of its fixed-point format.
@@ -80,7 +86,13 @@ def freeze(
     put("z_mean", table("z_mean"), LATENT_BITS, np.int16)
     put("z_scale", table("z_scale"), SCALE_BITS, np.int16)
     put("z_count", real("z_count"), SCALE_BITS, np.int16)
-    put("precision_reciprocal", 1 / gains.hyper_precision(np.arange(1, CELL**2 + 1.0)), 12, np.int32)
+    precision = gains.hyper_precision(np.arange(1, CELL**2 + 1.0))
+    put("precision_reciprocal", 1 / precision, PRECISION_BITS, np.int32)
+    if config.hyper_context:
+        put("precision", precision, PRECISION_BITS, np.int32)
+        gain, seen = context or (np.zeros((HYPER_CONTEXTS, config.hyper_channels)),) * 2
+        put("z_gain", gain, GAIN_BITS, np.int16)
+        put("z_seen", seen, SCALE_BITS, np.int16)
     layer("features1")
     layer("features2")
     put("features_quality", table("features_quality"), VALUE_BITS, np.int16)
