@@ -24,6 +24,7 @@ NEEDS = {
             "model/test_effort.py",
             "model/test_nets.py",
             "train/test_dense.py",
+            "train/test_hyper_context.py",
             "train/test_train.py",
         ),
     ],

@@ -48,12 +48,12 @@ EARLIER: tuple[tuple[int, ...], ...] = ((), DIAGONAL, DIRECT)
 odd, those of its neighbours across a corner even. In phase 2 one of the two is odd, and across an edge none or both."""
 
 
-def context_kinds(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """By their earlier neighbours, the kinds of all pairs: [P] 0 for none, else 4 (phase - 1) + how many there are; and
-    these, [P, 8] as in `Plan.earlier_pairs`."""
-    earlier = plan.earlier_pairs
+def context_kinds(plan: Plan, pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """By their earlier neighbours, the kinds of some pairs: [p] 0 for none, else 4 (phase - 1) + how many there are;
+    and these, [p, 8] as in `Plan.earlier_pairs`."""
+    earlier = plan.earlier_pairs[pairs]
     seen = np.count_nonzero(earlier < len(plan.pair_count), 1)
-    return np.where(seen > 0, len(DIAGONAL) * (plan.pair_phase - 1) + seen, 0), earlier
+    return np.where(seen > 0, len(DIAGONAL) * (plan.pair_phase[pairs] - 1) + seen, 0), earlier
 
 
 def scale_class(log2_scale: Fixed) -> NDArray[np.uint8]:
@@ -164,7 +164,7 @@ class Twin:
         row, count = quality[pairs] - 1, plan.pair_count[pairs]
         mean, scale = self._z_mean[row], self._z_scale[row] + self._z_count[count - 1]
         if self.config.hyper_context:
-            kind, earlier = (of_all[pairs] for of_all in context_kinds(plan))
+            kind, earlier = context_kinds(plan, pairs)
             around = np.zeros(mean.shape)
             for neighbour in earlier.T:
                 at = np.flatnonzero(neighbour < len(plan.pair_count))

@@ -52,7 +52,7 @@ def fit_hyper_context(
         ids = _groups(n) if n % 2 else np.zeros(block_grid((CROP, CROP)), np.uint8)
         plan = make_plan(ids)
         blocks = to_blocks(np.ascontiguousarray(picture[top : top + CROP, left : left + CROP]))[plan.block]
-        kind, earlier = context_kinds(plan)
+        kind, earlier = context_kinds(plan, np.arange(len(plan.pair_count)))
         precision = hyper_precision(plan.pair_count.astype(np.float64))[:, None]
         for quality in QUALITIES:
             qualities = dict.fromkeys(np.unique(ids).tolist(), quality)
