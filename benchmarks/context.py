@@ -50,7 +50,6 @@ from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_FLOOR, VALUE_NEIGHBOURS
 from ssic.model.weights import DEFAULT_MODEL, find_weights, load_weights
 from ssic.nets.entropy_model import bits
 from ssic.plan import CELL, NEIGHBOURS, make_plan
-from ssic.rangecoder import TOTAL
 from ssic.train.data import find_pictures, usable
 from ssic.workers import Workers
 
@@ -287,8 +286,10 @@ def hyper_bits(coded: Coded, tables: Tables, symbols: NDArray[np.int64]) -> floa
 
 def class_lengths(tables: Tables) -> list[NDArray[np.float64]]:
     """By class, bits of the symbols from -support to support."""
-    entries = 2 * tables.support.astype(np.int64) + 2
-    return [-np.log2(part[:-1] / TOTAL) for part in np.split(tables.frequencies, np.cumsum(entries)[:-1])]
+    return [
+        tables.lengths[zero - support : zero + support + 1]
+        for zero, support in zip(tables.zero.tolist(), tables.support.tolist(), strict=True)
+    ]
 
 
 def hyper_tables(coded: Coded, tables: Tables, total: float) -> Saved:

@@ -19,7 +19,7 @@ def variant(path: Path, **changes: Any) -> Path:
 
 
 def another_synthesis(path: Path) -> Path:
-    """Write `small` with a synthesis that adds a little: of the same id, for training it only changes no more."""
+    """Write `small` with a synthesis that adds a little: of the same id; training it only changes no more."""
     name = "synthesis.head.bias"
     floats = dict(load_weights(find_weights("small")).floats)
     floats[name] = floats[name] + np.array(0.01, floats[name].dtype)

@@ -28,7 +28,7 @@ from ssic.errors import DamagedSegment
 from ssic.model.config import STEP_WORTH
 from ssic.plan import Plan
 from ssic.progress import nothing
-from ssic.rangecoder import TOTAL, RangeEncoder, decoder_from_bytes, encoder_bytes
+from ssic.rangecoder import RangeEncoder, decoder_from_bytes, encoder_bytes
 from ssic.workers import Workers
 
 UNIT = 1 << LATENT_BITS
@@ -145,10 +145,7 @@ class LatentCoder:
         self._workers = Workers()
         self._support = tables.support.astype(np.int32)
         self._models = tables.models()
-        # Code length of every entry, and where in them each class has its symbol 0.
-        self._lengths = -np.log2(tables.frequencies / TOTAL)
-        entries = 2 * self._support.astype(np.int64) + 2
-        self._zero = (np.cumsum(entries) - entries + self._support).astype(np.int32)
+        self._lengths, self._zero = tables.lengths, tables.zero
 
     # -- encoding ----------------------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ LATENT_BITS = 6
 REFERENCE_BITS = 8
 RECIPROCAL_BITS = 16
 SCALE_BITS = 10
+PRECISION_BITS = 12
+"""Of the precision of hyper-latents, and of its reciprocal."""
+GAIN_BITS = 12
+"""Of what neighbouring hyper-latents count."""
 
 VALUE_LIMIT = int(RANGE * (1 << VALUE_BITS))
 """The clamp that the float model was trained with, as an integer."""

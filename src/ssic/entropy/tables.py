@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,17 @@ class Tables:
         lengths = 2 * self.support.astype(np.int64) + 2
         end = int(lengths[: index + 1].sum())
         return self.frequencies[end - int(lengths[index]) : end]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.float64]:
+        """Code length of every entry, in bits; as `frequencies`."""
+        return -np.log2(self.frequencies / TOTAL)
+
+    @cached_property
+    def zero(self) -> NDArray[np.int32]:
+        """[CLASSES] where in `frequencies` each class has its symbol 0; its other symbols lie around it."""
+        entries = 2 * self.support.astype(np.int64) + 2
+        return (np.cumsum(entries) - entries + self.support).astype(np.int32)
 
     def models(self) -> list[Any]:
         """A model of the range coder for each class."""

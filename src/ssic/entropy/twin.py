@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.entropy.fixedpoint import (
+    GAIN_BITS,
     LATENT_BITS,
+    PRECISION_BITS,
     RECIPROCAL_BITS,
     REFERENCE_BITS,
     SCALE_BITS,
@@ -33,12 +35,6 @@ from ssic.model.config import CLASSES, CLASSES_PER_OCTAVE, SCALE_FLOOR, VALUE_NE
 from ssic.plan import NEIGHBOURS, Plan
 
 ONE = 1 << VALUE_BITS
-
-PRECISION_BITS = 12
-"""Fractional bits of the precision of hyper-latents, and of its reciprocal."""
-
-GAIN_BITS = 12
-"""Fractional bits of the gains of neighbouring hyper-latents."""
 
 DIAGONAL = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if dy and dx)
 DIRECT = tuple(i for i, (dy, dx) in enumerate(NEIGHBOURS) if not (dy and dx))
@@ -170,10 +166,8 @@ class Twin:
                 at = np.flatnonzero(neighbour < len(plan.pair_count))
                 other = neighbour[at]
                 # In the unit that they would have with 16 blocks; a group has one quality.
-                off = (decoded[other] - mean[at]) * self._precision_reciprocal[plan.pair_count[other] - 1][
-                    :, None
-                ]
-                around[at] += clamp(shift_right(off, PRECISION_BITS))
+                reciprocal = self._precision_reciprocal[plan.pair_count[other] - 1][:, None]
+                around[at] += clamp(shift_right((decoded[other] - mean[at]) * reciprocal, PRECISION_BITS))
             around *= self._z_gain[kind]
             shift_right(around, GAIN_BITS)
             around *= self._precision[count - 1][:, None]

@@ -138,14 +138,12 @@ class PeerMethod(Method):
             picture with all but the wanted groups painted in their mean colour, encoded for this receiver only.
         fill: what stands where nothing was sent, of "boxes" and "flat".
         margin: around the boxes, in blocks.
-        library: version of what encodes.
     """
 
     codec: str
     what: str
     fill: str
     margin: int
-    library: str
     qualities: Sequence[int]
 
     @property
@@ -158,7 +156,11 @@ class PeerMethod(Method):
         return PEERS[self.codec]
 
     def facts(self) -> dict[str, Any]:
-        facts = {"method": self.name, "options": dict(self.peer.options(50)), "library": self.library}
+        facts = {
+            "method": self.name,
+            "options": dict(self.peer.options(50)),
+            "library": self.peer.library or "",
+        }
         if self.what != "whole":
             facts |= {"fill": self.fill}
         return facts | ({"margin": self.margin} if self.what == "boxes" else {})
@@ -288,14 +290,13 @@ def find_methods(
             continue
         find_peers([kind])  # tells what is missing
         peer = PEERS[kind]
-        library = peer.library or ""
         chosen_qualities = (peer_qualities or {}).get(kind)
         if chosen_qualities is not None and any(not (peer.lowest or 0) <= q <= 100 for q in chosen_qualities):
             raise InvalidInput(
                 f"qualities of {kind} are from {peer.lowest} to 100, not {list(chosen_qualities)}"
             )
         chosen = peer.qualities if chosen_qualities is None else chosen_qualities
-        found.append(PeerMethod(kind, what, fill, margin, library, tuple(int(q) for q in chosen)))
+        found.append(PeerMethod(kind, what, fill, margin, tuple(int(q) for q in chosen)))
     if unknown := set(peer_qualities or ()) - set(PEERS):
         raise InvalidInput(f"no codec {', '.join(sorted(unknown))}; there are: {', '.join(PEERS)}")
     return found

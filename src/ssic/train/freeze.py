@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from ssic.entropy.fixedpoint import (
     BIAS_BITS,
+    GAIN_BITS,
     LATENT_BITS,
+    PRECISION_BITS,
     RECIPROCAL_BITS,
     REFERENCE_BITS,
     SCALE_BITS,
@@ -19,7 +21,6 @@ from ssic.entropy.fixedpoint import (
     to_fixed,
 )
 from ssic.entropy.tables import Tables, gaussian
-from ssic.entropy.twin import GAIN_BITS, PRECISION_BITS
 from ssic.errors import ModelError
 from ssic.model import gains
 from ssic.model.config import CLASSES, HYPER_CONTEXTS, ModelConfig

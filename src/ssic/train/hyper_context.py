@@ -14,14 +14,11 @@ from ssic.codec import Codec
 from ssic.entropy.coder import UNIT
 from ssic.entropy.fixedpoint import SCALE_BITS
 from ssic.entropy.twin import context_kinds, scale_class
-from ssic.errors import InvalidInput
 from ssic.model.config import CLASSES_PER_OCTAVE, HYPER_CONTEXTS
 from ssic.model.gains import hyper_precision
 from ssic.model.weights import Weights
 from ssic.plan import make_plan
-from ssic.rangecoder import TOTAL
-from ssic.train.data import usable
-from ssic.train.tables import CROP, QUALITIES
+from ssic.train.tables import CROP, QUALITIES, centres
 
 PRIOR = 20.0
 """Squared steps that the gain zero weighs as much as: rare kinds stay close to it."""
@@ -47,11 +44,10 @@ def fit_hyper_context(
     """
     codec = Codec(weights)
     around, wanted, scales, kinds = [], [], [], []
-    for n, picture in enumerate(usable(pictures, CROP)):
-        top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
+    for n, centre in enumerate(centres(pictures)):
         ids = _groups(n) if n % 2 else np.zeros(block_grid((CROP, CROP)), np.uint8)
         plan = make_plan(ids)
-        blocks = to_blocks(np.ascontiguousarray(picture[top : top + CROP, left : left + CROP]))[plan.block]
+        blocks = to_blocks(centre)[plan.block]
         kind, earlier = context_kinds(plan, np.arange(len(plan.pair_count)))
         precision = hyper_precision(plan.pair_count.astype(np.float64))[:, None]
         for quality in QUALITIES:
@@ -64,8 +60,6 @@ def fit_hyper_context(
             wanted.append(z - mean)
             scales.append(weights.twin["z_scale"][quality - 1] + weights.twin["z_count"][plan.pair_count - 1])
             kinds.append(kind)
-    if not kinds:
-        raise InvalidInput(f"none of {len(pictures)} pictures has {CROP} pixels on its shorter side")
     x, y, scale, kind = (np.concatenate(part) for part in (around, wanted, scales, kinds))
     gain, seen = np.zeros((2, HYPER_CONTEXTS, y.shape[1]))
     for k in range(HYPER_CONTEXTS):
@@ -93,9 +87,6 @@ def _best_offsets(codec: Codec, off: NDArray[np.float64], scale: NDArray[np.inte
         scale: [n, Z] log2 of the scale, `SCALE_BITS` fractional bits.
     """
     tables = codec.coder.tables
-    length = -np.log2(tables.frequencies / TOTAL)
-    entries = 2 * tables.support.astype(np.int64) + 2
-    zero = np.cumsum(entries) - entries + tables.support
     symbols = np.rint(off).astype(np.int64)
     step = 2**SCALE_BITS // CLASSES_PER_OCTAVE
     bits = []
@@ -104,6 +95,6 @@ def _best_offsets(codec: Codec, off: NDArray[np.float64], scale: NDArray[np.inte
         support = tables.support[its_class]
         beyond = 2.0 * np.log2(np.maximum(np.abs(symbols) - support, 1)) + 2  # of an escape's code, about
         inside = np.abs(symbols) <= support
-        index = zero[its_class] + np.where(inside, symbols, support + 1)
-        bits.append(np.where(inside, length[index], length[index] + beyond).sum(0))
+        length = tables.lengths[tables.zero[its_class] + np.where(inside, symbols, support + 1)]
+        bits.append(np.where(inside, length, length + beyond).sum(0))
     return OFFSETS[np.argmin(bits, 0)]

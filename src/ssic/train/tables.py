@@ -6,7 +6,7 @@ bits in mind (`LatentCoder.encode`): more zeros, longer tails. As the tables are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,21 @@ class Counting(LatentCoder):
         return super()._write(encoders, pieces)
 
 
+def centres(pictures: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
+    """[512, 512, 3] of each picture that has so much.
+
+    Raises:
+        InvalidInput: in the end, if none had.
+    """
+    used = 0
+    for picture in usable(pictures, CROP):
+        used += 1
+        top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
+        yield np.ascontiguousarray(picture[top : top + CROP, left : left + CROP])
+    if not used:
+        raise InvalidInput(f"none of {len(pictures)} pictures has {CROP} pixels on its shorter side")
+
+
 def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
     """Tables from the symbols of the pictures' centres at several qualities, the Gaussian as a prior.
 
@@ -54,14 +69,9 @@ def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
     codec = Codec(weights)
     counting = Counting(codec.coder)
     codec.coder = counting
-    used = 0
-    for picture in usable(pictures, CROP):
-        used += 1
-        top, left = (picture.shape[0] - CROP) // 2, (picture.shape[1] - CROP) // 2
+    for centre in centres(pictures):
         for quality in QUALITIES:
-            codec.encode(picture[top : top + CROP, left : left + CROP], quality=quality)
-    if not used:
-        raise InvalidInput(f"none of {len(pictures)} pictures has {CROP} pixels on its shorter side")
+            codec.encode(centre, quality=quality)
     return Tables.from_probabilities([_mix(counting.counts[i], gaussian(i)) for i in range(CLASSES)])
 
 

@@ -204,11 +204,8 @@ class Trainer:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
         if not is_checkpoint(path):
             weights = load_weights(find_weights(path))
-            config, average, counts = (
-                weights.config,
-                Network.of(weights).state_dict(),
-                _counts(path, weights.card),
-            )
+            config, average = weights.config, Network.of(weights).state_dict()
+            counts = _counts(path, weights.card)
             self.step_worth = weights.step_worth
             if self.options.only is not None:
                 self.twin = twin_as_state(weights)
