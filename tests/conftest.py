@@ -22,6 +22,7 @@ NEEDS = {
             "eval/test_task.py",
             "groups/test_segment.py",
             "model/test_effort.py",
+            "model/test_hyper_prior.py",
             "model/test_nets.py",
             "train/test_dense.py",
             "train/test_hyper_context.py",

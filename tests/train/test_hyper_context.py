@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -55,3 +56,34 @@ def test_pictures_too_small_to_fit_to_are_refused(tmp_path: Path) -> None:
     source = checkpoint(tmp_path / "c.pt", context=True)
     with pytest.raises(InvalidInput, match="512 pixels"), pytest.warns():
         export(source, tmp_path / "w.safetensors", pictures=[tmp_path / "small.png"])
+
+
+def test_a_weights_file_gets_a_context(tmp_path: Path) -> None:
+    files = []
+    for n in range(2):
+        files.append(tmp_path / f"{n}.png")
+        Image.fromarray(natural_picture(n, 512, 512)).save(files[-1])
+    source = checkpoint(tmp_path / "c.pt", context=False)
+    old = export(source, tmp_path / "old.safetensors", {"note": "kept"}, step_worth=20)
+    new = export(
+        tmp_path / "old.safetensors", tmp_path / "new.safetensors", pictures=files, hyper_context=True
+    )
+    assert new.config == replace(old.config, hyper_context=True)
+    assert new.id != old.id
+    assert (new.floats_id, new.step_worth) == (old.floats_id, 20)
+    assert new.card == {**old.card, "tables": "fitted to 2 pictures"}
+    fitted = {"z_gain", "z_seen", "precision", "tables.support", "tables.frequencies"}
+    assert new.twin.keys() - old.twin.keys() == {"z_gain", "z_seen", "precision"}
+    for name in old.twin.keys() - fitted:
+        np.testing.assert_array_equal(new.twin[name], old.twin[name])
+    assert new.twin["z_gain"].any()
+    assert not np.array_equal(new.twin["tables.frequencies"], old.twin["tables.frequencies"])
+
+    again = tmp_path / "again.safetensors"
+    with pytest.raises(InvalidInput, match="has a context of hyper-latents already"):
+        export(tmp_path / "new.safetensors", again, pictures=files, hyper_context=True)
+    with pytest.raises(InvalidInput, match="is fitted to pictures"):
+        export(tmp_path / "old.safetensors", again, hyper_context=True)
+    with pytest.raises(InvalidInput, match="is a checkpoint"):
+        export(source, again, pictures=files, hyper_context=True)
+    assert not again.exists()

@@ -170,6 +170,14 @@ def export_weights(
             max=LARGEST_STEP_WORTH,
         ),
     ] = None,
+    hyper_context: Annotated[
+        bool,
+        typer.Option(
+            "--hyper-context",
+            help="Have the model of a weights file predict hyper-latents from those around, fitted to the pictures of "
+            "--data; makes another model, with smaller files.",
+        ),
+    ] = False,
 ) -> None:
     """Write the weights file of a checkpoint, graphs included, which encode and decode take as --model."""
     if is_stdout(output):
@@ -182,5 +190,7 @@ def export_weights(
         if len(files) > pictures:
             files = [files[i * len(files) // pictures] for i in range(pictures)]
         with replacing(output) as temporary:
-            weights = export(source, temporary, pictures=files, step_worth=step_worth)
+            weights = export(
+                source, temporary, pictures=files, step_worth=step_worth, hyper_context=hyper_context
+            )
     say(f"{output}: floats {weights.floats_id.hex()}, model {weights.id.hex()}")

@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssic.engine.base import Engine
+from ssic.engine.hyper_prior import ContextHyperPrior, HyperPrior
 from ssic.engine.task import WHOLE, Refined, Schedule, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.engine.torch import Calls, TorchEngine, cast_products, fast_precision
 from ssic.entropy.coder import LatentCoder
 from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
 from ssic.model.weights import Weights
-from ssic.nets.entropy_model import bits
+from ssic.nets.entropy_model import BlockIndex, bits
 from ssic.nets.layers import GISwinBlock, Layers
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import CELL, WINDOW, Plan, make_plan
@@ -125,6 +126,7 @@ class AnnealingRefiner:
         cast_products(network.synthesis, fast_precision(self.device))  # once, and not in every iteration
         self.network = network.to(self.device)
         self._reference = self.network.entropy.reference()
+        self._twin = weights.twin
 
     def refine(
         self,
@@ -203,16 +205,17 @@ class AnnealingRefiner:
         rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_share_of_rate, schedule.iterations))
         generator = torch.Generator(device).manual_seed(seed)
         half = fast_precision(device) == torch.bfloat16
-        z_mean, z_scale = entropy.hyper_prior(index)
+        prior = self._hyper_prior(part.plan, index)
 
         def hard_mean(old: Tensor) -> Tensor:
             """The means that a decoder would have, from hard symbols around the means so far."""
             with torch.no_grad():
-                features = entropy.hyper_synthesis((hyper - z_mean).round() + z_mean, tensors.quality, index)
+                features = entropy.hyper_synthesis(prior.rounded(hyper), tensors.quality, index)
                 return entropy.predict(features, (latents - old).round() + old, reference, index)[0]
 
         # Twice: the first is from latents rounded around zero.
         mean = hard_mean(hard_mean(torch.zeros_like(latents)))
+        z_mean = prior.mean(prior.rounded(hyper)).detach()
         going = True
         with _same_windows():
             for i in range(schedule.iterations):
@@ -223,19 +226,26 @@ class AnnealingRefiner:
                     features = entropy.hyper_synthesis(z_hat, tensors.quality, index)
                     centre, scale = entropy.predict(features, y_hat, reference, index)
                     decoded = self.network.synthesise(y_hat, tensors.quality, tensors.fine, tensors.coarse)
-                rate = bits(y_hat - centre, scale).sum() + bits(z_hat - z_mean, z_scale).sum()
+                z_centre = prior.mean(z_hat)
+                rate = bits(y_hat - centre, scale).sum() + bits(z_hat - z_centre, prior.log2_scale).sum()
                 wrong = (decoded - pixels) * inside
                 optimiser.zero_grad()
                 (rate + trade_off * wrong.square().sum()).backward()
                 optimiser.step()
                 rates.step()
-                mean = centre.detach()
+                mean, z_mean = centre.detach(), z_centre.detach()
                 going = step(part.kept)
                 if not going:
                     break
         y[part.blocks[part.own]] = latents.detach().cpu().numpy()[part.own]
         z[part.pairs[part.own_pairs]] = hyper.detach().cpu().numpy()[part.own_pairs]
         return going
+
+    def _hyper_prior(self, plan: Plan, index: BlockIndex) -> HyperPrior:
+        mean, log2_scale = self.network.entropy.hyper_prior(index)
+        if self.network.config.hyper_context:
+            return ContextHyperPrior(mean, log2_scale, self._twin, plan)
+        return HyperPrior(mean, log2_scale)
 
 
 def _share_of_rate(iterations: int, i: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssic.engine.base import find_engine
-from ssic.errors import ModelError
+from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import STEP_WORTH, ModelConfig
 from ssic.model.weights import (
     Weights,
@@ -92,6 +93,7 @@ def export(
     card: Mapping[str, Any] | None = None,
     pictures: Sequence[Path] = (),
     step_worth: float | None = None,
+    hyper_context: bool = False,
 ) -> Weights:
     """Write a weights file with graphs.
 
@@ -99,28 +101,39 @@ def export(
         source: a checkpoint of `ssic train`; or a weights file, whose model stays the same, to the id.
         target: the file to write.
         card: facts for the model card; of a checkpoint, steps, samples and hours are added.
-        pictures: training pictures to fit the tables of the scale classes to; without any, tables are Gaussian, or
+        pictures: training pictures to fit the tables of the scale classes to, and where the model has a context of
+            hyper-latents that, too; without any, tables are Gaussian and the context is without effect, or they are
             those of the weights whose synthesis was trained. Only of a checkpoint: other tables make another model.
         step_worth: bits that an error of one step, squared, is worth to the encoder; by default what the source
             has, or `STEP_WORTH`.
+        hyper_context: give a weights file without it `ModelConfig.hyper_context`, fitted to the pictures, and tables
+            fitted to the same. That is another model, with another id.
 
     Returns:
         what was written.
 
     Raises:
+        InvalidInput: pictures that are too small to fit to, or none for `hyper_context`.
         ModelError: neither a checkpoint nor a weights file, or weights that have grown out of their fixed-point
             formats.
         EngineError: the package onnx is missing.
     """
-    if is_checkpoint(source):
-        data = _from_checkpoint(source, card or {}, pictures, step_worth)
+    if hyper_context:
+        weights = _with_context(source, pictures)
+    elif is_checkpoint(source):
+        weights = _from_checkpoint(source, pictures)
+    elif pictures:
+        raise _other_model(source)
     else:
-        old = load_weights(source, earlier=True)
-        if pictures:
-            raise _other_model(source)
-        facts = {**old.card, **(card or {})}
-        worth = old.step_worth if step_worth is None else step_worth
-        data = pack_weights(old.config, old.floats, old.twin, facts, text=old.text, step_worth=worth)
+        weights = load_weights(source, earlier=True)
+    data = pack_weights(
+        weights.config,
+        weights.floats,
+        weights.twin,
+        {**weights.card, **(card or {})},
+        text=weights.text,
+        step_worth=weights.step_worth if step_worth is None else step_worth,
+    )
     data = with_graphs(data)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, data)
@@ -131,35 +144,65 @@ def _other_model(source: Path) -> ModelError:
     return ModelError(f"{source} has its tables: fitting other ones to pictures would make it another model")
 
 
-def _from_checkpoint(
-    checkpoint: Path, card: Mapping[str, Any], pictures: Sequence[Path], step_worth: float | None
-) -> bytes:
+def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path]) -> Weights:
+    """The model of a checkpoint; of one whose synthesis alone was trained, with the twin of what it started from."""
     network, state = load_checkpoint(checkpoint)
-    if step_worth is None:
-        step_worth = state.get("step_worth", STEP_WORTH)
-    config = network.config
-    facts: dict[str, Any] = {k: state[k] for k in ("step", "samples")} | {
-        "hours": round(state["seconds"] / 3600, 2)
-    }
-    floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
     kept = twin_of_state(state)
     if kept is not None and pictures:
         raise _other_model(checkpoint)
-    twin = freeze(config, floats) if kept is None else kept.tensors
-    text = config.to_json() if kept is None else kept.text
-    if kept is not None:
-        facts |= kept.card
+    config = network.config
+    floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
+    facts: dict[str, Any] = {k: state[k] for k in ("step", "samples")} | {
+        "hours": round(state["seconds"] / 3600, 2)
+    }
+    if kept is None:
+        weights = _of_twin(config, config.to_json(), floats, freeze(config, floats), facts)
+    else:
+        weights = _of_twin(config, kept.text, floats, kept.tensors, facts | kept.card)
+    weights = replace(weights, step_worth=state.get("step_worth", STEP_WORTH))
     if pictures:
+        weights = _fitted(weights, pictures)
+    return replace(weights, floats=stored_floats(floats))
 
-        def frozen() -> Weights:
-            identity = model_id(text, twin)
-            return Weights(config, identity, {}, floats, twin, floats_id(floats), step_worth=step_worth)
 
-        context = None
-        if config.hyper_context:
-            context = fit_hyper_context(frozen(), pictures)
-            twin = freeze(config, floats, context=context)
-        twin = freeze(config, floats, fit_tables(frozen(), pictures), context)
-        facts["tables"] = f"fitted to {len(pictures)} pictures"
-    floats, facts = stored_floats(floats), facts | dict(card)
-    return pack_weights(config, floats, twin, facts, text=text, step_worth=step_worth)
+def _with_context(source: Path, pictures: Sequence[Path]) -> Weights:
+    """Weights with `ModelConfig.hyper_context`, of a file with weights without it."""
+    if is_checkpoint(source):
+        raise InvalidInput(f"{source} is a checkpoint: its preset says whether hyper-latents have a context")
+    old = load_weights(source, earlier=True)
+    if old.config.hyper_context:
+        raise InvalidInput(f"{source} has a context of hyper-latents already")
+    if not pictures:
+        raise InvalidInput("a context of hyper-latents is fitted to pictures: give the folder of some")
+    config = replace(old.config, hyper_context=True)
+    # Networks in a file are rounded, and what they were frozen to may differ from what these would be.
+    twin = {**freeze(config, old.floats), **old.twin}
+    weights = _of_twin(config, config.to_json(), old.floats, twin, old.card)
+    return _fitted(replace(weights, step_worth=old.step_worth), pictures)
+
+
+def _fitted(weights: Weights, pictures: Sequence[Path]) -> Weights:
+    """The same with a context of hyper-latents, if the configuration has one, and tables, both fitted to pictures."""
+    config, floats = weights.config, weights.floats
+    if config.hyper_context:
+        frozen = freeze(config, floats, context=fit_hyper_context(weights, pictures))
+        weights = _with(weights, {name: frozen[name] for name in ("z_gain", "z_seen")})
+    frozen = freeze(config, floats, tables=fit_tables(weights, pictures))
+    weights = _with(weights, {name: frozen[name] for name in frozen if name.startswith("tables.")})
+    return replace(weights, card={**weights.card, "tables": f"fitted to {len(pictures)} pictures"})
+
+
+def _of_twin(
+    config: ModelConfig,
+    text: str,
+    floats: Mapping[str, NDArray[Any]],
+    twin: Mapping[str, NDArray[Any]],
+    card: Mapping[str, Any],
+) -> Weights:
+    return Weights(config, model_id(text, twin), card, floats, twin, floats_id(floats), text=text)
+
+
+def _with(weights: Weights, tensors: Mapping[str, NDArray[Any]]) -> Weights:
+    """The model with some integers of its twin replaced."""
+    twin = {**weights.twin, **tensors}
+    return replace(weights, twin=twin, id=model_id(weights.text, twin))
