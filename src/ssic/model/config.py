@@ -248,8 +248,15 @@ def _check_integers(name: str, value: Any, low: int, high: int) -> None:
         raise ValueError(f"{name} is {kind} from {low} to {high}, not {value!r}")
 
 
+SMALL = ModelConfig(hyper_context=True)
 BASE = ModelConfig(
-    name="base", widths=(192, 320), depths=(3, 3), hyper_channels=64, context_width=256, local=True
+    name="base",
+    widths=(192, 320),
+    depths=(3, 3),
+    hyper_channels=64,
+    context_width=256,
+    local=True,
+    hyper_context=True,
 )
 
 EXPERIMENTS = {
@@ -260,7 +267,6 @@ EXPERIMENTS = {
         # As sparse, and deeper by what that saves.
         dataclasses.replace(BASE, name="base-sparse-deep", attention_every=2, depths=(4, 4)),
         dataclasses.replace(BASE, name="base-dictionary", dictionary=128),
-        dataclasses.replace(BASE, name="base-hyper-context", hyper_context=True),
         dataclasses.replace(
             BASE, name="base-gated-sparse-deep", gated=True, attention_every=2, depths=(4, 4)
         ),
@@ -268,4 +274,4 @@ EXPERIMENTS = {
 }
 """Configurations that are to be compared with `base`; no model of them is shipped."""
 
-PRESETS = {"small": ModelConfig(), "base": BASE, **EXPERIMENTS}
+PRESETS = {"small": SMALL, "base": BASE, **EXPERIMENTS}
