@@ -31,7 +31,7 @@ from ssic.rangecoder import RangeEncoder, encoder_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 
-MODEL = bytes.fromhex("6df45f9d7cfb4419")
+MODEL = bytes.fromhex("1d61559353c5ceac")
 """Preset `small`."""
 SOURCE = ROOT / "tests/golden" / f"{MODEL.hex()}-groups.ssic"
 SOURCE_QUALITY = 55

@@ -121,7 +121,9 @@ def hyper_latents_with_an_escape(tensors: dict[str, Any], quality: int, ones: in
     """The start of a substream of one block: zeros but for an escape whose code has `ones` ones, a zero, ones."""
     supports, frequencies = tensors["tables.support"], np.array(tensors["tables.frequencies"])
     ends = np.cumsum([2 * s + 2 for s in supports])
-    scales = np.add(tensors["z_scale"][quality - 1], tensors["z_count"][0])
+    scales = sum(
+        map(np.array, (tensors["z_scale"][quality - 1], tensors["z_count"][0], tensors["z_seen"][0]))
+    )
     encoder = RangeEncoder()
     for i, c in enumerate(sorted(min(max(shift(int(s) + 3328, 7), 0), 90) for s in scales)):
         table = frequencies[ends[c] - 2 * supports[c] - 2 : ends[c]]

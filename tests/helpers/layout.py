@@ -44,7 +44,6 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"plan", "model", *GROUND},
     "engine.torch": {"engine", "plan", "model", "nets", *GROUND},
     "engine.effort": {"engine", "plan", "model", "entropy", *GROUND},
-    "engine.hyper_prior": {"plan", "model", "nets", "entropy", *GROUND},
     "engine.annealing": {"engine", "plan", "model", "nets", "entropy", *GROUND},
     "groups": GROUND,
     "pictures": {"groups", *GROUND},

@@ -8,10 +8,11 @@ import torch
 
 from helpers.masks import blob_mask
 from helpers.random_weights import KINDS, random_weights
-from ssic.engine.hyper_prior import ContextHyperPrior, HyperPrior
+from ssic.engine.annealing import hyper_prior
 from ssic.entropy.fixedpoint import LATENT_BITS, SCALE_BITS
 from ssic.entropy.twin import Twin, scale_class
 from ssic.model.weights import Weights, unpack_weights
+from ssic.nets.hyper_prior import HyperPrior
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import PHASES, Plan, make_plan
 
@@ -26,8 +27,7 @@ def weights() -> Weights:
 def prior(weights: Weights, plan: Plan) -> HyperPrior:
     quality, pair_quality = (torch.full((n,), QUALITY) for n in (len(plan), len(plan.pair_count)))
     index = PlanTensors.of(plan, quality, pair_quality, torch.device("cpu"), local=True).index
-    mean, log2_scale = Network.of(weights).entropy.hyper_prior(index)
-    return ContextHyperPrior(mean.detach(), log2_scale.detach(), weights.twin, plan)
+    return hyper_prior(Network.of(weights).requires_grad_(False).entropy, weights.twin, plan, index)
 
 
 @pytest.mark.parametrize("groups", [1, 3])

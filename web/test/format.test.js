@@ -73,7 +73,7 @@ test('latents are identical to those of Python', async () => {
 
 test('plain JavaScript gives the same latents as WebAssembly', async () => {
   const plain = await Twin.make(weights, { plain: true });
-  for (const name of ['6df45f9d7cfb4419-groups', '6df45f9d7cfb4419-noise', 'small']) {
+  for (const name of ['1d61559353c5ceac-groups', '1d61559353c5ceac-noise', 'small']) {
     assert.deepEqual(await latents(bytes(`${name}.ssic`), plain), cases.files[name].latents, name);
   }
 });
@@ -119,7 +119,7 @@ test('a substream that ends in a zero byte is damaged', async () => {
 
 test('10,000 mutated files: a result or a typed error, none over a second of work', async () => {
   const next = random(7);
-  const sources = ['small', 'sealed', 'outline', 'profile', '6df45f9d7cfb4419-noise'].map((name) => bytes(`${name}.ssic`));
+  const sources = ['small', 'sealed', 'outline', 'profile', '1d61559353c5ceac-noise'].map((name) => bytes(`${name}.ssic`));
   // A hostile picture may be large and cheap; what it costs is bounded by the limits.
   const limits = { ...LIMITS, maxPixels: 2 ** 18 };
   let read = 0;

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -27,14 +27,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssic.engine.base import Engine
-from ssic.engine.hyper_prior import ContextHyperPrior, HyperPrior
 from ssic.engine.task import WHOLE, Refined, Schedule, Task
 from ssic.engine.threads import one_blas_thread
 from ssic.engine.torch import Calls, TorchEngine, cast_products, fast_precision
 from ssic.entropy.coder import LatentCoder
-from ssic.entropy.fixedpoint import LATENT_BITS, Fixed
+from ssic.entropy.fixedpoint import GAIN_BITS, LATENT_BITS, SCALE_BITS, Fixed
+from ssic.entropy.twin import context_kinds
 from ssic.model.weights import Weights
-from ssic.nets.entropy_model import BlockIndex, bits
+from ssic.nets.entropy_model import BlockIndex, EntropyModel, bits
+from ssic.nets.hyper_prior import ContextHyperPrior, HyperPrior
 from ssic.nets.layers import GISwinBlock, Layers
 from ssic.nets.network import Network, PlanTensors
 from ssic.plan import CELL, WINDOW, Plan, make_plan
@@ -205,7 +206,7 @@ class AnnealingRefiner:
         rates = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_share_of_rate, schedule.iterations))
         generator = torch.Generator(device).manual_seed(seed)
         half = fast_precision(device) == torch.bfloat16
-        prior = self._hyper_prior(part.plan, index)
+        prior = hyper_prior(entropy, self._twin, part.plan, index)
 
         def hard_mean(old: Tensor) -> Tensor:
             """The means that a decoder would have, from hard symbols around the means so far."""
@@ -241,11 +242,30 @@ class AnnealingRefiner:
         z[part.pairs[part.own_pairs]] = hyper.detach().cpu().numpy()[part.own_pairs]
         return going
 
-    def _hyper_prior(self, plan: Plan, index: BlockIndex) -> HyperPrior:
-        mean, log2_scale = self.network.entropy.hyper_prior(index)
-        if self.network.config.hyper_context:
-            return ContextHyperPrior(mean, log2_scale, self._twin, plan)
+
+def hyper_prior(
+    entropy: EntropyModel, twin: Mapping[str, NDArray[Any]], plan: Plan, index: BlockIndex
+) -> HyperPrior:
+    """What decoders expect of the hyper-latents of a plan.
+
+    Args:
+        entropy: of the same model as the twin.
+        twin: its integers, by name.
+        plan: of P pairs.
+        index: of the plan.
+    """
+    mean, log2_scale = entropy.hyper_prior(index)
+    if "z_gain" not in twin:
         return HyperPrior(mean, log2_scale)
+    kind, earlier = context_kinds(plan, np.arange(len(plan.pair_count)))
+    return ContextHyperPrior(
+        mean,
+        log2_scale,
+        torch.from_numpy(twin["z_gain"][kind] / 2**GAIN_BITS).to(mean),
+        torch.from_numpy(twin["z_seen"][kind] / 2**SCALE_BITS).to(mean),
+        torch.from_numpy(earlier).to(mean.device),
+        entropy.hyper_precision(index.pair_count),
+    )
 
 
 def _share_of_rate(iterations: int, i: int) -> float:

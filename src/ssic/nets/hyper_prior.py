@@ -1,4 +1,4 @@
-"""What is expected of the hyper-latents of a plan, with gradients, as the twin expects it of integers.
+"""What is expected of the hyper-latents of a plan, as a tensor function: as the twin expects it of integers.
 
 The context of `ModelConfig.hyper_context` is fitted when a model is exported, and lies in the integer twin only
 (`ssic.entropy.twin.Twin.hyper_prior`): no network has it.
@@ -6,19 +6,10 @@ The context of `ModelConfig.hyper_context` is fitted when a model is exported, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ssic.entropy.fixedpoint import GAIN_BITS, SCALE_BITS
-from ssic.entropy.twin import context_kinds
-from ssic.model.gains import hyper_precision
 from ssic.nets.layers import padded_with_zeros
-from ssic.plan import PHASES, Plan
+from ssic.plan import PHASES
 
 
 class HyperPrior:
@@ -49,23 +40,24 @@ class ContextHyperPrior(HyperPrior):
     """The same with the pairs of the cells around that have been decoded."""
 
     def __init__(
-        self, mean: Tensor, log2_scale: Tensor, twin: Mapping[str, NDArray[Any]], plan: Plan
+        self,
+        mean: Tensor,
+        log2_scale: Tensor,
+        gain: Tensor,
+        log2_seen: Tensor,
+        earlier: Tensor,
+        precision: Tensor,
     ) -> None:
         """
         Args:
             mean, log2_scale: see `HyperPrior`.
-            twin: integer tensors of a model with `ModelConfig.hyper_context`.
-            plan: of the pairs.
+            gain, log2_seen: [P, Z] how far the earlier pairs count, and what they add to the scale.
+            earlier: [P, 8] which they are, see `Plan.earlier_pairs`.
+            precision: [P, 1] see `EntropyModel.hyper_precision`.
         """
-
-        def put(array: NDArray[Any]) -> Tensor:
-            return torch.from_numpy(array).to(mean)
-
-        kind, earlier = context_kinds(plan, np.arange(len(plan.pair_count)))
-        super().__init__(mean, log2_scale + put(twin["z_seen"][kind] / 2**SCALE_BITS))
-        self._earlier = torch.from_numpy(earlier).to(mean.device)
-        self._precision = put(hyper_precision(plan.pair_count.astype(np.float64)))[:, None]
-        self._gain = put(twin["z_gain"][kind] / 2**GAIN_BITS) * self._precision
+        super().__init__(mean, log2_scale + log2_seen)
+        self._earlier, self._precision = earlier, precision
+        self._gain = gain * precision
 
     def mean(self, z: Tensor) -> Tensor:
         """See `HyperPrior`."""
