@@ -20,6 +20,7 @@ from helpers.pictures import natural_picture
 from ssic.engine.effort import SCHEDULES
 from ssic.engine.task import Schedule
 from ssic.errors import InvalidInput
+from ssic.eval.kept import Kept
 from ssic.eval.metrics import bd_rate, decibels, ms_ssim, psnr
 from ssic.eval.peers import PEERS, find_peers, read_curves
 from ssic.eval.pictures import find_cases, stored
@@ -426,10 +427,31 @@ def test_what_is_kept_is_found_again(run: Run, folder: Path, tmp_path: Path) -> 
     again, now = rd("--quality", "20,60", "--run-peer", "webp")
     assert lost in now
     assert [p["bytes"] for p in again["ssic"]] == [p["bytes"] for p in first["ssic"]]
-    lost.write_text("nothing of the kind")
-    code, _, err = run("eval", "rd", *common, "--quality", "20,60", "--run-peer", "webp")
-    assert code == 2
-    assert f"{lost} is no result that was kept" in err
+    whole = json.loads(lost.read_text())
+    for instead in (
+        "nothing of the kind",
+        json.dumps({"result": whole["result"]}),
+        json.dumps(whole | {"facts": whole["facts"] | {"case": "another"}}),
+        "[" * 100_000,
+    ):
+        lost.write_text(instead)
+        code, _, err = run("eval", "rd", *common, "--quality", "20,60", "--run-peer", "webp")
+        assert code == 2
+        assert f"{lost} does not hold what was measured before" in err
+
+
+def test_what_was_replaced_while_it_was_measured_is_not_kept(tmp_path: Path) -> None:
+    kept, facts = Kept(tmp_path / "w"), {"model": 1}
+
+    def measure() -> dict[str, int]:
+        facts["model"] = 2
+        return {"bytes": 3}
+
+    with pytest.raises(InvalidInput, match="replaced meanwhile"):
+        kept(lambda: facts, measure)
+    assert not list((tmp_path / "w").iterdir())
+    assert kept(lambda: facts, measure) == {"bytes": 3}
+    assert kept(lambda: facts, lambda: pytest.fail("measured again")) == {"bytes": 3}
 
 
 def test_a_selective_run_that_was_kept_is_found_again(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from helpers.pictures import natural_picture
 from helpers.reference_training import estimate, objective, plan_tensors
 from ssic.blocks import to_blocks
 from ssic.codec import Codec
+from ssic.entropy.twin import context_kinds
 from ssic.model.config import STEP_WORTH, ModelConfig
 from ssic.model.weights import find_weights, load_weights
 from ssic.nets.entropy_model import bits
@@ -32,7 +33,7 @@ from ssic.train.crops import Pictures, cut_crops
 from ssic.train.dense import PIECES, Dense
 from ssic.train.freeze import freeze
 from ssic.train.gathers import around, look_up, one_hot
-from ssic.train.grids import Layout, Sight
+from ssic.train.grids import EarlierCells, Layout, Sight
 from ssic.train.launch import Launch, LeftOut
 from ssic.train.ranks import Ranks
 from ssic.train.step import Step, Updates, hold_all_but_synthesis
@@ -147,6 +148,45 @@ def test_symbols_are_chosen_as_the_coder_chooses_them():
     assert coded is not None
     assert abs(bits_of(STEP_WORTH) / coded - 1) < 0.02
     assert bits_of(None) / coded > 1.05
+
+
+def test_hyper_latents_are_chosen_in_the_context_that_the_coder_has():
+    had = load_weights(find_weights("small"))
+    # With Gaussian tables, as are assumed.
+    tables = {
+        name: value for name, value in freeze(had.config, had.floats).items() if name.startswith("tables")
+    }
+    had = replace(had, twin={**had.twin, **tables})
+    network = Network.of(had)
+    twin = {name: torch.from_numpy(value.copy()) for name, value in had.twin.items()}
+    ids = np.random.default_rng(0).choice(3, (27, 22), p=(0.9, 0.06, 0.04)).astype(np.uint8)
+    picture = natural_picture(5, 16 * 27, 16 * 22)
+    x = crops.to_blocks(torch.from_numpy(picture.copy())[None].float() / 255 - 0.5)
+    group, quality = torch.from_numpy(ids.astype(np.int64))[None], torch.full((1, 27, 22), 50)
+
+    def bits_of(twin: dict[str, Tensor] | None) -> float:
+        found = Dense(network, torch.float32, STEP_WORTH, twin)(x, group, quality, exact=True)
+        return float((found.y_bits.sum() + found.z_bits.sum()).detach())
+
+    coded = Codec(had, engine="torch:cpu:float32").encode(picture, ids, quality=50).ideal_bits
+    assert coded is not None
+    assert abs(bits_of(twin) / coded - 1) < 0.01
+    assert bits_of(None) / coded > 1.03
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (5, 7), (22, 19), (2, 2)])
+def test_cells_before_are_those_of_the_plan(shape):
+    ids = np.stack([blob_mask(3, *shape, 3), np.random.default_rng(0).integers(0, 5, shape).astype(np.uint8)])
+    cells = EarlierCells.of(torch.from_numpy(ids.astype(np.int64)))
+    plan = make_plan(ids)
+    kind, earlier = context_kinds(plan, np.arange(len(plan.pair_count)))
+    np.testing.assert_array_equal(cells.kind.numpy().ravel(), kind[plan.pair])
+    there = cells.there.numpy().reshape(-1, 8) > 0
+    wanted = earlier[plan.pair]
+    np.testing.assert_array_equal(there, wanted < len(kind))
+    # Any block of the neighbouring pair will do.
+    block = cells.block.numpy().reshape(2, -1, 8) + shape[0] * shape[1] * np.arange(2)[:, None, None]
+    np.testing.assert_array_equal(plan.pair[block.reshape(-1, 8)][there], wanted[there])
 
 
 def test_no_gradient_crosses_a_border():

@@ -63,6 +63,7 @@ def test_a_weights_file_gets_a_context(tmp_path: Path) -> None:
     for n in range(2):
         files.append(tmp_path / f"{n}.png")
         Image.fromarray(natural_picture(n, 512, 512)).save(files[-1])
+    Image.fromarray(natural_picture(0, 96, 96)).save(tmp_path / "small.png")
     source = checkpoint(tmp_path / "c.pt", context=False)
     old = export(source, tmp_path / "old.safetensors", {"note": "kept"}, step_worth=20)
     new = export(
@@ -71,13 +72,18 @@ def test_a_weights_file_gets_a_context(tmp_path: Path) -> None:
     assert new.config == replace(old.config, hyper_context=True)
     assert new.id != old.id
     assert (new.floats_id, new.step_worth) == (old.floats_id, 20)
-    assert new.card == {**old.card, "tables": "fitted to 2 pictures"}
+    assert new.card == {**old.card, "tables": "fitted to 2 pictures"}  # of three, one is too small
     fitted = {"z_gain", "z_seen", "precision", "tables.support", "tables.frequencies"}
     assert new.twin.keys() - old.twin.keys() == {"z_gain", "z_seen", "precision"}
     for name in old.twin.keys() - fitted:
         np.testing.assert_array_equal(new.twin[name], old.twin[name])
     assert new.twin["z_gain"].any()
     assert not np.array_equal(new.twin["tables.frequencies"], old.twin["tables.frequencies"])
+
+    # What is fitted is fitted to the symbols that the encoder will choose.
+    old_path, other = tmp_path / "old.safetensors", tmp_path / "other.safetensors"
+    how = {"pictures": files, "hyper_context": True, "step_worth": 0.5}
+    assert export(old_path, other, **how).id != new.id  # type: ignore[arg-type]
 
     again = tmp_path / "again.safetensors"
     with pytest.raises(InvalidInput, match="has a context of hyper-latents already"):

@@ -21,7 +21,8 @@ from helpers.weights import variant
 from ssic.entropy.tables import Tables
 from ssic.errors import InvalidInput, ModelError
 from ssic.model.config import PRESETS
-from ssic.model.weights import find_weights, load_weights
+from ssic.model.tensors import twin_integers
+from ssic.model.weights import find_weights, load_weights, pack_weights
 from ssic.rangecoder import TOTAL
 from ssic.train.crops import Pictures
 from ssic.train.data import HELD_OUT, Unusable, find_pictures, usable
@@ -242,6 +243,19 @@ def test_training_the_synthesis_only_keeps_the_configuration_to_the_letter(folde
     how = {"weights": source, "only": "synthesis", "steps": steps}
     new = export(Trainer(options(folder, tmp_path / "a", **how)).run(), tmp_path / "w.safetensors")
     assert new.id == load_weights(source).id != had.id
+
+
+def test_the_synthesis_of_a_model_without_a_context_of_hyper_latents_can_be_trained(folder, tmp_path):
+    had = load_weights(find_weights("small"))
+    config = dataclasses.replace(had.config, hyper_context=False)
+    twin = {name: had.twin[name] for name in twin_integers(config)}
+    (tmp_path / "plain.safetensors").write_bytes(pack_weights(config, had.floats, twin, had.card))
+    plain, steps = load_weights(tmp_path / "plain.safetensors"), had.card["step"] + 1
+    run = {"weights": tmp_path / "plain.safetensors", "only": "synthesis", "steps": steps}
+    checkpoint = Trainer(options(folder, tmp_path / "a", **run)).run()
+    again = Trainer(options(folder, tmp_path / "a", only="synthesis", steps=steps + 1))
+    assert (again.step, again.config) == (steps, config)
+    assert export(checkpoint, tmp_path / "w.safetensors").id == plain.id
 
 
 @pytest.mark.parametrize("only", [None, "synthesis"])

@@ -8,6 +8,8 @@ import { integers } from './weights.js';
 const CLASSES = 91;
 const QUALITIES = 100;
 const CELL = 4;
+/** What has 32 bits, beside biases. */
+const LONG = new Set(['precision', 'precision_reciprocal', 'reference', 'reference_reciprocal', 'tables.support', 'tables.frequencies']);
 /** Kinds of cells by their earlier neighbours. */
 const HYPER_CONTEXTS = 9;
 const MAX_ONES = 21;
@@ -28,7 +30,8 @@ export class Twin {
   /** Use `Twin.make`. @param {import('./weights.js').Weights} weights @param {Kernel} kernel */
   constructor(weights, kernel) {
     const { slices, hyper_channels: z, hyper_features: f, context_width: width } = weights.config;
-    if (!Array.isArray(slices) || ![...slices, z, f, width].every((n) => Number.isInteger(n) && n > 0)) {
+    const context = weights.config.hyper_context ?? false;
+    if (!Array.isArray(slices) || ![...slices, z, f, width].every((n) => Number.isInteger(n) && n > 0) || typeof context !== 'boolean') {
       throw new ModelError('the configuration of the weights is none');
     }
     this.kernel = kernel;
@@ -38,7 +41,7 @@ export class Twin {
     /** Channels of the latents. */
     this.channels = slices.reduce((sum, n) => sum + n, 0);
     /** @param {string} name @param {...(number | null)} shape */
-    const get = (name, ...shape) => integers(weights, name, shape);
+    const get = (name, ...shape) => integers(weights, name, shape, LONG.has(name) || name.endsWith('.bias') ? 'int32' : 'int16');
     /** @param {string} name @param {number} inputs @param {number} outputs */
     const layer = (name, inputs, outputs) =>
       kernel.layer(get(`${name}.weight`, outputs, inputs), get(`${name}.bias`, outputs), inputs, outputs);
@@ -47,7 +50,7 @@ export class Twin {
     this.zCount = get('z_count', CELL ** 2, z);
     this.precisionReciprocal = get('precision_reciprocal', CELL ** 2);
     /** What predicts hyper-latents from those of the cells around; null where they are on their own. */
-    this.hyperContext = weights.config.hyper_context
+    this.hyperContext = context
       ? { gain: get('z_gain', HYPER_CONTEXTS, z), seen: get('z_seen', HYPER_CONTEXTS, z), precision: get('precision', CELL ** 2) }
       : null;
     this.featuresQuality = get('features_quality', QUALITIES, f);

@@ -117,14 +117,14 @@ async function digest(first, tensors) {
 /**
  * A tensor of the twin as numbers.
  * @param {Weights} weights @param {string} name @param {(number | null)[]} shape null: of any size
+ * @param {'int16' | 'int32'} dtype
  * @returns {Int16Array | Int32Array} a copy
  */
-export function integers(weights, name, shape) {
+export function integers(weights, name, shape, dtype) {
   const tensor = weights.twin.get(name);
   const fits = tensor && tensor.shape.length === shape.length && shape.every((n, i) => n === null || n === tensor.shape[i]);
+  if (tensor && tensor.dtype !== dtype) throw new ModelError(`tensor twin.${name} of the weights is ${tensor.dtype}, not ${dtype}`);
   if (!fits) throw new ModelError(`the weights have no tensor twin.${name} of shape [${shape.join(', ')}]`);
   const { buffer } = tensor.bytes.slice();
-  if (tensor.dtype === 'int16') return new Int16Array(buffer);
-  if (tensor.dtype === 'int32') return new Int32Array(buffer);
-  throw new ModelError(`tensor twin.${name} is ${tensor.dtype}, not int16 or int32`);
+  return dtype === 'int16' ? new Int16Array(buffer) : new Int32Array(buffer);
 }

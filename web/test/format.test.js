@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { deflateSync } from 'node:zlib';
 import { crc32, hex } from '../src/bytes.js';
-import { DamagedSegment, LimitExceeded, SsicError } from '../src/errors.js';
+import { DamagedSegment, LimitExceeded, ModelError, SsicError } from '../src/errors.js';
 import { SsicFile } from '../src/file.js';
 import { readHead } from '../src/head.js';
 import { BadZlib, TooLong, inflate } from '../src/inflate.js';
@@ -76,6 +76,16 @@ test('plain JavaScript gives the same latents as WebAssembly', async () => {
   for (const name of ['1d61559353c5ceac-groups', '1d61559353c5ceac-noise', 'small']) {
     assert.deepEqual(await latents(bytes(`${name}.ssic`), plain), cases.files[name].latents, name);
   }
+});
+
+test('weights whose tensors have other types are refused', async () => {
+  for (const [name, dtype] of [['z_gain', 'int32'], ['precision', 'int16'], ['features1.bias', 'int16'], ['tables.support', 'uint8']]) {
+    const tensor = weights.twin.get(name);
+    assert(tensor, name);
+    await assert.rejects(Twin.make({ ...weights, twin: new Map(weights.twin).set(name, { ...tensor, dtype }) }), ModelError, name);
+  }
+  const config = /** @type {any} */ ({ ...weights.config, hyper_context: 1 });
+  await assert.rejects(Twin.make({ ...weights, config }), ModelError);
 });
 
 test('damaged files get the same answer as in Python, to the kind of error and to the latents', async () => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ssic.eval.kept import Kept
 from ssic.eval.metrics import decibels, ms_ssim, psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
+from ssic.eval.report import installed_version
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_weights
@@ -47,15 +48,15 @@ class Ssic:
     engine: str = "auto"
     effort: int = 1
 
-    @cached_property
     def facts(self) -> dict[str, Any]:
-        """All that decides its files and what they decode to."""
+        """All that decides its files and what they decode to, now: the weights may be replaced."""
         codec = Codec.load(self.model, engine=self.engine)
         return {
             "ssic": __version__,
             "model": current_weights(find_weights(self.model)).identity,
             "engine": codec.engine.name,
             "effort": self.effort,
+            "libraries": {name: installed_version(name) for name in ("numpy", "onnxruntime", "torch")},
         }
 
     def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:
@@ -99,15 +100,15 @@ def measure_ssic(
             work / "picture.ssic",
         )
 
+    def facts(masked: bool, quality: int) -> dict[str, Any]:
+        return codec.facts() | {"masks": masked, "quality": quality}
+
     rows: list[list[dict[str, Any]]] = []
     for n, case in enumerate(cases):
         masked = masks and case.mask is not None
         report(f"ssic {'with masks' if masked else 'with one group'}: {case.name}, {n + 1} of {len(cases)}")
         rows.append(
-            [
-                _kept(kept, case, codec.facts | {"masks": masked, "quality": q}, partial(measure, case, q))
-                for q in qualities
-            ]
+            [_kept(kept, case, partial(facts, masked, q), partial(measure, case, q)) for q in qualities]
         )
     return _means(qualities, rows)
 
@@ -123,15 +124,18 @@ def measure_peer(cases: Cases, peer: Peer, work: Path, report: Report, kept: Kep
     rows: list[list[dict[str, Any]]] = []
     for n, case in enumerate(cases):
         report(f"{peer.name}: {case.name}, {n + 1} of {len(cases)}")
-        rows.append([_kept(kept, case, peer.facts(q), partial(measure, case, q)) for q in peer.qualities])
+        rows.append(
+            [_kept(kept, case, partial(peer.facts, q), partial(measure, case, q)) for q in peer.qualities]
+        )
     return _means(peer.qualities, rows)
 
 
 def _kept(
-    kept: Kept, case: Case, facts: Mapping[str, Any], measure: Callable[[], dict[str, Any]]
+    kept: Kept, case: Case, facts: Callable[[], dict[str, Any]], measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """A point of one picture."""
-    return {"picture": case.name} | kept({"measured": "rd", "case": case.identity, "codec": facts}, measure)
+    found = kept(lambda: {"measured": "rd", "case": case.identity, "codec": facts()}, measure)
+    return {"picture": case.name} | found
 
 
 def _measure(

@@ -32,7 +32,7 @@ def environment(model: str, engine: str) -> dict[str, Any]:
         "engine": codec.engine.name,
         "machine": f"{_processor()}, {os.cpu_count()} cores, {codec.engine.threads} threads",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {"ssic": __version__} | {p: _version(p) for p in PACKAGES} | libraries,
+        "versions": {"ssic": __version__} | {p: installed_version(p) for p in PACKAGES} | libraries,
         "model": f"{codec.config.name} {codec.model_id.hex()}",
         "floats": codec.engine.floats_id.hex(),
         "commit": _commit(),
@@ -206,7 +206,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Of a package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -330,7 +330,7 @@ class _Foreground:
                 raise AssertionError("the extract does not hold the foreground")
             return len(part), psnr(self.case.pixels, pixels, self.shown)
 
-        return self._keeping(measure, lambda quality: {"codec": codec.facts, "quality": quality})
+        return self._keeping(measure, lambda quality: {"codec": codec.facts(), "quality": quality})
 
     def by_peer(self, peer: Peer, method: str, regions: Sequence[Region]) -> Measure:
         """Sent as pictures of their own."""
@@ -343,7 +343,8 @@ class _Foreground:
 
         def found_again(quality: int) -> tuple[int, float]:
             result = self.kept(
-                sent | facts(quality), lambda: dict(zip(("bytes", "psnr"), measure(quality), strict=True))
+                lambda: sent | facts(quality),
+                lambda: dict(zip(("bytes", "psnr"), measure(quality), strict=True)),
             )
             return result["bytes"], result["psnr"]
 

@@ -134,7 +134,7 @@ class Weights:
     @property
     def identity(self) -> str:
         """All of them that decides bytes of files and pixels: models of one id may differ in the other two."""
-        return f"{self.id.hex()} floats {self.floats_id.hex()} step-worth {self.step_worth:g}"
+        return f"{self.id.hex()} floats {self.floats_id.hex()} step-worth {self.step_worth!r}"
 
     def __reduce__(self) -> Any:
         if self.path is not None:

@@ -6,7 +6,7 @@ and groups are masks rather than lists. Nothing waits for the device, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ssic.entropy.fixedpoint import GAIN_BITS, SCALE_BITS
 from ssic.model import gains
 from ssic.model.config import QUALITIES, RANGE, VALUE_NEIGHBOURS
 from ssic.nets.network import Network
 from ssic.plan import CELL, PHASES, WINDOW
 from ssic.train import pieces
 from ssic.train.gathers import look_up, one_hot
-from ssic.train.grids import Layout, Sight
+from ssic.train.grids import EarlierCells, Layout, Sight
 
 PIECES = {
     "block": ("block",),
@@ -65,17 +66,29 @@ class Dense:
         trade_offs: [100] lambda of each quality.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype, step_worth: float | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        dtype: torch.dtype,
+        step_worth: float | None = None,
+        twin: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """
         Args:
             network: where its parameters are, everything is computed.
             dtype: precision of matrix products.
             step_worth: let symbols be chosen as the encoder does, which gives this many bits for an error of one
                 step, squared, rather than rounded. No gradient reaches what comes before them then.
+            twin: integers of the model whose symbols are chosen, by name: with a context of hyper-latents, they are
+                expected to be what the cells around let expect.
         """
         self.network, self.config, self.dtype = network, network.config, dtype
         self.step_worth = step_worth
         self.device = network.entropy.spread.device
+        self._context: tuple[Tensor, Tensor] | None = None
+        if twin is not None and "z_gain" in twin:
+            gain, seen = (twin[name].to(self.device).float() for name in ("z_gain", "z_seen"))
+            self._context = gain / 2**GAIN_BITS, seen / 2**SCALE_BITS
         self.functions = SimpleNamespace()
         for names in PIECES.values():
             for name in names:
@@ -189,7 +202,7 @@ class Dense:
             *(t, x, _layer(a.norm_coarse), _layer(a.head), a.bypass.weight),
             *(self.network.entropy.spread, of["gain"], dtype),
         )
-        y_hat, y_bits, z_bits = self._entropy(y, of, sight, exact)
+        y_hat, y_bits, z_bits = self._entropy(y, of, sight, ids, exact)
         normalised = y_hat / of["reference"]
         t = f.enter_synthesis(normalised, _layer(s.embed), of["synthesis_coarse"], dtype)
         t = self._stage(s.blocks_coarse, t, sight.coarse, sight.same, biases)
@@ -202,7 +215,7 @@ class Dense:
         return Estimate(pixels, y_bits, z_bits)
 
     def _entropy(
-        self, y: Tensor, of: dict[str, Tensor], sight: Sight, exact: bool
+        self, y: Tensor, of: dict[str, Tensor], sight: Sight, ids: Tensor, exact: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """y [B, h, w, M] -> y as decoded, bits of y and of z."""
         e, f, dtype = self.network.entropy, self.functions, self.dtype
@@ -213,6 +226,8 @@ class Dense:
         )
         z_mean, z_scale = of["z_mean"], of["z_scale"] + look_up(e.z_count, sight.count, sight.count_hot)
         if self.step_worth is not None:
+            if self._context is not None:
+                z_mean, z_scale = self._in_context(z, z_mean, z_scale, precision, EarlierCells.of(ids))
             z = f.choose(z, z_mean, z_scale, self.step_worth)
         h, w = y.shape[1:3]
         position = e.position.view(CELL, CELL, -1).repeat(-(-h // CELL), -(-w // CELL), 1)[:h, :w]
@@ -237,6 +252,27 @@ class Dense:
         y_bits = f.rate(y, mean, scale, y_noise)
         z_bits = f.rate(z, z_mean, z_scale, z_noise) * sight.first
         return decoded, y_bits, z_bits
+
+    @torch.no_grad()
+    def _in_context(
+        self, z: Tensor, alone: Tensor, log2_scale: Tensor, precision: Tensor, cells: EarlierCells
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log2 scale of hyper-latents [B, h, w, Z], as they are in coding order.
+
+        Args:
+            alone, log2_scale: where nothing is known of other pairs.
+        """
+        assert self._context is not None
+        assert self.step_worth is not None
+        (gain, seen), (b, h, w, channels) = self._context, z.shape
+        scale, gain = log2_scale + seen[cells.kind], gain[cells.kind] * precision
+        at = cells.block[..., None].expand(-1, -1, channels)
+        mean = alone
+        for _ in range(PHASES - 1):  # after each, one phase more has the mean that it will have
+            off = (self.functions.choose(z, mean, scale, self.step_worth) - alone) / precision
+            near = off.view(b, h * w, channels).gather(1, at).view(b, h, w, 8, channels)
+            mean = alone + gain * (near * cells.there[..., None]).sum(3)
+        return mean, scale
 
     def _decoded(self, y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
         """Latents as a decoder has them."""

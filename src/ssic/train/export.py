@@ -29,7 +29,7 @@ from ssic.train.checkpoint import is_checkpoint, read_checkpoint, twin_of_state
 from ssic.train.freeze import freeze
 from ssic.train.graphs import export_graphs
 from ssic.train.hyper_context import fit_hyper_context
-from ssic.train.tables import fit_tables
+from ssic.train.tables import centres, fit_tables
 
 
 def load_checkpoint(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -119,9 +119,9 @@ def export(
         EngineError: the package onnx is missing.
     """
     if hyper_context:
-        weights = _with_context(source, pictures)
+        weights = _with_context(source, pictures, step_worth)
     elif is_checkpoint(source):
-        weights = _from_checkpoint(source, pictures)
+        weights = _from_checkpoint(source, pictures, step_worth)
     elif pictures:
         raise _other_model(source)
     else:
@@ -144,7 +144,7 @@ def _other_model(source: Path) -> ModelError:
     return ModelError(f"{source} has its tables: fitting other ones to pictures would make it another model")
 
 
-def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path]) -> Weights:
+def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path], step_worth: float | None) -> Weights:
     """The model of a checkpoint; of one whose synthesis alone was trained, with the twin of what it started from."""
     network, state = load_checkpoint(checkpoint)
     kept = twin_of_state(state)
@@ -159,13 +159,13 @@ def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path]) -> Weights:
         weights = _of_twin(config, config.to_json(), floats, freeze(config, floats), facts)
     else:
         weights = _of_twin(config, kept.text, floats, kept.tensors, facts | kept.card)
-    weights = replace(weights, step_worth=state.get("step_worth", STEP_WORTH))
+    weights = replace(weights, step_worth=step_worth or state.get("step_worth", STEP_WORTH))
     if pictures:
         weights = _fitted(weights, pictures)
     return replace(weights, floats=stored_floats(floats))
 
 
-def _with_context(source: Path, pictures: Sequence[Path]) -> Weights:
+def _with_context(source: Path, pictures: Sequence[Path], step_worth: float | None) -> Weights:
     """Weights with `ModelConfig.hyper_context`, of a file with weights without it."""
     if is_checkpoint(source):
         raise InvalidInput(f"{source} is a checkpoint: its preset says whether hyper-latents have a context")
@@ -178,18 +178,19 @@ def _with_context(source: Path, pictures: Sequence[Path]) -> Weights:
     # Networks in a file are rounded, and what they were frozen to may differ from what these would be.
     twin = {**freeze(config, old.floats), **old.twin}
     weights = _of_twin(config, config.to_json(), old.floats, twin, old.card)
-    return _fitted(replace(weights, step_worth=old.step_worth), pictures)
+    return _fitted(replace(weights, step_worth=step_worth or old.step_worth), pictures)
 
 
 def _fitted(weights: Weights, pictures: Sequence[Path]) -> Weights:
-    """The same with a context of hyper-latents, if the configuration has one, and tables, both fitted to pictures."""
-    config, floats = weights.config, weights.floats
+    """The same with a context of hyper-latents, if the configuration has one, and tables, both fitted to pictures: to
+    symbols as its `step_worth` has them chosen."""
+    config, floats, crops = weights.config, weights.floats, list(centres(pictures))
     if config.hyper_context:
-        frozen = freeze(config, floats, context=fit_hyper_context(weights, pictures))
+        frozen = freeze(config, floats, context=fit_hyper_context(weights, crops))
         weights = _with(weights, {name: frozen[name] for name in ("z_gain", "z_seen")})
-    frozen = freeze(config, floats, tables=fit_tables(weights, pictures))
+    frozen = freeze(config, floats, tables=fit_tables(weights, crops))
     weights = _with(weights, {name: frozen[name] for name in frozen if name.startswith("tables.")})
-    return replace(weights, card={**weights.card, "tables": f"fitted to {len(pictures)} pictures"})
+    return replace(weights, card={**weights.card, "tables": f"fitted to {len(crops)} pictures"})
 
 
 def _of_twin(

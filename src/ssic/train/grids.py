@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssic.plan import CELL, NEIGHBOURS, WINDOW
+from ssic.entropy.twin import DIAGONAL
+from ssic.plan import CELL, NEIGHBOURS, PHASES, WINDOW
 from ssic.train.gathers import one_hot
 
 SHIFT = WINDOW // 2
@@ -70,6 +71,11 @@ def around_grid(x: Tensor, value: int) -> Tensor:
     return torch.stack(parts, -1)
 
 
+def phases(row: Tensor, column: Tensor) -> Tensor:
+    """The pass in which what lies there is coded: as `ssic.plan` has it."""
+    return torch.where((row + column) % 2 == 1, 2, row % 2)
+
+
 def _seams(h: int, w: int, shift: int, device: torch.device) -> Tensor:
     """[1, H, W, 1], H and W being filled up: tokens that a shifted window brings together from opposite sides have
     different numbers, whatever their groups."""
@@ -94,7 +100,7 @@ class Layout:
         self.fine = [_seams(2 * h, 2 * w, shift, device) for shift in (0, SHIFT)]
         self.coarse = [_seams(h, w, shift, device) for shift in (0, SHIFT)]
         row, column = torch.arange(h, device=device)[:, None], torch.arange(w, device=device)
-        phase = torch.where((row + column) % 2 == 1, 2, row % 2)
+        phase = phases(row, column)
         self.before = around_grid(phase, 9) < phase[..., None]
         self.position = (row % CELL) * CELL + column % CELL
         n = h * w
@@ -161,4 +167,49 @@ class Sight:
             first=facts[..., 1].float(),
             count=count,
             count_hot=one_hot(count, CELL**2),
+        )
+
+
+@dataclass(frozen=True)
+class EarlierCells:
+    """Of each block's (cell, group) pair, the pairs of its group in the cells around that are decoded before it: what
+    `Plan.earlier_pairs` says.
+
+    Attributes:
+        there: [B, h, w, 8] 1 where the neighbouring cell has one, else 0.
+        block: [B, h * w * 8] one of its blocks; any where there is none.
+        kind: [B, h, w] of the pair, see `ssic.entropy.twin.context_kinds`.
+    """
+
+    there: Tensor
+    block: Tensor
+    kind: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, ids: Tensor) -> EarlierCells:
+        """ids [B, h, w] int64, 0 to 254."""
+        b, h, w = ids.shape
+        rows, columns = -(-h // CELL), -(-w // CELL)
+        own = cells(ids[..., None], NOBODY).view(b, rows, columns, CELL**2)
+        number = torch.arange(h * w, device=ids.device).view(1, h, w, 1)
+        blocks = cells(number).view(1, rows, columns, CELL**2)
+        # [.., rows, columns, 8, 16] of the cells around.
+        near = around_grid(own.movedim(-1, 1), NOBODY).movedim(1, -1)
+        near_blocks = around_grid(blocks.movedim(-1, 1), 0).movedim(1, -1)
+        alike = own[..., :, None, None] == near[:, :, :, None]  # [B, rows, columns, 16, 8, 16]
+        which = alike.long().argmax(-1)
+        block = torch.gather(near_blocks[:, :, :, None].expand_as(alike), -1, which[..., None])[..., 0]
+        row = torch.arange(rows, device=ids.device)[:, None]
+        phase = phases(row, torch.arange(columns, device=ids.device))
+        before = around_grid(phase, PHASES) < phase[..., None]
+        there = alike.any(-1) & before[:, :, None]
+        count = there.sum(-1)
+        kind = torch.where(count > 0, len(DIAGONAL) * (phase[..., None] - 1) + count, 0)
+
+        def of_blocks(x: Tensor) -> Tensor:
+            return from_cells(x.reshape(-1, CELL**2, x.shape[-1]), b, h, w)
+
+        return cls(
+            of_blocks(there).float(), of_blocks(block).reshape(b, -1), of_blocks(kind[..., None])[..., 0]
         )

@@ -4,7 +4,6 @@ pictures really give."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from ssic.model.config import CLASSES_PER_OCTAVE, HYPER_CONTEXTS
 from ssic.model.gains import hyper_precision
 from ssic.model.weights import Weights
 from ssic.plan import make_plan
-from ssic.train.tables import CROP, QUALITIES, centres
+from ssic.train.tables import CROP, QUALITIES
 
 PRIOR = 20.0
 """Squared steps that the gain zero weighs as much as: rare kinds stay close to it."""
@@ -28,23 +27,20 @@ OFFSETS = np.array(sorted(range(-3 * CLASSES_PER_OCTAVE, CLASSES_PER_OCTAVE + 1)
 
 
 def fit_hyper_context(
-    weights: Weights, pictures: Sequence[Path]
+    weights: Weights, crops: Sequence[NDArray[np.uint8]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Gains by least squares; scales by the code length of what is left under the model's tables.
 
     Args:
         weights: without a context, or with one that is all zeros.
-        pictures: their centres are taken at several qualities, every second one in three groups.
+        crops: `ssic.train.tables.centres` of pictures, taken at several qualities, every second one in three groups.
 
     Returns:
         gains and what is added to log2 of the scales, by kind (`context_kinds`) and channel, [9, Z] each.
-
-    Raises:
-        InvalidInput: no picture has 512 pixels on its shorter side.
     """
     codec = Codec(weights)
     around, wanted, scales, kinds = [], [], [], []
-    for n, centre in enumerate(centres(pictures)):
+    for n, centre in enumerate(crops):
         ids = _groups(n) if n % 2 else np.zeros(block_grid((CROP, CROP)), np.uint8)
         plan = make_plan(ids)
         blocks = to_blocks(centre)[plan.block]

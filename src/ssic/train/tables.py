@@ -60,16 +60,12 @@ def centres(pictures: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
         raise InvalidInput(f"none of {len(pictures)} pictures has {CROP} pixels on its shorter side")
 
 
-def fit_tables(weights: Weights, pictures: Sequence[Path]) -> Tables:
-    """Tables from the symbols of the pictures' centres at several qualities, the Gaussian as a prior.
-
-    Raises:
-        InvalidInput: no picture has 512 pixels on its shorter side.
-    """
+def fit_tables(weights: Weights, crops: Sequence[NDArray[np.uint8]]) -> Tables:
+    """Tables from the symbols of the pictures' `centres` at several qualities, the Gaussian as a prior."""
     codec = Codec(weights)
     counting = Counting(codec.coder)
     codec.coder = counting
-    for centre in centres(pictures):
+    for centre in crops:
         for quality in QUALITIES:
             codec.encode(centre, quality=quality)
     return Tables.from_probabilities([_mix(counting.counts[i], gaussian(i)) for i in range(CLASSES)])

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -156,11 +156,12 @@ class Trainer:
                 for value in network.state_dict().values():
                     value.copy_(self.ranks.mean(value))
         worth = None if options.only is None else self.step_worth
-        model = Dense(self.network, self.precision, worth)
+        twin = self.twin["tensors"] if self.twin else None
+        model = Dense(self.network, self.precision, worth, twin)
         self.launch = Launch(
             Step(model, self.pictures, self.updates, options.batch), manner, options.compile_seconds
         )
-        self.judge = Dense(self.average, self.precision, worth)
+        self.judge = Dense(self.average, self.precision, worth, twin)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -194,10 +195,7 @@ class Trainer:
 
     def _read(self, path: Path) -> dict[str, Any]:
         state = read_checkpoint(path, self.device)
-        if _config(path, state) != self.config:
-            raise ModelError(
-                f"{path} was trained with another configuration than preset {self.options.preset!r}"
-            )
+        self._check_config(path, _config(path, state), every=True)
         return state
 
     def _start_from(self, path: Path) -> None:
@@ -217,7 +215,7 @@ class Trainer:
             if self.options.only is not None:
                 self.twin = state.get("twin")
         self._take(path, average)
-        self._check_config(path, config)
+        self._check_config(path, config, every=self.options.only is not None)
         self.step, self.samples, self.seconds = counts
         self.first = self.step
 
@@ -241,11 +239,17 @@ class Trainer:
             raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {', '.join(unfit[:5])}")
         self.average.load_state_dict(self.network.state_dict())
 
-    def _check_config(self, path: Path, config: ModelConfig) -> None:
-        """Weights whose tensors fit may still be of another configuration."""
+    def _check_config(self, path: Path, config: ModelConfig, *, every: bool) -> None:
+        """Weights whose tensors fit may still be of another configuration.
+
+        Args:
+            every: of all fields; else parts that begin as zeros may be new, but not other trade-offs: they would make
+                other qualities of all that was learned.
+        """
+        if every:  # a context of hyper-latents is none of the networks', and fitted after training
+            self.config = replace(self.config, hyper_context=config.hyper_context)
         names = [f.name for f in fields(config) if getattr(config, f.name) != getattr(self.config, f.name)]
-        if self.options.only is None:
-            # Parts that begin as zeros may be new; other trade-offs would make other qualities of all that was learned.
+        if not every:
             names = [name for name in names if name == "lambda_range"]
         if names:
             raise ModelError(
