@@ -122,10 +122,10 @@ def export(
         weights = _with_context(source, pictures, step_worth)
     elif is_checkpoint(source):
         weights = _from_checkpoint(source, pictures, step_worth)
-    elif pictures:
-        raise _other_model(source)
     else:
         weights = load_weights(source, earlier=True)
+        if pictures:
+            raise _other_model(source)
     data = pack_weights(
         weights.config,
         weights.floats,
