@@ -66,9 +66,13 @@ def test_a_weights_file_gets_a_context(tmp_path: Path) -> None:
     Image.fromarray(natural_picture(0, 96, 96)).save(tmp_path / "small.png")
     source = checkpoint(tmp_path / "c.pt", context=False)
     old = export(source, tmp_path / "old.safetensors", {"note": "kept"}, step_worth=20)
-    new = export(
-        tmp_path / "old.safetensors", tmp_path / "new.safetensors", pictures=files, hyper_context=True
-    )
+    with pytest.warns(UserWarning, match="1 of 3 pictures are left out"):
+        new = export(
+            tmp_path / "old.safetensors",
+            tmp_path / "new.safetensors",
+            pictures=[*files, tmp_path / "small.png"],
+            hyper_context=True,
+        )
     assert new.config == replace(old.config, hyper_context=True)
     assert new.id != old.id
     assert (new.floats_id, new.step_worth) == (old.floats_id, 20)

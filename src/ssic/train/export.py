@@ -118,21 +118,27 @@ def export(
             formats.
         EngineError: the package onnx is missing.
     """
-    if hyper_context:
-        weights = _with_context(source, pictures, step_worth)
-    elif is_checkpoint(source):
-        weights = _from_checkpoint(source, pictures, step_worth)
+    if is_checkpoint(source):
+        weights, settled = _from_checkpoint(source)
     else:
-        weights = load_weights(source, earlier=True)
-        if pictures:
-            raise _other_model(source)
+        weights, settled = load_weights(source, earlier=True), True
+    if hyper_context:
+        weights, settled = _with_context(source, weights, pictures), False
+    if step_worth is not None:
+        weights = replace(weights, step_worth=step_worth)
+    if pictures:
+        if settled:
+            raise ModelError(
+                f"{source} has its tables: fitting other ones to pictures would make it another model"
+            )
+        weights = _fitted(weights, pictures)
     data = pack_weights(
         weights.config,
-        weights.floats,
+        stored_floats(weights.floats),
         weights.twin,
         {**weights.card, **(card or {})},
         text=weights.text,
-        step_worth=weights.step_worth if step_worth is None else step_worth,
+        step_worth=weights.step_worth,
     )
     data = with_graphs(data)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,17 +146,11 @@ def export(
     return unpack_weights(data, target)
 
 
-def _other_model(source: Path) -> ModelError:
-    return ModelError(f"{source} has its tables: fitting other ones to pictures would make it another model")
-
-
-def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path], step_worth: float | None) -> Weights:
-    """The model of a checkpoint; of one whose synthesis alone was trained, with the twin of what it started from."""
+def _from_checkpoint(checkpoint: Path) -> tuple[Weights, bool]:
+    """The model of a checkpoint, and whether its tables are settled: those of what training of the synthesis alone
+    started from are."""
     network, state = load_checkpoint(checkpoint)
-    kept = twin_of_state(state)
-    if kept is not None and pictures:
-        raise _other_model(checkpoint)
-    config = network.config
+    config, kept = network.config, twin_of_state(state)
     floats: dict[str, NDArray[Any]] = {k: v.float().numpy() for k, v in network.state_dict().items()}
     facts: dict[str, Any] = {k: state[k] for k in ("step", "samples")} | {
         "hours": round(state["seconds"] / 3600, 2)
@@ -159,17 +159,13 @@ def _from_checkpoint(checkpoint: Path, pictures: Sequence[Path], step_worth: flo
         weights = _of_twin(config, config.to_json(), floats, freeze(config, floats), facts)
     else:
         weights = _of_twin(config, kept.text, floats, kept.tensors, facts | kept.card)
-    weights = replace(weights, step_worth=step_worth or state.get("step_worth", STEP_WORTH))
-    if pictures:
-        weights = _fitted(weights, pictures)
-    return replace(weights, floats=stored_floats(floats))
+    return replace(weights, step_worth=state.get("step_worth", STEP_WORTH)), kept is not None
 
 
-def _with_context(source: Path, pictures: Sequence[Path], step_worth: float | None) -> Weights:
-    """Weights with `ModelConfig.hyper_context`, of a file with weights without it."""
+def _with_context(source: Path, old: Weights, pictures: Sequence[Path]) -> Weights:
+    """Weights with `ModelConfig.hyper_context`, not yet fitted, of those of a weights file without it."""
     if is_checkpoint(source):
         raise InvalidInput(f"{source} is a checkpoint: its preset says whether hyper-latents have a context")
-    old = load_weights(source, earlier=True)
     if old.config.hyper_context:
         raise InvalidInput(f"{source} has a context of hyper-latents already")
     if not pictures:
@@ -177,8 +173,7 @@ def _with_context(source: Path, pictures: Sequence[Path], step_worth: float | No
     config = replace(old.config, hyper_context=True)
     # Networks in a file are rounded, and what they were frozen to may differ from what these would be.
     twin = {**freeze(config, old.floats), **old.twin}
-    weights = _of_twin(config, config.to_json(), old.floats, twin, old.card)
-    return _fitted(replace(weights, step_worth=step_worth or old.step_worth), pictures)
+    return replace(_of_twin(config, config.to_json(), old.floats, twin, old.card), step_worth=old.step_worth)
 
 
 def _fitted(weights: Weights, pictures: Sequence[Path]) -> Weights:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -193,11 +193,6 @@ class Trainer:
             temporary.write_bytes(whole.getbuffer())
         return path
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        state = read_checkpoint(path, self.device)
-        self._check_config(path, _config(path, state), every=True)
-        return state
-
     def _start_from(self, path: Path) -> None:
         """Begin anew with the weights of a checkpoint or of a weights file; counts go on where they were."""
         if not is_checkpoint(path):
@@ -215,7 +210,7 @@ class Trainer:
             if self.options.only is not None:
                 self.twin = state.get("twin")
         self._take(path, average)
-        self._check_config(path, config, every=self.options.only is not None)
+        self.config = self._agreed(path, config, every=self.options.only is not None)
         self.step, self.samples, self.seconds = counts
         self.first = self.step
 
@@ -239,26 +234,26 @@ class Trainer:
             raise ModelError(f"{path} does not fit preset {self.options.preset!r}: {', '.join(unfit[:5])}")
         self.average.load_state_dict(self.network.state_dict())
 
-    def _check_config(self, path: Path, config: ModelConfig, *, every: bool) -> None:
-        """Weights whose tensors fit may still be of another configuration.
+    def _agreed(self, path: Path, config: ModelConfig, *, every: bool) -> ModelConfig:
+        """What is trained from weights of this configuration; those whose tensors fit may still be of another one.
 
         Args:
-            every: of all fields; else parts that begin as zeros may be new, but not other trade-offs: they would make
-                other qualities of all that was learned.
+            every: all fields are to be those of the weights, but for the context of hyper-latents, which is none of
+                the networks' and fitted after training: as the weights have it. Else parts that begin as zeros may be
+                new, but not other trade-offs: they would make other qualities of all that was learned.
         """
-        if every:  # a context of hyper-latents is none of the networks', and fitted after training
-            self.config = replace(self.config, hyper_context=config.hyper_context)
         names = [f.name for f in fields(config) if getattr(config, f.name) != getattr(self.config, f.name)]
-        if not every:
-            names = [name for name in names if name == "lambda_range"]
+        names = [n for n in names if (n != "hyper_context" if every else n == "lambda_range")]
         if names:
             raise ModelError(
                 f"{path} has another configuration than preset {self.options.preset!r}: "
                 + ", ".join(f"{n} is {getattr(config, n)}, not {getattr(self.config, n)}" for n in names)
             )
+        return config if every else self.config
 
     def _load(self, path: Path) -> None:
-        state = self._read(path)
+        state = read_checkpoint(path, self.device)
+        self.config = self._agreed(path, _config(path, state), every=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         if state.get("only") != self.options.only:
