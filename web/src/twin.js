@@ -8,8 +8,20 @@ import { integers } from './weights.js';
 const CLASSES = 91;
 const QUALITIES = 100;
 const CELL = 4;
-/** What has 32 bits, beside biases. */
-const LONG = new Set(['precision', 'precision_reciprocal', 'reference', 'reference_reciprocal', 'tables.support', 'tables.frequencies']);
+/**
+ * What has 32 bits, beside biases, and its least and largest values: within them no sum or product is inexact.
+ * @type {Record<string, [number, number]>}
+ */
+const LONG = {
+  precision: [2 ** 10, 2 ** 12],
+  precision_reciprocal: [2 ** 12, 2 ** 14],
+  reference: [51, 2 ** 27],
+  reference_reciprocal: [0, 5 * 2 ** 16],
+  'tables.support': [0, 2 ** 23],
+  'tables.frequencies': [1, 2 ** 24 - 1],
+};
+/** A layer has fewer inputs than this. */
+const LARGEST_SUM = 2 ** 12;
 /** Kinds of cells by their earlier neighbours. */
 const HYPER_CONTEXTS = 9;
 const MAX_ONES = 21;
@@ -41,10 +53,19 @@ export class Twin {
     /** Channels of the latents. */
     this.channels = slices.reduce((sum, n) => sum + n, 0);
     /** @param {string} name @param {...(number | null)} shape */
-    const get = (name, ...shape) => integers(weights, name, shape, LONG.has(name) || name.endsWith('.bias') ? 'int32' : 'int16');
+    const get = (name, ...shape) => {
+      const values = integers(weights, name, shape, name in LONG || name.endsWith('.bias') ? 'int32' : 'int16');
+      const [low, high] = LONG[name] ?? [-Infinity, Infinity];
+      for (const n of values) {
+        if (n < low || n > high) throw new ModelError(`tensor twin.${name} of the weights has a value of ${n}; they lie between ${low} and ${high}`);
+      }
+      return values;
+    };
     /** @param {string} name @param {number} inputs @param {number} outputs */
-    const layer = (name, inputs, outputs) =>
-      kernel.layer(get(`${name}.weight`, outputs, inputs), get(`${name}.bias`, outputs), inputs, outputs);
+    const layer = (name, inputs, outputs) => {
+      if (inputs >= LARGEST_SUM) throw new ModelError(`layer ${name} of the weights has ${inputs} inputs; fewer than ${LARGEST_SUM} keep its sums exact`);
+      return kernel.layer(get(`${name}.weight`, outputs, inputs), get(`${name}.bias`, outputs), inputs, outputs);
+    };
     this.zMean = get('z_mean', QUALITIES, z);
     this.zScale = get('z_scale', QUALITIES, z);
     this.zCount = get('z_count', CELL ** 2, z);
@@ -128,7 +149,7 @@ function sumTables(support, frequencies) {
     sums.push(0);
     for (let j = 0; j < 2 * support[i] + 2; j++) {
       const frequency = frequencies[at++];
-      if (!(frequency >= 1)) throw new ModelError('a table of the weights has a frequency below 1');
+      if (frequency === undefined) throw new ModelError('the tables of the weights are shorter than their supports say');
       sums.push((sum += frequency));
     }
     if (sum !== 2 ** 24) throw new ModelError(`the table of class ${i} sums to ${sum}, not to 2^24`);

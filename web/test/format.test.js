@@ -88,6 +88,42 @@ test('weights whose tensors have other types are refused', async () => {
   await assert.rejects(Twin.make({ ...weights, config }), ModelError);
 });
 
+test('weights with values beyond their ranges are refused', async () => {
+  const beyond = /** @type {[string, number][]} */ ([
+    ['precision', 0],
+    ['precision', 2 ** 12 + 1],
+    ['precision_reciprocal', 2 ** 12 - 1],
+    ['reference', 50],
+    ['reference', 2 ** 27 + 1],
+    ['reference_reciprocal', -1],
+    ['reference_reciprocal', 5 * 2 ** 16 + 1],
+    ['tables.support', -1],
+    ['tables.frequencies', 0],
+  ]);
+  for (const [name, value] of beyond) {
+    const tensor = weights.twin.get(name);
+    assert(tensor, name);
+    const changed = tensor.bytes.slice();
+    new DataView(changed.buffer).setInt32(0, value, true);
+    const twin = new Map(weights.twin).set(name, { ...tensor, bytes: changed });
+    await assert.rejects(Twin.make({ ...weights, twin }), new RegExp(`twin.${name} of the weights has a value of ${value};`));
+  }
+  const config = { ...weights.config, hyper_features: 4096 };
+  await assert.rejects(Twin.make({ ...weights, config }), ModelError);
+});
+
+test('weights whose tables have another length than their supports say are refused', async () => {
+  const tensor = weights.twin.get('tables.frequencies');
+  assert(tensor);
+  const [length] = tensor.shape;
+  for (const [entries, what] of /** @type {[number, RegExp][]} */ ([[length - 1, /shorter/], [length + 1, /longer/]])) {
+    const changed = new Uint8Array(new Int32Array(entries).fill(1).buffer);
+    changed.set(tensor.bytes.subarray(0, changed.length));
+    const twin = new Map(weights.twin).set('tables.frequencies', { ...tensor, shape: [entries], bytes: changed });
+    await assert.rejects(Twin.make({ ...weights, twin }), what);
+  }
+});
+
 test('damaged files get the same answer as in Python, to the kind of error and to the latents', async () => {
   /** @type {Record<string, number>} */
   const kinds = {};
