@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from helpers import ROOT
 from helpers.commands import Run
 from helpers.pictures import natural_picture
 from helpers.weights import another_synthesis
+from ssic.engine.onnx import OnnxEngine
 from ssic.errors import InvalidInput
 from ssic.eval import task_data
 from ssic.eval.ap import Matches, Task, envelope, interval, match, saved
+from ssic.eval.task import TaskOptions, folders
 from ssic.eval.task_data import Layout, Scene, detect, grouped, read_dataset, widened
 from ssic.eval.task_methods import METHODS, around, disjoint, find_methods, grown
 from ssic.model.weights import find_weights, load_weights
@@ -444,6 +447,52 @@ def test_data_is_chosen(data: Path) -> None:
         ids(where={"set": "c"})
     with pytest.raises(InvalidInput, match=r"lacks 0\.png"):
         read_dataset(data, data / "coco.json")
+
+
+def test_points_of_changed_pictures_are_measured_anew(data: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(data / "images", images)
+
+    def identity(**options: Any) -> str:
+        return read_dataset(images, data / "coco.json", **options).identity
+
+    before, of_others = identity(), identity(where={"set": "a"})
+    assert identity() == before
+    shutil.copy(images / "0.png", images / "3.png")
+    assert identity() != before
+    assert identity(where={"set": "a"}) == of_others  # 3.png is none of these
+
+
+def test_points_of_another_version_or_engine_are_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def identities() -> list[str]:
+        methods = find_methods(["ssic whole", "avif whole"], model="small", fill="mean")
+        return [m.identity({}) for m in methods]
+
+    before = identities()
+    monkeypatch.setattr("ssic.eval.task_methods.__version__", "another")
+    assert [a == b for a, b in zip(before, identities(), strict=True)] == [False, True]
+    monkeypatch.undo()
+    assert identities() == before
+    monkeypatch.setattr(OnnxEngine, "name", "another")
+    assert [a == b for a, b in zip(before, identities(), strict=True)] == [False, True]
+
+
+def test_points_of_other_libraries_are_measured_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run the detector, too: so what it finds in the original files, as well."""
+    options = TaskOptions(
+        read_dataset(data / "images", data / "coco.json"),
+        "segm",
+        f"onnx:{data / 'detector.onnx'}",
+        find_methods(["ssic whole", "jpeg whole"], model="small", fill="mean"),
+        Layout(),
+        tmp_path,
+    )
+    before = [folder for _, folder in folders(options)]
+    assert [folder for _, folder in folders(options)] == before
+    monkeypatch.setattr("ssic.eval.task.computing", lambda: {"numpy": "another"})
+    assert not set(before) & {folder for _, folder in folders(options)}
 
 
 def test_results_are_in_coco_format() -> None:

@@ -18,7 +18,7 @@ from ssic.eval.kept import Kept
 from ssic.eval.metrics import decibels, ms_ssim, psnr
 from ssic.eval.peers import Peer
 from ssic.eval.pictures import Case, Cases, Report, stored
-from ssic.eval.report import installed_version
+from ssic.eval.report import computing
 from ssic.file import SsicFile
 from ssic.groups.mask import GroupMask
 from ssic.model.weights import find_weights
@@ -56,7 +56,7 @@ class Ssic:
             "model": current_weights(find_weights(self.model)).identity,
             "engine": codec.engine.name,
             "effort": self.effort,
-            "libraries": {name: installed_version(name) for name in ("numpy", "onnxruntime", "torch")},
+            "libraries": computing(),
         }
 
     def encode(self, picture: Picture, mask: GroupMask | None, quality: int) -> Coded:

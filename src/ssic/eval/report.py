@@ -206,6 +206,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def computing() -> dict[str, str | None]:
+    """Versions of the libraries that compute what comes of networks."""
+    return {name: installed_version(name) for name in ("numpy", "onnxruntime", "torch")}
+
+
 def installed_version(name: str) -> str | None:
     """Of a package; None where it is not installed."""
     try:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ssic.batch import new_pool, starting
 from ssic.eval.ap import Matches, Task, interval, match, saved
-from ssic.eval.report import environment
+from ssic.eval.report import computing, environment
 from ssic.eval.task_data import (
     Dataset,
     Entry,
@@ -112,6 +112,7 @@ def folders(options: TaskOptions) -> list[tuple[Method, Path]]:
         "task": options.task,
         "detector": detector_identity(options.detector),
         "data": options.dataset.identity,
+        "libraries": computing(),  # they run the detector, too
     }
     layout = asdict(options.layout)
     if options.layout.segmenter is not None:

@@ -279,7 +279,7 @@ class Dataset:
         truth: COCO annotations of exactly these pictures.
         entries: the pictures, in ascending order of id.
         categories: ids by name.
-        identity: hash of the annotations.
+        identity: hash of the annotations and of the pictures' files.
     """
 
     truth: Mapping[str, Any]
@@ -343,5 +343,15 @@ def read_dataset(
         "annotations": [a for n in kept for a in of[n]],
         "categories": data["categories"],
     }
-    identity = hashlib.sha256(json.dumps(truth, sort_keys=True).encode()).hexdigest()[:16]
-    return Dataset(truth, entries, categories, identity)
+    return Dataset(truth, entries, categories, _hash_of(truth, entries))
+
+
+def _hash_of(truth: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+    """Hash of annotations and of pictures, as their files are."""
+    content = hashlib.sha256(json.dumps(truth, sort_keys=True).encode())
+    for entry in entries:
+        try:
+            content.update(hashlib.sha256(entry.path.read_bytes()).digest())
+        except OSError as error:
+            raise InvalidInput(f"can't read {entry.path}: {error.strerror or error}") from error
+    return content.hexdigest()[:16]

@@ -20,6 +20,7 @@ from ssic.eval.task_data import Box, Scene
 from ssic.file import SsicFile
 from ssic.model.weights import find_weights, load_weights
 from ssic.pictures.fill import compose
+from ssic.version import __version__
 
 QUALITIES = (3, 8, 15, 25, 40, 60)
 """Of ssic, unless others are asked for."""
@@ -104,7 +105,13 @@ class SsicMethod(Method):
 
     def facts(self) -> dict[str, Any]:
         graded = {"background": self.background} if self.what == "graded" else {}
-        return {"method": self.name, "model": self.identity_of_model, "fill": self.fill} | graded
+        return {
+            "method": self.name,
+            "ssic": __version__,
+            "model": self.identity_of_model,
+            "engine": Codec.load(self.model, engine=self.engine).engine.name,
+            "fill": self.fill,
+        } | graded
 
     def send(self, scene: Scene, quality: int) -> Sent:
         if self.what == "selective" and not scene.wanted:
