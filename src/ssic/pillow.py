@@ -223,7 +223,7 @@ def register_ssic_opener() -> None:
         Image.register_open(FORMAT, SsicImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".ssic")
-    Image.register_mime(FORMAT, "image/x-ssic")
+    Image.register_mime(FORMAT, "image/vnd.ssic")
 
 
 register_ssic_opener()

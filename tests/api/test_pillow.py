@@ -53,7 +53,7 @@ def damaged(data: bytes, *groups: int) -> bytes:
 def test_open_reads_the_head(data: bytes) -> None:
     image = opened(data)
     assert (image.format, image.size, image.mode) == ("SSIC", (60, 40), "RGB")
-    assert image.get_format_mimetype() == "image/x-ssic"
+    assert image.get_format_mimetype() == "image/vnd.ssic"
     assert image.info == {"icc_profile": PROFILE, "ssic": ssic.SsicFile(data).info()}
     assert [group.name for group in image.ssic.groups] == ["background", "group 1", "group 2"]
 
