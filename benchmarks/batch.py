@@ -64,6 +64,10 @@ def run(
     return found
 
 
+def to_jpeg(data: bytes, options: argparse.Namespace) -> bytes:
+    return picture_bytes(ssic.decode(data, model=options.model, engine=options.engine), "a.jpg")
+
+
 def shares(pictures: list[Path], options: argparse.Namespace) -> str:
     """A table of what a picture takes beside its networks, and in them."""
     codec = ssic.Codec.load(options.model, engine=options.engine)
@@ -86,12 +90,11 @@ def shares(pictures: list[Path], options: argparse.Namespace) -> str:
         size = load_picture(path.read_bytes()).size
         mask = nine_groups(*size)
         data = codec.encode(path, mask, quality=options.quality).data
-        for name, work in {
+        jobs: dict[str, Callable[[], object]] = {
             "encode": partial(codec.encode, path, mask, quality=options.quality),
-            "decode, to JPEG": lambda data=data: picture_bytes(
-                ssic.decode(data, model=options.model, engine=options.engine), "a.jpg"
-            ),
-        }.items():
+            "decode, to JPEG": partial(to_jpeg, data, options),
+        }
+        for name, work in jobs.items():
             networks.clear()
             begun = time.process_time()
             work()

@@ -117,8 +117,17 @@ def code(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: int) -> C
             step.keep(step.rows, decoded)
         found.append((y - mean, scale, np.rint(coded.latents / UNIT - mean).astype(np.float32)))
     cells = SIDE // CELL
-    grids = [torch.from_numpy(np.stack(part)).unflatten(1, (SIDE, SIDE)) for part in zip(*found, strict=True)]
-    return Coded(twin.bounds, *grids, np.stack(hyper).reshape(len(pictures), cells, cells, -1), classes)
+    deviation, log2_scale, symbols = (
+        torch.from_numpy(np.stack(part)).unflatten(1, (SIDE, SIDE)) for part in zip(*found, strict=True)
+    )
+    return Coded(
+        twin.bounds,
+        deviation,
+        log2_scale,
+        symbols,
+        np.stack(hyper).reshape(len(pictures), cells, cells, -1),
+        classes,
+    )
 
 
 def moved(values: Tensor, dy: int, dx: int) -> Tensor:

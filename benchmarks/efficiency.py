@@ -31,6 +31,7 @@ def main() -> None:
     for name, pixels, mask in sets(options.images, options.masks):
         for quality in options.qualities:
             encoding = codec.encode(pixels, mask, quality=quality)
+            assert encoding.ideal_bits is not None  # there was no target
             info = ssic.SsicFile(encoding.data).info()
             substreams = sum(g["bytes"] for g in info["groups"])
             measured.append(

@@ -16,6 +16,8 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +26,7 @@ import ssic.format as fmt
 from _report import emit, table
 from ssic.crypto import Keyring, sealed
 from ssic.crypto.files import NamesTell
-from ssic.crypto.stanza import SUITES
+from ssic.crypto.stanza import SUITES, Suite
 from ssic.crypto.wrap import Wrapper
 
 
@@ -114,21 +116,28 @@ def throughput(kind: Kind, rng: np.random.Generator) -> dict[str, float]:
     return {"files": kind.count, "KB per file": 1000 * megabytes / kind.count} | found
 
 
+def sealed_once(suite: Suite, data: bytes, _: int) -> bytes:
+    return suite.aead(bytes(32)).encrypt(bytes(12), data, b"")
+
+
 def overhead(rng: np.random.Generator) -> list[tuple[str, int, int]]:
     """(what, bytes for one group, bytes for all five) more than the clear file."""
     data = make(KINDS[0], rng)
     me, you = (ssic.Identity.generate().recipient for _ in range(2))
     phrase = ssic.Passphrase("correct horse battery staple")
-    rows = []
-    for name, locks, hide in (
+    ways: list[tuple[str, list[Any], Literal["nothing", "names", "outline"]]] = [
         ("one recipient", [me], "nothing"),
         ("two recipients", [me, you], "nothing"),
         ("a passphrase", [phrase], "nothing"),
         ("one recipient, names hidden", [me], "names"),
         ("one recipient, outline hidden", [me], "outline"),
-    ):
-        grown = [len(bytes(ssic.encrypt(data, ids, locks, hide=hide))) - len(data) for ids in ([1], range(5))]
-        rows.append((name, *grown))
+    ]
+    rows = []
+    for name, locks, hide in ways:
+        one, all_five = (
+            len(bytes(ssic.encrypt(data, ids, locks, hide=hide))) - len(data) for ids in ([1], range(5))
+        )
+        rows.append((name, one, all_five))
     signed = len(bytes(ssic.sign(data, ssic.SigningKey.generate()))) - len(data)
     return [*rows, ("signature of the file", signed, signed)]
 
@@ -142,10 +151,7 @@ def main() -> int:
     grown = overhead(rng)
     speed = {kind.name: throughput(kind, rng) for kind in KINDS}
     data = rng.bytes(2**20)
-    ciphers = {
-        s.name: 64 * 2**20 / 1e6 / seconds(lambda _, s=s: s.aead(bytes(32)).encrypt(bytes(12), data, b""), 64)
-        for s in SUITES.values()
-    }
+    ciphers = {s.name: 64 * 2**20 / 1e6 / seconds(partial(sealed_once, s, data), 64) for s in SUITES.values()}
     names = list(next(iter(speed.values())))
     tables = [
         "Bytes more than the clear file (five groups)\n\n"

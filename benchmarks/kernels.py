@@ -19,7 +19,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from ssic.engine.onnx import OnnxEngine
 from ssic.imports import onnx_runtime, session_options
 from ssic.model.weights import DEFAULT_MODEL, GRAPH_LOCATION, Weights, find_weights, load_weights
 from ssic.plan import Plan
+from ssic.progress import nothing
 
 PROVIDERS = ["CPUExecutionProvider"]
 SYNTHESIS = "synthesis"
@@ -142,15 +143,23 @@ class Timed:
         self.wall = self.cpu = 0.0
 
     def analyse(
-        self, blocks: NDArray[np.uint8], plan: Plan, quality: Mapping[int, int]
+        self,
+        blocks: NDArray[np.uint8],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.engine.analyse(blocks, plan, quality)
+        return self.engine.analyse(blocks, plan, quality, reached)
 
     def synthesise(
-        self, latents: NDArray[np.floating[Any]], plan: Plan, quality: Mapping[int, int]
+        self,
+        latents: NDArray[np.floating[Any]],
+        plan: Plan,
+        quality: Mapping[int, int],
+        reached: Callable[[float], None] = nothing,
     ) -> NDArray[np.uint8]:
         wall, cpu = time.perf_counter(), time.process_time()
-        pixels = self.engine.synthesise(latents, plan, quality)
+        pixels = self.engine.synthesise(latents, plan, quality, reached)
         self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
         return pixels
 

@@ -17,6 +17,7 @@ import json
 import math
 import time  # of the process: others may be at work
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +129,13 @@ def fit(count: int) -> dict[str, list[Any]]:
         )
         return gain - 0.02 * (no + yes)  # among equals, the one that adapts faster
 
+    def score_of(context: int, pair: tuple[int, int]) -> float:
+        return score(context, pair[0] / 16, pair[1] / 16)
+
     choices = [2**i for i in range(11)]
     pairs = list(itertools.product(choices, choices))
     start = [
-        max(pairs, key=lambda pair, c=context: score(c, pair[0] / 16, pair[1] / 16))
-        if decided[context]
-        else (8, 8)
+        max(pairs, key=partial(score_of, context)) if decided[context] else (8, 8)
         for context in range(len(mask_tables.START))
     ]
     return {"START": start, "NUMBER": shares(numbers), "QUOTIENT": shares(quotients)}

@@ -54,6 +54,7 @@ class Block(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn((2 * WINDOW - 1) ** 2, heads))
         place = torch.stack(torch.meshgrid(*[torch.arange(WINDOW)] * 2, indexing="ij")).flatten(1)
         row, column = place[:, :, None] - place[:, None] + WINDOW - 1
+        self.relative: Tensor
         self.register_buffer("relative", row * (2 * WINDOW - 1) + column)
 
     def forward(self, x: Tensor, group: Tensor) -> Tensor:
@@ -117,6 +118,7 @@ class Analysis(nn.Module):
         """[H, W, 3] -> [H / 16, W / 16, 320]; `groups` at each stage."""
         for embed, stage, group in zip(self.embed, self.stages, groups, strict=True):
             x = embed(_halved(x))
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 x = block(x, group)
         return x
@@ -134,6 +136,7 @@ class Synthesis(nn.Module):
     def forward(self, x: Tensor, groups: list[Tensor]) -> Tensor:
         """[H / 16, W / 16, 320] -> [H, W, 3]."""
         for expand, stage, group in reversed(list(zip(self.expand, self.stages, groups, strict=True))):
+            assert isinstance(stage, nn.ModuleList)
             for block in stage:
                 x = block(x, group)
             x = _doubled(expand(x))
@@ -257,10 +260,11 @@ def measure(pixels: NDArray[np.uint8], ids: NDArray[np.uint8], runs: int, thread
     groups = torch.from_numpy(ids.astype(np.int64))
     coded = networks.encode(given, groups)
     found: dict[str, Any] = {"transforms_kmac": transforms_kmac(networks)}
-    for name, run in {
+    work: dict[str, Callable[[], object]] = {
         "encode": partial(networks.encode, given, groups),
         "decode": partial(networks.decode, *coded, groups),
-    }.items():
+    }
+    for name, run in work.items():
         taken = []
         for _ in range(runs + 1):
             start = time.perf_counter(), time.process_time()

@@ -73,9 +73,9 @@ class Blind(Dense):
 class SumPooling(Dense):
     """Hyper-latents from the sum of a pair's tokens rather than from their mean."""
 
-    def _entropy(self, y: Any, of: Any, sight: Sight, noise: bool) -> Any:
+    def _entropy(self, y: Any, of: Any, sight: Sight, ids: Any, exact: bool) -> Any:
         sixteen = torch.full_like(sight.number, 16)
-        return super()._entropy(y, of, dataclasses.replace(sight, number=sixteen), noise)
+        return super()._entropy(y, of, dataclasses.replace(sight, number=sixteen), ids, exact)
 
 
 def no_neighbours(trainer: Trainer) -> None:

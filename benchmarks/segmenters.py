@@ -65,7 +65,13 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def blocks(mask: Mask) -> Mask:
+    """[rows, columns]: the blocks that have a pixel of the mask."""
     return blocks_from_pixels(mask.astype(np.int32), "any") > 0
+
+
+def pixels_of(blocks: Mask, shape: tuple[int, ...]) -> Mask:
+    """[H, W]: the pixels of these blocks."""
+    return np.kron(blocks, np.ones((BLOCK, BLOCK), np.bool_))[: shape[0], : shape[1]]
 
 
 def ellipse(shape: tuple[int, ...]) -> Mask:
@@ -101,7 +107,7 @@ def foreground(
             ("ellipse", ellipse(truth.shape)),
         ):
             sent = blocks(mask)
-            held = sent.repeat(BLOCK, 0)[: truth.shape[0]].repeat(BLOCK, 1)[:, : truth.shape[1]]
+            held = pixels_of(sent, truth.shape)
             row[name] = {
                 "iou": iou(mask, truth),
                 "block_iou": iou(sent, blocks(truth)),
@@ -138,7 +144,7 @@ def faces(segmenter: Segmenter, folder: Path, every: int, rest: bool, min_score:
         covered = np.zeros(rgb.shape[:2], bool)
         for instance in found:
             covered |= instance.mask
-        sent = blocks(covered).repeat(BLOCK, 0)[: len(covered)].repeat(BLOCK, 1)[:, : covered.shape[1]]
+        sent = pixels_of(blocks(covered), covered.shape)
         result.add("of the picture, in blocks", sent.sum(), sent.size)
         allowed = np.zeros(sent.shape, bool)
         for item in annotated:
@@ -186,8 +192,8 @@ def head(points: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
     nose, middle = points[0], points[1:].mean(0)
     down = nose - middle
     # The eyes of a face that is turned are nearer to each other, and its nose is as far below as before.
-    unit = max(np.linalg.norm(points[1] - points[2]), 1.3 * np.linalg.norm(down), 1)
-    down /= max(np.linalg.norm(down), 1e-6)
+    unit = max(float(np.linalg.norm(points[1] - points[2])), 1.3 * float(np.linalg.norm(down)), 1.0)
+    down /= max(float(np.linalg.norm(down)), 1e-6)
     y, x = np.mgrid[: shape[0], : shape[1]]
     along = (x - middle[0]) * down[0] + (y - middle[1]) * down[1]
     across = (x - middle[0]) * down[1] - (y - middle[1]) * down[0]

@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssic.train.launch import Launch
+from ssic.train.launch import Launch, Manner
 from ssic.train.options import TrainOptions
 from ssic.train.trainer import Trainer
 
@@ -91,7 +91,7 @@ def make_pictures(folder: Path, count: int) -> None:
 class Measured:
     """A trainer whose steps are timed."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path, manner: str) -> None:
+    def __init__(self, args: argparse.Namespace, folder: Path, manner: Manner) -> None:
         self.trainer = Trainer(
             TrainOptions(
                 data=(folder / "pictures",),
@@ -132,7 +132,7 @@ class Measured:
         say(f"{text}, {1e3 * wall:.1f} ms ({1e3 * cpu:.0f} ms of CPU) a step{memory}")
 
 
-def measure(manner: str, args: argparse.Namespace, folder: Path) -> None:
+def measure(manner: Manner, args: argparse.Namespace, folder: Path) -> None:
     measured = Measured(args, folder, manner)
     with measured.launch.running():
         measured.seconds(1)
@@ -224,8 +224,12 @@ def main() -> None:
         if args.against:
             against(args, folder)
             return
-        manners = ["eager", "compiled", *(["captured"] if args.device.startswith("cuda") else [])]
-        for manner in args.manner or manners:
+        manners: list[Manner] = ["eager", "compiled"]
+        if args.device.startswith("cuda"):
+            manners.append("captured")
+        if args.manner:
+            manners = args.manner
+        for manner in manners:
             measure(manner, args, folder)
 
 

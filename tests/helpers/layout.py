@@ -151,6 +151,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
             and node.func.id in {"optional", "later", "import_module"}
             and node.args
             and isinstance(node.args[0], ast.Constant)
+            and isinstance(node.args[0].value, str)
         ):
             yield node.args[0].value
 
