@@ -13,7 +13,7 @@ by the logarithm of their size, in the same channel and over the slice.
 - *tables*: of each scale class one for each slice, in the place of one for all (which serves as a prior). As all are
   fitted anew, some of what is saved is the fit's, not the slices'.
 
-And of the hyper-latents:
+And of the hyper-latents, coded as if no other were known, also where the model has a context for them:
 
 - *tables*: one for each channel and quality, in the place of those of the scale classes (which serve as a prior);
 - *cells before*: the vectors to the left, above, and above to the left, for the mean.
@@ -27,6 +27,7 @@ as in training, for the latents.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ from ssic.entropy.pieces import Pieces
 from ssic.entropy.tables import Tables
 from ssic.entropy.walk import Walk
 from ssic.model.config import CLASSES_PER_OCTAVE, SCALE_FLOOR, VALUE_NEIGHBOURS
-from ssic.model.weights import DEFAULT_MODEL, find_weights, load_weights
+from ssic.model.weights import DEFAULT_MODEL, Weights, find_weights, load_weights
 from ssic.nets.entropy_model import bits
 from ssic.plan import CELL, NEIGHBOURS, make_plan
 from ssic.train.data import find_pictures, usable
@@ -92,6 +93,13 @@ class Coded:
     def excess(self) -> Tensor:
         """[P, SIDE, SIDE, M] the symbols in standard deviations, which nets would be given."""
         return (self.symbols / torch.exp2(self.log2_scale)).clamp(-LIMIT, LIMIT)
+
+
+def without_context(weights: Weights) -> Weights:
+    """The same model, but for what predicts hyper-latents from those around."""
+    twin = {k: v for k, v in weights.twin.items() if k not in ("z_gain", "z_seen", "precision")}
+    config = dataclasses.replace(weights.config, hyper_context=False)
+    return dataclasses.replace(weights, config=config, twin=twin)
 
 
 def code(codec: Codec, pictures: Sequence[NDArray[np.uint8]], quality: int) -> Coded:
@@ -371,7 +379,7 @@ def main() -> None:
         pictures.append(np.ascontiguousarray(pixels[top : top + CROP, left : left + CROP]))
     if len(pictures) < 2:
         raise SystemExit(f"fewer than two pictures of {CROP}x{CROP} in {options.images}")
-    codec = Codec(load_weights(find_weights(options.model)))
+    codec = Codec(without_context(load_weights(find_weights(options.model))))
     results = {q: measure(codec, pictures, q) for q in options.qualities}
     shown = [
         table(
