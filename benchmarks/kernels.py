@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ def levels() -> dict[str, Any]:
     }
 
 
-def options_for(weights: Weights, threads: int, level: str, arena: bool = True) -> Any:
+def options_for(weights: Weights, level: str, arena: bool = True) -> Any:
     """Options of a session for a graph of the weights file, whose initializers lie outside of it."""
-    options = session_options(threads)
+    options = session_options(1)
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.graph_optimization_level = levels()[level]
@@ -70,27 +71,35 @@ def options_for(weights: Weights, threads: int, level: str, arena: bool = True) 
 
 
 class OtherSession(OnnxEngine):
-    """The engine as it is, but for the session that synthesis runs in.
+    """The engine as it is, but for the sessions that the parts of synthesis run in.
 
     Attributes:
-        made: whether that session was made.
+        options: makes those of a session.
+        model: the graph that runs instead of that of a name.
+        made: how many of these sessions were made.
     """
 
-    def __init__(self, weights: Weights, threads: int, model: bytes, options: Any) -> None:
+    def __init__(
+        self, weights: Weights, threads: int, options: Callable[[], Any], model: Callable[[str], bytes]
+    ) -> None:
         super().__init__(weights, threads)
-        self.model, self.options = model, options
-        self.made = False
+        self.options, self.model = options, model
+        self.made = 0
 
     def _make(self, graph: str) -> Any:
-        if graph != SYNTHESIS:
+        if not graph.startswith(SYNTHESIS):
             return super()._make(graph)
-        self.made = True
-        return onnx_runtime().InferenceSession(self.model, self.options, providers=PROVIDERS)
+        self.made += 1
+        return onnx_runtime().InferenceSession(self.model(graph), self.options(), providers=PROVIDERS)
 
 
-def quantised(weights: Weights, per_channel: bool) -> bytes:
-    """The graph of synthesis with its matrix products in int8: weights once for all, what they are multiplied with in
-    each run.
+def as_stored(weights: Weights, graph: str) -> bytes:
+    """The graph of that name."""
+    return weights.graphs[graph].tobytes()
+
+
+def quantised(weights: Weights, per_channel: bool, graph: str) -> bytes:
+    """A graph with its matrix products in int8: weights once for all, what they are multiplied with in each run.
 
     Args:
         per_channel: a scale for each column of a matrix of weights, rather than one for all of it.
@@ -98,9 +107,9 @@ def quantised(weights: Weights, per_channel: bool) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         whole, small = Path(name) / "whole.onnx", Path(name) / "int8.onnx"
         # The runtime writes one file with all weights, and casts those in float16 while it is at it.
-        options = options_for(weights, 1, "basic")
+        options = options_for(weights, "basic")
         options.optimized_model_filepath = str(whole)
-        onnx_runtime().InferenceSession(weights.graphs[SYNTHESIS].tobytes(), options, providers=PROVIDERS)
+        onnx_runtime().InferenceSession(as_stored(weights, graph), options, providers=PROVIDERS)
         quantization.quantize_dynamic(
             whole,
             small,
@@ -110,22 +119,23 @@ def quantised(weights: Weights, per_channel: bool) -> bytes:
         )
         model = onnx.load(small)
     if not any(node.op_type == "MatMulInteger" for node in model.graph.node):
-        raise SystemExit("nothing was quantised: no matrix product with weights was found in the graph")
+        raise SystemExit(f"nothing was quantised: {graph} has no matrix product with weights")
     return model.SerializeToString()
 
 
 def candidates(weights: Weights, threads: int) -> dict[str, Engine]:
     """What is compared; the first is the engine as it is."""
-    graph = weights.graphs[SYNTHESIS].tobytes()
     found: dict[str, Engine] = {AS_IT_IS: find_engine("onnx", weights)}
+
+    def other(model: Callable[[str], bytes], level: str, arena: bool = True) -> Engine:
+        return OtherSession(weights, threads, partial(options_for, weights, level, arena), model)
+
+    stored = partial(as_stored, weights)
     for level in levels():
-        options = options_for(weights, threads, level)
-        found[f"optimisation: {level}"] = OtherSession(weights, threads, graph, options)
-    options = options_for(weights, threads, "all", arena=False)
-    found["without the arena"] = OtherSession(weights, threads, graph, options)
+        found[f"optimisation: {level}"] = other(stored, level)
+    found["without the arena"] = other(stored, "all", arena=False)
     for name, per_channel in (("int8", False), ("int8, a scale per channel", True)):
-        options = options_for(weights, threads, "all")
-        found[name] = OtherSession(weights, threads, quantised(weights, per_channel), options)
+        found[name] = other(partial(quantised, weights, per_channel), "all")
     for precision in ("float32", "bfloat16"):
         found[f"torch {precision}"] = find_engine(f"torch:cpu:{precision}", weights)
     for engine in found.values():
