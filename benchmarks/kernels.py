@@ -33,7 +33,6 @@ from PIL import Image
 import ssic
 from _pictures import nine_groups
 from _report import emit, table
-from ssic.blocks import BLOCK
 from ssic.engine.base import Engine, find_engine
 from ssic.engine.onnx import OnnxEngine
 from ssic.imports import onnx_runtime, session_options
@@ -190,7 +189,7 @@ def psnr(pixels: NDArray[np.uint8], original: NDArray[np.uint8]) -> float:
 def groups_alone(data: bytes, engine: Engine, model: str, whole: NDArray[np.uint8]) -> bool:
     """Whether each group of a file has the same pixels decoded alone as among all."""
     file = ssic.open(data)
-    ids = np.kron(file.mask.ids, np.ones((BLOCK, BLOCK), np.uint8))[: whole.shape[0], : whole.shape[1]]
+    ids = file.mask.to_pixels(whole.shape[1], whole.shape[0])
     return all(
         np.array_equal(
             ssic.decode(data, [group.id], model=model, engine=engine)[ids == group.id], whole[ids == group.id]

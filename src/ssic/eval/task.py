@@ -126,13 +126,15 @@ def folders(options: TaskOptions) -> list[tuple[Method, Path]]:
     return result
 
 
-def measure(options: TaskOptions, advance: Advance) -> None:
-    """Code, and run the detector on, what is missing."""
+def measure(options: TaskOptions, points: Sequence[tuple[Method, Path]], advance: Advance) -> None:
+    """Code, and run the detector on, what is missing.
+
+    Args:
+        points: see `folders`.
+    """
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     dataset = options.dataset
-    bench = Bench(
-        options.task, options.detector, options.layout, dataset.categories, folders(options), threads
-    )
+    bench = Bench(options.task, options.detector, options.layout, dataset.categories, points, threads)
     total = len(dataset.entries)
     if options.jobs == 1:
         for n, entry in enumerate(dataset.entries, 1):
@@ -166,12 +168,12 @@ class Measured:
         return 8 * float(w @ self.bytes) / float(w @ self.pixels), *self.matches.ap(w)
 
 
-def collect(options: TaskOptions) -> dict[str, list[Measured]]:
-    """The measured points, by method."""
+def collect(options: TaskOptions, points: Sequence[tuple[Method, Path]]) -> dict[str, list[Measured]]:
+    """The measured points, by method; `points` as for `measure`."""
     dataset = options.dataset
     pictures = [entry.id for entry in dataset.entries]
     curves: dict[str, list[Measured]] = {}
-    for method, folder in folders(options):
+    for method, folder in points:
         curves[method.name] = []
         for quality in method.qualities:
             read = [json.loads(gzip.decompress(_path(folder, n, quality).read_bytes())) for n in pictures]
@@ -187,9 +189,10 @@ def run_task(options: TaskOptions, advance: Advance, report: Callable[[str], Non
     layout = asdict(options.layout)
     if options.layout.segmenter is not None:
         layout["segmenter"] = detector_label(options.layout.segmenter)
-    measure(options, advance)
+    points = folders(options)
+    measure(options, points, advance)
     report("scoring")
-    curves = collect(options)
+    curves = collect(options, points)
     original = curves.pop("original")[0]
     report("resampling the pictures")
     rng = np.random.default_rng(options.seed)

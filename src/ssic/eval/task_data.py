@@ -77,10 +77,14 @@ def detector_identity(name: str) -> str:
         InvalidInput: another kind of name, or the file can't be read.
     """
     path = _graph(name)
+    return _hash_of_file(path, f"the model {path}").hex()[:16]
+
+
+def _hash_of_file(path: Path, what: str) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:
-        raise InvalidInput(f"can't read the model {path}: {error.strerror or error}") from error
+        raise InvalidInput(f"can't read {what}: {error.strerror or error}") from error
 
 
 def detector_label(name: str) -> str:
@@ -350,8 +354,5 @@ def _hash_of(truth: Mapping[str, Any], entries: Sequence[Entry]) -> str:
     """Hash of annotations and of pictures, as their files are."""
     content = hashlib.sha256(json.dumps(truth, sort_keys=True).encode())
     for entry in entries:
-        try:
-            content.update(hashlib.sha256(entry.path.read_bytes()).digest())
-        except OSError as error:
-            raise InvalidInput(f"can't read {entry.path}: {error.strerror or error}") from error
+        content.update(_hash_of_file(entry.path, str(entry.path)))
     return content.hexdigest()[:16]
